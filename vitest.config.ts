@@ -1,0 +1,21 @@
+/** @file Test tiers: graph (no runtime), run (ONNX Runtime), slow (end to end, fuzzing). */
+import { defineConfig } from "vitest/config";
+
+const tier = (name: string, include: string[], testTimeout: number) => ({
+  test: { name, include, testTimeout, setupFiles: ["test/fail-on-console.ts"], environment: "node" as const },
+});
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          ...tier("graph", ["src/**/*.test.ts", "test/**/*.test.ts"], 20_000).test,
+          exclude: ["**/*.run.test.ts", "**/*.slow.test.ts"],
+        },
+      },
+      tier("run", ["src/**/*.run.test.ts", "test/**/*.run.test.ts"], 60_000),
+      tier("slow", ["src/**/*.slow.test.ts", "test/**/*.slow.test.ts"], 600_000),
+    ],
+  },
+});
