@@ -1,0 +1,26 @@
+/** @file The worker thread of {@link workerRuntime}: serves one runtime on its parent's port. */
+import { parentPort, workerData } from "node:worker_threads";
+import { invariant } from "../util/errors.ts";
+import { inProcessRuntime, type RuntimeName } from "./in-process.ts";
+import { gateGuard } from "./native-gate.ts";
+import { serve } from "./worker-protocol.ts";
+
+/** What the parent hands over. */
+export interface NodeWorkerData {
+  readonly name: RuntimeName;
+  readonly gate: Int32Array;
+}
+
+const port = parentPort;
+invariant(port, "node-worker runs only in a worker thread");
+const { name, gate } = workerData as NodeWorkerData;
+serve(
+  {
+    send: (message, transfer) => port.postMessage(message, transfer),
+    onMessage: (handler) => port.on("message", handler),
+  },
+  inProcessRuntime(
+    name,
+    gateGuard(gate, () => process.exit(0)),
+  ),
+);
