@@ -14,10 +14,10 @@ export interface ByteSource {
    */
   read(offset: number, length: number, into?: Uint8Array): Uint8Array;
   /**
-   * Hands all bytes over in order, in chunks of the source's choice; a chunk is valid only until `write` returns.
+   * All bytes in order, in chunks of the source's choice; a chunk is valid only until the next one is asked for.
    * Sources that compute their bytes implement it so that the whole never has to be in memory.
    */
-  stream?(write: (chunk: Uint8Array) => void): void;
+  chunks?(): Iterable<Uint8Array>;
 }
 
 /** Where an encoder writes: bytes appended in order. The chunk may be reused by the caller after `write` returns. */
@@ -70,27 +70,27 @@ export class SliceSource implements ByteSource {
 
 /** All bytes of a source at once. May alias its memory. */
 export function readAll(source: ByteSource): Uint8Array {
-  if (!source.stream) return source.read(0, source.byteLength);
+  if (!source.chunks) return source.read(0, source.byteLength);
   const all = new Uint8Array(source.byteLength);
   let at = 0;
-  source.stream((chunk) => {
+  for (const chunk of source.chunks()) {
     all.set(chunk, at);
     at += chunk.byteLength;
-  });
-  invariant(at === all.byteLength, `a source of ${all.byteLength} bytes streamed ${at}`);
+  }
+  invariant(at === all.byteLength, `a source of ${all.byteLength} bytes gave ${at}`);
   return all;
 }
 
-/** Hands every byte of a source to a sink, chunk by chunk. `buffer` is the memory to read through. */
-export function copyTo(source: ByteSource, sink: ByteSink, buffer?: Uint8Array): void {
-  if (source.stream) {
-    source.stream((chunk) => sink.write(chunk));
-    return;
-  }
-  const window = buffer ?? new Uint8Array(Math.min(STREAM_CHUNK, source.byteLength));
+/** All bytes of a source in order, chunk by chunk; a chunk is valid only until the next one is asked for. */
+export function chunksOf(source: ByteSource): Iterable<Uint8Array> {
+  return source.chunks ? source.chunks() : windows(source);
+}
+
+function* windows(source: ByteSource): Iterable<Uint8Array> {
+  const window = new Uint8Array(Math.min(STREAM_CHUNK, source.byteLength));
   for (let at = 0; at < source.byteLength; ) {
     const length = Math.min(window.byteLength, source.byteLength - at);
-    sink.write(source.read(at, length, window));
+    yield source.read(at, length, window);
     at += length;
   }
 }

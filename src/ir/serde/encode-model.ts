@@ -1,0 +1,234 @@
+/** @file A model into the bytes of an .onnx file, and of the external data file beside it where one is needed. */
+import { type EncodedMessage, encodeMessage } from "../../proto/encode.ts";
+import { limits } from "../../proto/limits.ts";
+import type {
+  FunctionProto,
+  GraphProto,
+  Message,
+  ModelProto,
+  NodeProto,
+  OperatorSetIdProto,
+  SparseTensorProto,
+  StringStringEntryProto,
+  TensorProto,
+  ValueInfoProto,
+} from "../../proto/messages.ts";
+import { dtypeInfo } from "../../tensor/dtype.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import type { ByteSource } from "../../util/bytes.ts";
+import { TersorError } from "../../util/errors.ts";
+import type { Graph } from "../graph.ts";
+import type { FunctionDef, Model } from "../model.ts";
+import type { Node } from "../node.ts";
+import type { Value } from "../value.ts";
+import { type AttributeEncoding, encodeAttribute } from "./attributes.ts";
+import { encodeType } from "./types.ts";
+
+export interface EncodeOptions {
+  /** Name of the external data file, relative to the model. Used when `external` says so. Default "model.onnx.data". */
+  readonly location?: string;
+  /** `auto` (default): only when the file would pass protobuf's 2 GB. */
+  readonly external?: "auto" | "always" | "never";
+}
+
+export interface EncodedModel {
+  readonly model: EncodedMessage;
+  /** The external data file, absent when everything is inline. */
+  readonly data?: EncodedMessage & { readonly location: string };
+}
+
+/** Initializers below this many bytes stay in the model file. */
+const EXTERNAL_FROM = 1024;
+/** Large tensors start on a page so that runtimes can map them; small ones on a cache line. */
+const PAGE = 4096;
+const PAGE_FROM = 1 << 20;
+const LINE = 64;
+
+/**
+ * Lays a model out as parts to write; sizes are final, and no tensor data is read until the parts are.
+ * @throws limit-exceeded when the model passes 2 GB and external data is switched off or doesn't help.
+ */
+export function encodeModel(model: Model, options: EncodeOptions = {}): EncodedModel {
+  const { external = "auto", location = "model.onnx.data" } = options;
+  if (external !== "always") {
+    const inline = encodeMessage(new ModelEncoder().model(model), "ModelProto");
+    if (inline.byteLength <= limits.protobufBytes) return { model: inline };
+    if (external === "never") throw tooLarge(inline.byteLength, "Let it write external data.");
+  }
+  const data = new ExternalLayout(location);
+  const encoded = encodeMessage(new ModelEncoder(data).model(model), "ModelProto");
+  if (encoded.byteLength > limits.protobufBytes)
+    throw tooLarge(encoded.byteLength, "Move constants out of node attributes into initializers first.");
+  return { model: encoded, data: { location, parts: data.parts, byteLength: data.byteLength } };
+}
+
+function tooLarge(bytes: number, remedy: string): TersorError {
+  return new TersorError(
+    "limit-exceeded",
+    `model file: expected at most ${limits.protobufBytes} bytes, got ${bytes}. ${remedy}`,
+  );
+}
+
+/** Assigns offsets in the external data file. */
+class ExternalLayout {
+  readonly location: string;
+  readonly parts: (Uint8Array | ByteSource)[] = [];
+  byteLength = 0;
+
+  constructor(location: string) {
+    this.location = location;
+  }
+
+  add(tensor: Tensor): StringStringEntryProto[] {
+    const align = tensor.byteLength >= PAGE_FROM ? PAGE : LINE;
+    const padding = (align - (this.byteLength % align)) % align;
+    if (padding > 0) this.parts.push(new Uint8Array(padding));
+    const offset = this.byteLength + padding;
+    this.parts.push(tensor.bytes);
+    this.byteLength = offset + tensor.byteLength;
+    return [
+      { key: "location", value: this.location },
+      { key: "offset", value: String(offset) },
+      { key: "length", value: String(tensor.byteLength) },
+    ];
+  }
+}
+
+class ModelEncoder implements AttributeEncoding {
+  readonly #data: ExternalLayout | undefined;
+
+  constructor(data?: ExternalLayout) {
+    this.#data = data;
+  }
+
+  model(model: Model): Message {
+    const proto: ModelProto = compact({
+      irVersion: BigInt(model.irVersion),
+      producerName: model.producerName,
+      producerVersion: model.producerVersion,
+      domain: model.domain,
+      modelVersion: model.modelVersion,
+      docString: model.docString,
+      graph: this.graph(model.graph),
+      opsetImport: opsets(model.opsetImports),
+      metadataProps: entries(model.metadata),
+      functions: model.functions.map((fn) => this.function(fn)),
+      unknown: model.unknown,
+    });
+    return proto as Message;
+  }
+
+  function(fn: FunctionDef): FunctionProto {
+    return compact({
+      name: fn.name,
+      input: fn.graph.inputs.map((value) => value.name),
+      output: fn.graph.outputs.map((value) => value.name),
+      attribute: [...fn.attributes],
+      node: fn.graph.nodes.map((node) => this.node(node)),
+      docString: fn.docString,
+      opsetImport: opsets(fn.opsetImports),
+      domain: fn.domain,
+      attributeProto: [...fn.defaults].map(([name, attribute]) => encodeAttribute(name, attribute, this)),
+      valueInfo: valueInfos(fn.graph),
+      overload: fn.overload,
+      metadataProps: entries(fn.metadata),
+      unknown: fn.unknown,
+    });
+  }
+
+  graph(graph: Graph): GraphProto {
+    const constants = graph.initializers;
+    return compact({
+      node: graph.nodes.map((node) => this.node(node)),
+      name: graph.name,
+      initializer: constants.flatMap((value) => (value.tensor ? [this.#initializer(value, value.tensor)] : [])),
+      docString: graph.docString,
+      input: graph.inputs.map(valueInfo),
+      output: graph.outputs.map(valueInfo),
+      valueInfo: valueInfos(graph),
+      sparseInitializer: constants.flatMap((value) => (value.sparse ? [this.#sparse(value)] : [])),
+      metadataProps: entries(graph.metadata),
+      unknown: graph.unknown,
+    });
+  }
+
+  node(node: Node): NodeProto {
+    return compact({
+      input: node.inputs.map((value) => value?.name ?? ""),
+      output: node.outputs.map((value) => value?.name ?? ""),
+      name: node.name,
+      opType: node.opType,
+      attribute: [...node.attributes].map(([name, attribute]) => encodeAttribute(name, attribute, this)),
+      docString: node.docString,
+      domain: node.domain,
+      overload: node.overload,
+      metadataProps: entries(node.metadata),
+      unknown: node.unknown,
+    });
+  }
+
+  tensor(tensor: Tensor): TensorProto {
+    return { ...header(tensor), ...payload(tensor) };
+  }
+
+  #initializer(value: Value, tensor: Tensor): TensorProto {
+    const outside = this.#data && !tensor.strings && tensor.byteLength >= EXTERNAL_FROM;
+    return compact({
+      ...header(tensor),
+      name: value.name,
+      ...(outside ? { externalData: this.#data.add(tensor), dataLocation: 1 } : payload(tensor)),
+      docString: value.isInput ? "" : value.docString,
+      metadataProps: entries(value.metadata),
+    });
+  }
+
+  #sparse(value: Value): SparseTensorProto {
+    const sparse = value.sparse as NonNullable<Value["sparse"]>;
+    return {
+      values: { ...this.tensor(sparse.values), name: value.name },
+      indices: this.tensor(sparse.indices),
+      dims: sparse.dims.map(BigInt),
+    };
+  }
+}
+
+function header(tensor: Tensor): TensorProto {
+  return { dims: tensor.dims.map(BigInt), dataType: dtypeInfo(tensor.dtype).code };
+}
+
+function payload(tensor: Tensor): TensorProto {
+  return tensor.strings ? { stringData: [...tensor.strings] } : { rawData: tensor.bytes };
+}
+
+function valueInfo(value: Value): ValueInfoProto {
+  const { type } = value;
+  return compact({
+    name: value.name,
+    type: type && encodeType(type),
+    docString: value.docString,
+    metadataProps: value.tensor ? [] : entries(value.metadata),
+  });
+}
+
+/** The types known of values in between. */
+function valueInfos(graph: Graph): ValueInfoProto[] {
+  const declared = new Set([...graph.inputs, ...graph.outputs]);
+  return [...graph.values].filter((value) => value.type && !value.isConstant && !declared.has(value)).map(valueInfo);
+}
+
+function entries(map: ReadonlyMap<string, string>): StringStringEntryProto[] {
+  return [...map].map(([key, value]) => ({ key, value }));
+}
+
+function opsets(imports: ReadonlyMap<string, number>): OperatorSetIdProto[] {
+  return [...imports].map(([domain, version]) => ({ domain, version: BigInt(version) }));
+}
+
+/** Leaves out what says nothing, as exporters do: empty strings and lists, zero, undefined. */
+function compact<T extends object>(proto: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const kept = Object.entries(proto).filter(
+    ([, value]) =>
+      !(value === undefined || value === "" || value === 0n || (Array.isArray(value) && value.length === 0)),
+  );
+  return Object.fromEntries(kept) as { [K in keyof T]: Exclude<T[K], undefined> };
+}
