@@ -228,10 +228,14 @@ function failure(subject: string, what: string, error: unknown, feeds: Record<st
   });
 }
 
-/** ONNX Runtime's own words: the first line, without the wrapper of the wasm build and the place in its C++ source. */
+/**
+ * ONNX Runtime's own words: the first line, without the wrapper of the wasm build and the place in its C++ source, and
+ * of nested nodes (If, Loop) the innermost.
+ */
 function cleaned(message: string): string {
   const text = (message.trim().split("\n")[0] ?? "")
     .replace(/^.*?ERROR_MESSAGE: /, "")
+    .replace(/^.*running (\S+) node\. Name:'(.*?)' Status Message: /, 'node "$2" ($1): ')
     .replace(/\S+\.(?:cc|h|cpp):\d+ .*?\)(?: const)?(?: \[with .*?\])? /g, "")
     .trim();
   return /[.!?]$/.test(text) ? text : `${text || "no message"}.`;
