@@ -16,14 +16,42 @@ export interface TinyIo {
   readonly dims: readonly (number | string)[];
 }
 
-/** The bytes of a model, IR version 8 and opset 17, whose graph is one node of type `opType`. */
-export function tinyModel(opType: string, inputs: readonly TinyIo[], outputs: readonly TinyIo[]): Uint8Array {
+/** A float32 initializer whose data is the file `location`. */
+export interface TinyExternal {
+  readonly name: string;
+  readonly dims: readonly number[];
+  readonly location: string;
+}
+
+/** The bytes of a model, IR version 8 and opset 17, whose graph is one node of type `opType`; initializers follow the inputs. */
+export function tinyModel(
+  opType: string,
+  inputs: readonly TinyIo[],
+  outputs: readonly TinyIo[],
+  external: readonly TinyExternal[] = [],
+): Uint8Array {
   const valueInfo = (field: number) => (io: TinyIo) => {
     const dims = io.dims.map((dim) => message(1, typeof dim === "number" ? int(1, dim) : text(2, dim)));
     return message(field, text(1, io.name), message(2, message(1, int(1, io.type ?? 1), message(2, ...dims))));
   };
-  const names = (field: number, values: readonly TinyIo[]) => values.map(({ name }) => text(field, name));
-  const node = message(1, ...names(1, inputs), ...names(2, outputs), text(3, "node"), text(4, opType));
-  const graph = message(7, node, text(2, "graph"), ...inputs.map(valueInfo(11)), ...outputs.map(valueInfo(12)));
+  const initializer = ({ name, dims, location }: TinyExternal) =>
+    message(
+      5,
+      ...dims.map((dim) => int(1, dim)),
+      int(2, 1),
+      text(8, name),
+      message(13, text(1, "location"), text(2, location)),
+      int(14, 1),
+    );
+  const names = (field: number, values: readonly { name: string }[]) => values.map(({ name }) => text(field, name));
+  const node = message(
+    1,
+    ...names(1, [...inputs, ...external]),
+    ...names(2, outputs),
+    text(3, "node"),
+    text(4, opType),
+  );
+  const values = [...inputs.map(valueInfo(11)), ...outputs.map(valueInfo(12))];
+  const graph = message(7, node, text(2, "graph"), ...external.map(initializer), ...values);
   return Uint8Array.from([...int(1, 8), ...graph, ...message(8, text(1, ""), int(2, 17))]);
 }

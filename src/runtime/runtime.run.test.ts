@@ -125,6 +125,15 @@ describe.each(places)("$place", ({ start }) => {
     });
   });
 
+  it("takes external data as bytes", async () => {
+    const weight = { name: "w", dims: [3], location: "w.bin" };
+    const model = tinyModel("Add", [{ name: "x", dims: [1, 3] }], [{ name: "y", dims: [1, 3] }], [weight]);
+    const data = new Uint8Array(Float32Array.of(10, 20, 30).buffer);
+    const session = await start().create(model, { externalData: [{ path: "w.bin", data }] });
+    expect((await session.run({ x: row })).y?.data).toEqual(Float32Array.of(11, 22, 33));
+    expect(data).toHaveLength(12);
+  });
+
   it("refuses to run a released session", async () => {
     const session = await start().create(add);
     await session.release();
