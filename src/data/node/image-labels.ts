@@ -1,0 +1,110 @@
+/** @file Labels of a folder of images: from a file, or from the sub-folders. */
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { TersorError } from "../../util/errors.ts";
+import { parseDelimited } from "../delimited.ts";
+import { parseLabel, readLabels, sortClasses } from "../labels.ts";
+import { parseOptions } from "../options.ts";
+import { exists, nameOf, readJson, readText } from "./files.ts";
+
+type RawLabel = string | number;
+/** A label a file in the files' order, or by file. */
+type LabelTable = readonly RawLabel[] | ReadonlyMap<string, RawLabel>;
+
+const fileNames = ["labels.json", "labels.csv", "labels.txt"];
+
+/**
+ * One label a file, or undefined where nothing says them.
+ * @param files relative to `folder`, sorted; @param file the file of labels, else one beside or in the folder is looked for
+ * @throws bad-data when the labels do not fit the files.
+ */
+export async function imageLabels(
+  folder: string,
+  files: readonly string[],
+  file: string | undefined,
+  classes: readonly string[] | undefined,
+): Promise<readonly RawLabel[] | undefined> {
+  const found = file ?? (await findLabels(folder));
+  if (found !== undefined) {
+    const labels = assign(await readTable(found), files, found);
+    return labels.map((label, index) => parseLabel(label, classes, `${found}: "${files[index]}"`));
+  }
+  const folders = files.map((each) => (each.includes("/") ? (each.split("/")[0] as string) : undefined));
+  if (folders.every((name) => name === undefined)) return undefined;
+  const bare = folders.indexOf(undefined);
+  if (bare >= 0)
+    throw new TersorError(
+      "bad-data",
+      `${folder}: "${files[bare]}" has no class: expected every image in a sub-folder (its class), or a labels file. Move it, or add labels.json.`,
+    );
+  const names = classes ?? sortClasses(folders as string[]);
+  return (folders as string[]).map((name) => parseLabel(name, names, `${folder}: sub-folder "${name}"`));
+}
+
+/** In the folder; or beside it, when it is called "images". */
+async function findLabels(folder: string): Promise<string | undefined> {
+  const places = nameOf(folder) === "images" ? [folder, dirname(folder)] : [folder];
+  for (const place of places)
+    for (const name of fileNames) if (await exists(join(place, name))) return join(place, name);
+  return undefined;
+}
+
+const jsonLabels = z.union([
+  z.array(z.union([z.string(), z.number()])),
+  z.record(z.string(), z.union([z.string(), z.number()])),
+]);
+
+async function readTable(path: string): Promise<LabelTable> {
+  if (path.endsWith(".json")) {
+    const table = parseOptions(jsonLabels, await readJson(path), path);
+    return Array.isArray(table) ? table : new Map(Object.entries(table));
+  }
+  const text = await readText(path);
+  if (path.endsWith(".csv") || path.endsWith(".tsv")) {
+    const records = parseDelimited(text, { separator: path.endsWith(".csv") ? "," : "\t" }, path);
+    return byFile(
+      records.map((record) => [record[0] ?? "", record[1]] as const),
+      path,
+    );
+  }
+  return linesTable(
+    text.split(/\r\n|\n|\r/).filter((line) => line !== ""),
+    path,
+  );
+}
+
+/** "file label" lines where every first word looks like an image file, else a label a line. */
+function linesTable(lines: readonly string[], path: string): LabelTable {
+  const pairs = lines.map((line) => /^(\S+\.\w{3,4})\s+(.*)$/.exec(line));
+  if (!pairs.every((pair) => pair)) return readLabels(lines);
+  return byFile(
+    pairs.map((pair) => [pair?.[1] ?? "", pair?.[2]] as const),
+    path,
+  );
+}
+
+function byFile(pairs: readonly (readonly [string, string | undefined])[], path: string): LabelTable {
+  const isHeader = /^(file|image|path|name|id)(name|_?path)?$/i.test(pairs[0]?.[0] ?? "");
+  const rows = isHeader ? pairs.slice(1) : pairs;
+  const short = rows.find(([, label]) => label === undefined);
+  if (short)
+    throw new TersorError("bad-data", `${path}: "${short[0]}" has no label: expected two columns, file and label.`);
+  const labels = readLabels(rows.map(([, label]) => label as string));
+  return new Map(rows.map(([file], index) => [file, labels[index] as RawLabel]));
+}
+
+function assign(table: LabelTable, files: readonly string[], path: string): readonly RawLabel[] {
+  if (Array.isArray(table)) {
+    if (table.length === files.length) return table;
+    throw new TersorError(
+      "bad-data",
+      `${path}: wrong number of labels: expected one for each of ${files.length} images, in the order of their names, got ${table.length}.`,
+    );
+  }
+  const byName = table as ReadonlyMap<string, RawLabel>;
+  return files.map((file) => {
+    const label = byName.get(file) ?? byName.get(nameOf(file)) ?? byName.get(nameOf(file).replace(/\.\w+$/, ""));
+    if (label !== undefined) return label;
+    throw new TersorError("bad-data", `${path}: no label for "${file}": expected one for every image.`);
+  });
+}

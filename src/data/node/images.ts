@@ -1,0 +1,201 @@
+/** @file Data format: a folder of images, labelled by its sub-folders or by a file of labels. Decoding: sharp. */
+import { dirname, join } from "node:path";
+import sharp from "sharp";
+import { z } from "zod";
+import type { HostTensor } from "../../tensor/host-tensor.ts";
+import { messageOf, TersorError } from "../../util/errors.ts";
+import { indexedDataset, type Sample } from "../dataset.ts";
+import { fitInputs, type InputInfo, onlyInput, shapeText } from "../fit-input.ts";
+import { classesOption, commonOptions, layout, normalizationOptions } from "../options.ts";
+import { type Layout, normalize } from "../preprocess.ts";
+import { filesBelow, nameOf, statOf } from "./files.ts";
+import { classesOf, defineFormat, type OpenContext } from "./format.ts";
+import { imageLabels } from "./image-labels.ts";
+
+const side = z.int().positive();
+const imageFile = /\.(jpe?g|png|webp|gif|avif|tiff?|bmp|svg)$/i;
+
+const options = z.strictObject({
+  ...commonOptions,
+  ...normalizationOptions,
+  resize: z
+    .union([
+      z.tuple([side, side]),
+      z.strictObject({ height: side }),
+      z.strictObject({ width: side }),
+      z.strictObject({ shortest: side }),
+    ])
+    .optional()
+    .describe("[width, height] regardless of aspect, or one side of it; what the model's dims say when absent."),
+  kernel: z.enum(["nearest", "linear", "cubic", "lanczos2", "lanczos3"]).default("linear").describe("Interpolation."),
+  crop: z.tuple([side, side]).optional().describe("[width, height] to cut from the centre after resizing."),
+  colour: z
+    .enum(["rgb", "bgr", "grey"])
+    .default("rgb")
+    .describe("Order; grey is copied to as many channels as the model has."),
+  layout: layout.optional().describe("What the model wants; decided by its dims when absent."),
+  labels: z.string().optional().describe("A .json, .csv or .txt file of labels; sub-folders are classes when absent."),
+  classes: classesOption,
+});
+type ImageOptions = z.infer<typeof options>;
+
+export const imagesFormat = defineFormat({
+  name: "images",
+  summary: "A folder of images; its sub-folders are the classes, or labels.json, labels.csv or labels.txt beside them.",
+  options,
+  matches: (path, isFolder) => isFolder || imageFile.test(path),
+  async open(options, context) {
+    const root = context.resolve(options.path);
+    const { isFolder } = await statOf(root);
+    const folder = isFolder ? root : dirname(root);
+    const files = isFolder ? (await filesBelow(root)).filter((file) => imageFile.test(file)) : [nameOf(root)];
+    if (files.length === 0)
+      throw new TersorError(
+        "bad-data",
+        `${root}: no images: expected files such as .jpg, .png or .webp in it or its sub-folders, got none.`,
+      );
+    const target = targetOf(context.inputs, options, root);
+    const classes = await classesOf(options.classes, context);
+    const labels = isFolder ? await imageLabels(folder, files, labelFile(options, context), classes) : undefined;
+    return indexedDataset({
+      name: nameOf(root),
+      size: files.length,
+      idOf: (index) => files[index] as string,
+      ...(context.skipped ? { skipped: context.skipped } : {}),
+      async at(index): Promise<Sample> {
+        const file = files[index] as string;
+        const tensor = await readImage(join(folder, file), target, options);
+        const label = labels?.[index];
+        const inputs = fitInputs({ [target.input.name]: tensor }, context.inputs, join(folder, file));
+        return { id: file, inputs, ...(label === undefined ? {} : { label }) };
+      },
+    });
+  },
+});
+
+function labelFile(options: ImageOptions, context: OpenContext): string | undefined {
+  return options.labels === undefined ? undefined : context.resolve(options.labels);
+}
+
+/** What an image becomes. */
+interface Target {
+  readonly input: InputInfo;
+  readonly layout: Layout;
+  readonly channels: number;
+  readonly resize: ImageOptions["resize"];
+}
+
+/** Layout, channels and size from the options and, where they do not say, from the model's dims. */
+function targetOf(inputs: readonly InputInfo[], options: ImageOptions, subject: string): Target {
+  const input = onlyInput(inputs, subject);
+  const { dims } = input;
+  const isCount = (dim: unknown) => dim === 1 || dim === 3;
+  const guessed = isCount(dims[1]) ? "nchw" : isCount(dims[3]) ? "nhwc" : undefined;
+  const layout = options.layout ?? guessed;
+  if (dims.length !== 4 || layout === undefined)
+    throw new TersorError(
+      "bad-data",
+      `${subject}: input "${input.name}" is not an image: expected 4 dims, 1 or 3 of them channels, got ${shapeText(input)}. If it is one, give option "layout".`,
+    );
+  const [channels, height, width] = layout === "nchw" ? dims.slice(1) : [dims[3], dims[1], dims[2]];
+  const known = options.resize ?? (options.crop ? undefined : sizeOf(width, height));
+  return { input, layout, channels: typeof channels === "number" ? channels : 3, resize: known };
+}
+
+function sizeOf(width: unknown, height: unknown): ImageOptions["resize"] {
+  if (typeof width === "number" && typeof height === "number") return [width, height];
+  if (typeof height === "number") return { height };
+  return typeof width === "number" ? { width } : undefined;
+}
+
+async function readImage(path: string, target: Target, options: ImageOptions): Promise<HostTensor> {
+  const { channels, layout } = target;
+  const { data, info } = await decode(path, target, options);
+  const pixels = spread(data, info.channels, channels, options.colour === "bgr");
+  // Bytes stay bytes for a model that takes them; others are trained on [0, 1] unless the options say otherwise.
+  const scale = options.scale ?? (target.input.dtype === "uint8" ? 1 : 1 / 255);
+  const { mean, std, zeroPoint } = options;
+  const normalization = {
+    scale,
+    ...(mean ? { mean } : {}),
+    ...(std ? { std } : {}),
+    ...(zeroPoint === undefined ? {} : { zeroPoint }),
+  };
+  const values = normalize(pixels, channels, "nhwc", layout, normalization, path);
+  const { width, height } = info;
+  return {
+    dtype: "float32",
+    dims: layout === "nchw" ? [1, channels, height, width] : [1, height, width, channels],
+    data: values,
+  };
+}
+
+async function decode(path: string, { channels, resize }: Target, options: ImageOptions) {
+  const isGrey = options.colour === "grey" || channels === 1;
+  try {
+    // A file of a few bytes may claim a huge picture; sharp's own limit of 268 megapixels applies.
+    let image = sharp(path, { autoOrient: true }).removeAlpha();
+    const metadata = resize && "shortest" in resize ? (await sharp(path).metadata()).autoOrient : undefined;
+    const size = resize && sharpSize(resize, metadata);
+    if (size) image = image.resize({ ...size, fit: "fill", kernel: options.kernel });
+    image = image.toColourspace(isGrey ? "b-w" : "srgb");
+    const decoded = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+    if (!options.crop) return decoded;
+    return cropCentre(decoded, options.crop, path);
+  } catch (error) {
+    if (error instanceof TersorError) throw error;
+    throw new TersorError(
+      "bad-data",
+      `${path}: not a readable image: ${messageOf(error)}. Repair it, or use skipBad.`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
+
+/** With one side given, sharp would keep the aspect only for other fits than "fill"; so does leaving the other side out. */
+function sharpSize(
+  resize: NonNullable<ImageOptions["resize"]>,
+  metadata: { readonly width: number; readonly height: number } | undefined,
+): { width?: number; height?: number } {
+  if (Array.isArray(resize)) return { width: resize[0], height: resize[1] };
+  if (!("shortest" in resize)) return resize;
+  const { width, height } = metadata ?? { width: 1, height: 1 };
+  return width <= height
+    ? { width: resize.shortest, height: Math.round((height * resize.shortest) / width) }
+    : { height: resize.shortest, width: Math.round((width * resize.shortest) / height) };
+}
+
+interface Decoded {
+  readonly data: Uint8Array;
+  readonly info: { readonly width: number; readonly height: number; readonly channels: number };
+}
+
+function cropCentre({ data, info }: Decoded, [width, height]: readonly [number, number], path: string): Decoded {
+  if (width > info.width || height > info.height)
+    throw new TersorError(
+      "bad-data",
+      `${path}: smaller than the crop: expected at least ${width}×${height}, got ${info.width}×${info.height}. Use resize.`,
+    );
+  const left = (info.width - width) >> 1;
+  const top = (info.height - height) >> 1;
+  const line = width * info.channels;
+  const out = new Uint8Array(line * height);
+  for (let y = 0; y < height; y++) {
+    const start = ((top + y) * info.width + left) * info.channels;
+    out.set(data.subarray(start, start + line), y * line);
+  }
+  return { data: out, info: { width, height, channels: info.channels } };
+}
+
+/** Pixels of `from` channels as pixels of `to`: one is copied to all, three may change their order. */
+function spread(data: Uint8Array, from: number, to: number, isReversed: boolean): Uint8Array {
+  if (from === to && !isReversed) return data;
+  const pixels = data.length / from;
+  const out = new Uint8Array(pixels * to);
+  for (let i = 0; i < pixels; i++)
+    for (let c = 0; c < to; c++)
+      out[i * to + c] = data[i * from + (from === 1 ? 0 : isReversed ? to - 1 - c : c)] as number;
+  return out;
+}

@@ -1,0 +1,108 @@
+/** @file openData: from a path, or an object of options, to a dataset for a model's inputs. */
+import { dirname, resolve } from "node:path";
+import { z } from "zod";
+import { messageOf, TersorError } from "../../util/errors.ts";
+import { type Dataset, shuffle, take } from "../dataset.ts";
+import type { InputInfo } from "../fit-input.ts";
+import { commonOptions, parseOptions } from "../options.ts";
+import { npyFormat, npzFormat, rawFormat } from "./arrays.ts";
+import { exists, readJson, statOf } from "./files.ts";
+import { type DataFormat, resolverOf } from "./format.ts";
+import { imagesFormat } from "./images.ts";
+import { jsonLinesFormat } from "./json-lines.ts";
+import { moduleFormat } from "./module.ts";
+import { csvFormat, textFormat, tsvFormat } from "./text.ts";
+
+/** Every data format. The first whose `matches` says so takes a path. */
+export const dataFormats: readonly DataFormat[] = [
+  npyFormat,
+  npzFormat,
+  jsonLinesFormat,
+  csvFormat,
+  tsvFormat,
+  textFormat,
+  moduleFormat,
+  rawFormat,
+  imagesFormat,
+];
+
+/** A path, the text of a JSON object, or the object: a path and the options of its format. */
+export type DataSpec = string | Readonly<Record<string, unknown>>;
+
+export interface OpenOptions {
+  /** The inputs that the model declares. */
+  readonly inputs: readonly InputInfo[];
+  /** Options on top of those of the spec. */
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** Folder that the spec's paths are relative to; the current one when absent. */
+  readonly folder?: string;
+}
+
+/**
+ * Opens the data. A .json path is a file of options (its paths relative to itself); a FILE.json beside a raw file is
+ * its header, and the paths are relative to that.
+ * @throws bad-data for a path that is none of the formats or cannot be read, a wrong option, and data that do not fit
+ * the model; what is wrong with a single sample is thrown when it is read.
+ */
+export async function openData(spec: DataSpec, { inputs, options, folder = "." }: OpenOptions): Promise<Dataset> {
+  const given = await expand(typeof spec === "string" ? parseSpec(spec) : spec, resolve(folder));
+  const merged = { ...given.options, ...options };
+  const { path, format: name } = parseOptions(loose, merged, "data");
+  const absolute = resolve(given.folder, path);
+  const format = await formatOf(absolute, name);
+  const header = format === rawFormat ? await headerOf(absolute) : undefined;
+  const values = { ...header, ...merged, path: absolute };
+  const parsed = parseOptions(format.options, values, `data "${path}" (${format.name})`);
+  const common = parseOptions(loose, values, "data");
+  const skipped = common.skipBad ? new Map<string, string>() : undefined;
+  const dataset = await format.open(parsed, {
+    inputs,
+    resolve: resolverOf(header ? dirname(absolute) : given.folder),
+    ...(skipped ? { skipped } : {}),
+  });
+  const ordered = common.shuffle ? shuffle(dataset, common.seed) : dataset;
+  return common.take === undefined ? ordered : take(ordered, common.take);
+}
+
+/** The common options; a format's own schema refuses what is none of its own. */
+const loose = z.looseObject(commonOptions);
+const record = z.record(z.string(), z.unknown());
+
+function parseSpec(spec: string): Readonly<Record<string, unknown>> {
+  if (!spec.trimStart().startsWith("{")) return { path: spec };
+  try {
+    return parseOptions(record, JSON.parse(spec), "data");
+  } catch (error) {
+    throw new TersorError("bad-data", `data: not readable as JSON: ${messageOf(error)}.`, { cause: error });
+  }
+}
+
+interface Given {
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly folder: string;
+}
+
+/** Puts the content of a file of options in the place of its path. */
+async function expand(options: Readonly<Record<string, unknown>>, folder: string): Promise<Given> {
+  const { path, ...rest } = options;
+  if (typeof path !== "string" || !path.endsWith(".json")) return { options, folder };
+  const file = resolve(folder, path);
+  const content = parseOptions(record, await readJson(file), file);
+  return { options: { ...content, ...rest }, folder: dirname(file) };
+}
+
+/** The header beside a raw file. */
+async function headerOf(path: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+  const file = `${path}.json`;
+  return (await exists(file)) ? parseOptions(record, await readJson(file), file) : undefined;
+}
+
+async function formatOf(path: string, name: string | undefined): Promise<DataFormat> {
+  const { isFolder } = await statOf(path);
+  const format = dataFormats.find((each) => (name ? each.name === name : each.matches(path, isFolder)));
+  if (format) return format;
+  throw new TersorError(
+    "bad-data",
+    `data "${path}": unknown format: expected a folder of images, .npy, .npz, .jsonl, .csv, .tsv, .txt, .bin or .js, got none of them. Give option "format" (${dataFormats.map((each) => each.name).join(", ")}).`,
+  );
+}

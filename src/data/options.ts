@@ -1,0 +1,77 @@
+/** @file Options that several data formats share, as zod schemas; a format adds its own in its file. */
+import { z } from "zod";
+import { dtypes, isDType } from "../tensor/dtype.ts";
+import { TersorError } from "../util/errors.ts";
+
+export const formatNames = ["images", "npy", "npz", "raw", "jsonl", "csv", "tsv", "text", "module"] as const;
+export type FormatName = (typeof formatNames)[number];
+
+const count = z.int().positive();
+const channelValues = z
+  .union([z.number(), z.array(z.number()).nonempty()])
+  .transform((v) => (Array.isArray(v) ? v : [v]));
+
+/** Of every format. Paths are relative to the file that names them, on the command line to the current folder. */
+export const commonOptions = {
+  path: z.string().min(1).describe("File or folder."),
+  format: z.enum(formatNames).optional().describe("What it is; decided by the path when absent."),
+  take: count.optional().describe("Use the first samples only, after shuffling."),
+  shuffle: z.boolean().default(false).describe("Put the samples in an order decided by the seed."),
+  seed: z.int().default(0).describe("Seed of the order."),
+  skipBad: z.boolean().default(false).describe("Leave out samples that cannot be read, and count them."),
+};
+
+/** How stored numbers become the model's: y = ((x - zeroPoint) * scale - mean) / std. */
+export const normalizationOptions = {
+  zeroPoint: z.number().optional().describe("Subtracted first."),
+  scale: z.number().optional().describe("Multiplied with, before mean and std."),
+  mean: channelValues.optional().describe("Subtracted: one value, or one per channel."),
+  std: channelValues.optional().describe("Divided by: one value, or one per channel."),
+};
+
+export const layout = z.enum(["nchw", "nhwc"]);
+
+/** For formats of plain arrays. */
+export const arrayOptions = {
+  ...normalizationOptions,
+  stored: layout.default("nchw").describe("Layout of the stored samples; matters with a layout or per-channel values."),
+  layout: layout.default("nchw").describe("Layout that the model wants."),
+};
+
+/** For token ids: each sample of n + 1 ids becomes n inputs, and their successors as label. */
+export const nextTokenOption = z
+  .strictObject({
+    padding: z.int().optional().describe("The id that stands for no token."),
+    fill: z.int().nonnegative().optional().describe("The id to feed in its place (0)."),
+  })
+  .optional();
+
+export const classesOption = z
+  .union([z.string(), z.array(z.string()).nonempty()])
+  .optional()
+  .describe("Class names in the order of the model's outputs, or a file with them (JSON array, or a name a line).");
+
+/** For formats of texts. */
+export const tokenizerOptions = {
+  tokenizer: z.string().optional().describe("A Hugging Face tokenizer.json."),
+  maxLength: z.int().min(2).optional().describe("Tokens kept of a text."),
+  pad: z.boolean().default(false).describe("Pad every text to maxLength."),
+  padding: z.int().nonnegative().optional().describe("The id to pad with; the tokenizer's own when absent."),
+};
+
+/** An element type by name. */
+export const dtypeOption = z.custom<(typeof dtypes)[number]["name"]>(
+  (value) => typeof value === "string" && isDType(value),
+  { error: `expected one of ${dtypes.map((row) => row.name).join(", ")}` },
+);
+
+/** Checks options against a schema. @throws bad-data naming each wrong key; `subject` opens the message. */
+export function parseOptions<T>(schema: z.ZodType<T>, value: unknown, subject: string): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  const issues = result.error.issues.map((issue) => {
+    const at = issue.path.length > 0 ? `"${issue.path.join(".")}": ` : "";
+    return `${at}${issue.message}`;
+  });
+  throw new TersorError("bad-data", `${subject}: wrong options: ${issues.join("; ")}.`);
+}
