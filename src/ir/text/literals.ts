@@ -53,7 +53,8 @@ export function bytesToText(bytes: Uint8Array): string {
 /** The shortest decimal that reads back as the same float32. */
 export function float32ToText(value: number): string {
   const single = Math.fround(value);
-  if (!Number.isFinite(single) || Number.isInteger(single)) return float64ToText(single);
+  if (!Number.isFinite(single) || (Number.isInteger(single) && Math.abs(single) <= 2 ** 24))
+    return float64ToText(single);
   for (let digits = 1; digits < 9; digits++) {
     const short = Number(single.toPrecision(digits));
     if (Math.fround(short) === single) return float64ToText(short);

@@ -82,7 +82,7 @@ class Printer {
     const values = inner.length > 0 ? this.#list("<", () => inner.map((value) => this.#value(value)), ">") : "";
     const nodes = this.#nest((line) => graph.nodes.map((node) => line + this.node(node)).join(""));
     const line = this.#line();
-    return `${inputs} => ${outputs}${values ? `${line}${values}${line}` : " "}{${nodes}${line}}`;
+    return `${inputs} => ${outputs}${values ? `${line}${values}${line}` : " "}{${nodes && nodes + line}}`;
   }
 
   /** An input, a constant or the type of an inner value. */
