@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { type Attribute, attr } from "../src/ir/attribute.ts";
 import { Graph } from "../src/ir/graph.ts";
 import { Model } from "../src/ir/model.ts";
+import { print } from "../src/ir/text/index.ts";
 import { tensorType } from "../src/ir/types.ts";
 import type { Value } from "../src/ir/value.ts";
 import { float32, fromNumbers, int64, type Tensor } from "../src/tensor/tensor.ts";
@@ -39,7 +40,7 @@ const stepArbitrary: fc.Arbitrary<Step> = fc.record({ op: pick, on: pick, a: pic
 
 /**
  * Models with the input "x" (float, [batch, 1 to 4, 2 to 6, 2 to 6]) and one or two float outputs; opset 21. Finite for
- * inputs in [-1, 1]. Shrinks towards fewer operations.
+ * inputs in [-1, 1]. Shrinks towards fewer operations; a counterexample is shown as text.
  */
 export function arbitraryModel(options: ArbitraryModelOptions = {}): fc.Arbitrary<Model> {
   const { maxSteps = 8, symbolicBatch = true, subgraphs = true } = options;
@@ -55,7 +56,8 @@ export function arbitraryModel(options: ArbitraryModelOptions = {}): fc.Arbitrar
       const builder = new Builder(seed, batch, shape);
       const ops = subgraphs ? [...plainOps, ...controlFlow] : plainOps;
       for (const step of steps) builder.apply(step, ops);
-      return builder.finish(twoOutputs);
+      const model = builder.finish(twoOutputs);
+      return Object.assign(model, { [fc.toStringMethod]: () => print(model) });
     });
 }
 
@@ -126,7 +128,9 @@ class Builder {
   }
 
   node(opType: string, inputs: readonly Value[], attributes: Readonly<Record<string, Attribute>> = {}): Value {
-    const name = this.#name(`${opType}_node`);
+    // ONNX Runtime refuses two nodes of one name, but not nodes without.
+    const count = this.graph.nodes.length;
+    const name = this.rng.int(4) === 0 ? "" : `${this.#name(opType)}/${count}`;
     return this.graph.addNode({ opType, name, inputs, outputs: [this.#name(opType)], attributes }).output();
   }
 
