@@ -88,9 +88,10 @@ export class Arena {
    * @throws limit-exceeded beyond the limit or what the system gives
    */
   alloc(bytes: number): Pointer {
+    invariant(bytes >= 0, `allocation of ${bytes} bytes`);
     const start = this.#next;
     const end = Math.ceil((start + bytes) / ALIGNMENT) * ALIGNMENT;
-    if (end > this.#memory.buffer.byteLength) this.#grow(end, bytes);
+    if (end > Math.min(this.#memory.buffer.byteLength, this.#limit)) this.#grow(end, bytes);
     this.#next = end;
     return start;
   }
@@ -141,7 +142,7 @@ export class Arena {
         `kernels: not enough memory: expected at most ${this.#limit} bytes in use, got ${end} (${bytes} more). Process the tensor in parts.`,
         cause === undefined ? undefined : { cause },
       );
-    if (!(end <= this.#limit)) throw refuse();
+    if (end > this.#limit) throw refuse();
     try {
       this.#memory.growTo(end);
     } catch (error) {

@@ -10,6 +10,12 @@ import { type WasmModule, webAssembly } from "./web-assembly.ts";
 export { Arena } from "./arena.ts";
 export type { Columns, Runs } from "./chunks.ts";
 export {
+  type GatherBlocksOutput,
+  type GatherBlocksSpec,
+  gatherBlocksSizes,
+  quantizeGatherBlocks,
+} from "./gather-blocks.ts";
+export {
   type CodeRange,
   Kernels,
   type RangeMode,
@@ -17,6 +23,12 @@ export {
   type SliceParams,
   type Stochastic,
 } from "./kernels.ts";
+export {
+  type MatMulNBitsOutput,
+  type MatMulNBitsSpec,
+  matMulNBitsSizes,
+  quantizeMatMulNBits,
+} from "./matmul-nbits.ts";
 export type { Pointer } from "./raw.ts";
 
 export interface KernelOptions {

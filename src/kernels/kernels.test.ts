@@ -3,6 +3,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createKernels, type Kernels, type Pointer, type RangeMode, type Rounding } from "./index.ts";
 
+fc.configureGlobal({ seed: 20 });
+
 const wasm = createKernels({ backend: "wasm" });
 const reference = createKernels({ backend: "reference" });
 const bitsOf = new Float32Array(1);

@@ -347,7 +347,7 @@ export class Kernels {
    */
   packColumns(codes: Pointer, columns: Columns, bits: 2 | 4 | 8, out: Pointer, outStride: number): void {
     const stride = columns.stride ?? columns.n;
-    eachColumnChunk(columns, 128, 512, (row, column, rows, n) => {
+    eachColumnChunk(columns, 512, 256, (row, column, rows, n) => {
       const from = codes + row * stride + column;
       this.#raw.packColumns(from, rows, n, stride, out + column * outStride + (row * bits) / 8, outStride, bits);
     });

@@ -141,18 +141,21 @@ export function pack2(codes: usize, n: usize, out: usize): void {
 // @ts-ignore: decorator
 @inline function columns(bits: i32, codes: usize, rows: usize, n: usize, stride: usize, out: usize, outStride: usize): void {
   const rowsPerBlock = 128 / bits;
+  const blockRows = rows - rows % rowsPerBlock;
   const wide = n & ~15;
-  let row: usize = 0;
-  for (; row + rowsPerBlock <= rows; row += rowsPerBlock) {
-    const source = codes + row * stride;
-    const target = out + row * bits / 8;
-    for (let j: usize = 0; j < wide; j += 16) block16(bits, source + j, stride, target + j * outStride, outStride);
-    for (let j = wide; j < n; j++) bytes(bits, source + j, rowsPerBlock, stride, target + j * outStride);
+  let j: usize = 0;
+  // Columns outside, rows inside: with sixteen columns at a time the cache lines of `out` are written in one go.
+  for (; j < wide; j += 16) {
+    let target = out + j * outStride;
+    for (let row: usize = 0; row < blockRows; row += rowsPerBlock, target += 16) {
+      block16(bits, codes + row * stride + j, stride, target, outStride);
+    }
+    if (blockRows == rows) continue;
+    for (let c: usize = 0; c < 16; c++) {
+      bytes(bits, codes + blockRows * stride + j + c, rows - blockRows, stride, target + c * outStride);
+    }
   }
-  if (row == rows) return;
-  const source = codes + row * stride;
-  const target = out + row * bits / 8;
-  for (let j: usize = 0; j < n; j++) bytes(bits, source + j, rows - row, stride, target + j * outStride);
+  for (; j < n; j++) bytes(bits, codes + j, rows, stride, out + j * outStride);
 }
 
 /** Packs `rows` codes of one column. */

@@ -4,30 +4,44 @@ import { code4, divisor4, HALF_UP, lowBytes16, lowBytes4, NEAREST, STOCHASTIC } 
 /** Modes of qparams. */
 const FULL = 0;
 const RESTRICTED = 1;
+const ASYMMETRIC = 2;
+
+// @ts-ignore: decorator
+@inline function scale4(mode: i32, min: v128, max: v128, qmin: i32, qmax: i32): v128 {
+  const half = (qmax - qmin + 1) >> 1;
+  const low = f32x4.abs(min);
+  const high = f32x4.abs(max);
+  if (mode == FULL) return f32x4.div(v128.bitselect(max, min, f32x4.gt(high, low)), f32x4.splat(f32(-half)));
+  if (mode == RESTRICTED) return f32x4.div(f32x4.max(high, low), f32x4.splat(f32(half - 1)));
+  const zero = f32x4.splat(0);
+  const width = f32x4.min(f32x4.sub(f32x4.max(max, zero), f32x4.min(min, zero)), f32x4.splat(3.4028234663852886e38));
+  return f32x4.div(width, f32x4.splat(f32(qmax - qmin)));
+}
+
+// @ts-ignore: decorator
+@inline function zeroPoint4(mode: i32, min: v128, scale: v128, qmin: i32, qmax: i32): v128 {
+  if (mode != ASYMMETRIC) return i32x4.splat(qmin + ((qmax - qmin + 1) >> 1));
+  const lo = f32x4.splat(f32(qmin));
+  const shift = f32x4.div(f32x4.min(min, f32x4.splat(0)), divisor4(scale));
+  const z = f32x4.nearest(f32x4.sub(lo, shift));
+  return i32x4.trunc_sat_f32x4_s(f32x4.min(f32x4.max(z, lo), f32x4.splat(f32(qmax))));
+}
 
 /** Scale and zero point of `n` slices from their ranges; see RawKernels.qparams. */
 export function qparams(
   minIn: usize, maxIn: usize, n: usize, qmin: i32, qmax: i32, mode: i32, scales: usize, zeroPoints: usize,
 ): void {
-  const half = (qmax - qmin + 1) >> 1;
-  for (const end = minIn + (n << 2); minIn < end; minIn += 4, maxIn += 4, scales += 4, zeroPoints += 4) {
-    let low = load<f32>(minIn);
-    let high = load<f32>(maxIn);
-    let scale: f32 = 0;
-    let zeroPoint = qmin + half;
-    if (mode == FULL) {
-      scale = (abs(high) > abs(low) ? high : low) / f32(-half);
-    } else if (mode == RESTRICTED) {
-      scale = max(abs(high), abs(low)) / f32(half - 1);
-    } else {
-      low = min(low, f32(0));
-      high = max(high, f32(0));
-      scale = min(high - low, f32(3.4028234663852886e38)) / f32(qmax - qmin);
-      const shift = scale == 0 ? f32(0) : low / scale;
-      zeroPoint = i32(min(max(nearest(f32(qmin) - shift), f32(qmin)), f32(qmax)));
-    }
-    store<f32>(scales, scale);
-    store<i32>(zeroPoints, zeroPoint);
+  for (const end = minIn + ((n & ~3) << 2); minIn < end; minIn += 16, maxIn += 16, scales += 16, zeroPoints += 16) {
+    const min = v128.load(minIn);
+    const scale = scale4(mode, min, v128.load(maxIn), qmin, qmax);
+    v128.store(scales, scale);
+    v128.store(zeroPoints, zeroPoint4(mode, min, scale, qmin, qmax));
+  }
+  for (const end = minIn + ((n & 3) << 2); minIn < end; minIn += 4, maxIn += 4, scales += 4, zeroPoints += 4) {
+    const min = v128.load32_splat(minIn);
+    const scale = scale4(mode, min, v128.load32_splat(maxIn), qmin, qmax);
+    store<i32>(scales, i32x4.extract_lane(scale, 0));
+    store<i32>(zeroPoints, i32x4.extract_lane(zeroPoint4(mode, min, scale, qmin, qmax), 0));
   }
 }
 
