@@ -98,10 +98,10 @@ function boundTable(results, list) {
     const peer = jobs.find((job) => job.name === name)?.peer;
     const other = results.get(against === "peer" ? `ort ${peer}` : against);
     const value = against ? ratio(ours, other, quantity) : median(ours.runs.map((run) => run[quantity]));
-    const verdict = Number.isNaN(value) ? "not measured" : value <= limit ? "kept" : "MISSED";
+    const verdict = ours.error ? "FAILED" : Number.isNaN(value) ? "not measured" : value <= limit ? "kept" : "MISSED";
     return [[name, `${quantity}${against ? ` / ${against}` : ""}`, `≤ ${limit}`, show(value), verdict]];
   });
-  const missed = rows.some((row) => row.at(-1) === "MISSED");
+  const missed = rows.some((row) => ["MISSED", "FAILED"].includes(row.at(-1)));
   const text = rows.length > 0 ? markdown(["ours", "quantity", "bound", "measured", "verdict"], rows) : "";
   return { text, missed };
 }
