@@ -1,9 +1,9 @@
 /** @file Graph: nodes in order, named values, and the edits that keep links and names consistent. */
 import type { Tensor } from "../tensor/tensor.ts";
 import { invariant, TersorError } from "../util/errors.ts";
-import type { Attribute } from "./attribute.ts";
+import type { Attribute, SparseTensor } from "./attribute.ts";
 import { Node } from "./node.ts";
-import type { ValueType } from "./types.ts";
+import { tensorType, type ValueType } from "./types.ts";
 import { Value } from "./value.ts";
 
 export interface NodeSpec {
@@ -153,11 +153,8 @@ export class Graph {
     for (const node of gone) {
       for (const graph of node.subgraphs()) graph.#unlink();
       node.setInputs([]);
-      node.outputs.forEach((output, i) => {
-        node.linkOutput(i, undefined);
-        if (output) this.removeValue(output);
-      });
     }
+    for (const node of gone) for (const output of [...node.outputs]) if (output) this.dropOutput(output);
     this.#nodes = this.#nodes.filter((node) => !gone.has(node));
   }
 
@@ -201,6 +198,36 @@ export class Graph {
     const index = from.producer?.outputs.indexOf(from) ?? -1;
     from.producer?.linkOutput(index, undefined);
     owner.addNode({ opType: "Identity", inputs: [to], outputs: [from] });
+  }
+
+  /** Puts a node in the place of another: it takes over outputs, name and metadata. The old one must have no subgraphs. */
+  replaceNode(node: Node, spec: Omit<NodeSpec, "outputs">): Node {
+    const outputs = [...node.outputs];
+    outputs.forEach((_, i) => {
+      node.linkOutput(i, undefined);
+    });
+    const twin = this.addNode({ name: node.name, ...spec, outputs }, { before: node });
+    twin.docString = node.docString;
+    twin.metadata = node.metadata;
+    this.removeNodes([node]);
+    return twin;
+  }
+
+  /** Takes an output that nothing uses off the node that computes it. */
+  dropOutput(value: Value): void {
+    value.producer?.linkOutput(value.producer.outputs.indexOf(value), undefined);
+    this.removeValue(value);
+  }
+
+  /** Turns a computed value into a constant of the same name. Its producer stays, without that output. */
+  fixValue(value: Value, constant: Tensor | SparseTensor): void {
+    value.producer?.linkOutput(value.producer.outputs.indexOf(value), undefined);
+    if ("dtype" in constant) {
+      value.tensor = constant;
+    } else {
+      value.sparse = constant;
+      value.type = tensorType(constant.values.dtype, constant.dims);
+    }
   }
 
   /** Puts the nodes into a topological order that keeps the present order where it can. @throws bad-model naming a node on a cycle. */

@@ -94,6 +94,7 @@ export class Node {
     this.#outputs[index]?.link({ producer: null });
     value?.link({ producer: this });
     this.#outputs[index] = value;
+    while (this.#outputs.length > 0 && this.#outputs.at(-1) === undefined) this.#outputs.pop();
   }
 
   /** The value of an attribute of the expected type, undefined when absent. @throws bad-model when it has another type or is an unbound reference. */
