@@ -79,7 +79,9 @@ export function quantizeMatMulNBits(
     const together = Math.max(1, (64 * 8) / bits / blockSize);
     const strip = Math.max(16, Math.floor(STRIP_ELEMENTS / blockSize / 16) * 16);
     const width = Math.min(strip, n);
-    const codes = memory.alloc(blockSize * together * width);
+    // Rows of scratch an odd multiple of 16 bytes apart: a power of two would map all rows of a column to a few cache sets.
+    const pitch = Math.ceil(width / 32) * 32 + 16;
+    const codes = memory.alloc(blockSize * together * pitch);
     const min = memory.alloc32(width);
     const max = memory.alloc32(width);
     let finite = true;
@@ -101,12 +103,12 @@ export function quantizeMatMulNBits(
             k.qparams(min, max, columns, range, params, slices);
           }
           if (ratios) k.searchColumns(x + at * 4, part, slices, range, ratios);
-          const target = codes + (row - first * blockSize) * columns;
+          const target = codes + (row - first * blockSize) * pitch;
           const from = typeof rounding === "string" ? rounding : { ...rounding, start: (rounding.start ?? 0) + at };
-          k.quantizeColumns(x + at * 4, part, slices, range, target, from);
-          fillRows(k, target + part.rows * columns, blockSize - part.rows, columns, slices.zeroPoints);
+          k.quantizeColumns(x + at * 4, part, slices, range, target, from, pitch);
+          fillRows(k, target + part.rows * pitch, blockSize - part.rows, columns, pitch, slices.zeroPoints);
         }
-        const whole = { rows: (last - first) * blockSize, n: columns };
+        const whole = { rows: (last - first) * blockSize, n: columns, stride: pitch };
         k.packColumns(codes, whole, bits, out.packed + column * blobs + (first * blockSize * bits) / 8, blobs);
       }
     }
@@ -117,9 +119,9 @@ export function quantizeMatMulNBits(
 }
 
 /** Rows of codes that stand for zero. */
-function fillRows(k: Kernels, codes: Pointer, rows: number, n: number, zeroPoints: Pointer): void {
+function fillRows(k: Kernels, codes: Pointer, rows: number, n: number, pitch: number, zeroPoints: Pointer): void {
   const zeros = k.memory.i32(zeroPoints, n);
-  for (let r = 0; r < rows; r++) k.memory.u8(codes + r * n, n).set(zeros);
+  for (let r = 0; r < rows; r++) k.memory.u8(codes + r * pitch, n).set(zeros);
 }
 
 /** i32 [blocks, N] to packed [N, ceil(blocks * bits / 8)]. */
