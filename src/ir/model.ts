@@ -86,6 +86,7 @@ export function cloneGraph(graph: Graph, parent?: Graph, outer: ReadonlyMap<Valu
     twin.type = value.type;
     twin.docString = value.docString;
     twin.metadata = value.metadata;
+    twin.unknown = value.unknown;
     map.set(value, twin);
   }
   const twinOf = (value: Value | undefined) => value && (map.get(value) ?? value);

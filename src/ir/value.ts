@@ -19,6 +19,8 @@ export class Value {
   sparse: SparseTensor | undefined;
   docString = "";
   metadata: ReadonlyMap<string, string> = new Map();
+  /** Fields of its description that this version does not know, kept as they are. */
+  unknown: Uint8Array | undefined;
   #name: string;
   #type: ValueType | undefined;
   #producer: Node | undefined;
@@ -38,6 +40,7 @@ export class Value {
   /** The declared or inferred type; of a constant, that of its tensor. */
   get type(): ValueType | undefined {
     if (this.tensor) return tensorType(this.tensor.dtype, this.tensor.dims);
+    if (this.sparse) return tensorType(this.sparse.values.dtype, this.sparse.dims);
     return this.#type;
   }
 

@@ -1,5 +1,5 @@
 /** @file Files as random-access sources. */
-import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { closeSync, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
 import type { ByteSource } from "../util/bytes.ts";
 import { messageOf, TersorError } from "../util/errors.ts";
 
@@ -12,31 +12,28 @@ export class FileSource implements ByteSource {
   readonly path: string;
   readonly byteLength: number;
   readonly #fd: number;
+  #closed = false;
 
   /** @throws bad-data when the file can't be opened or is not a regular file. */
   constructor(path: string) {
     this.path = path;
     try {
+      // Before opening: to open a pipe would wait for its other end.
+      checkIsFile(path, statSync(path));
       this.#fd = openSync(path, "r");
     } catch (error) {
+      if (error instanceof TersorError) throw error;
       throw new TersorError("bad-data", `${path}: ${reason(error)}`, { cause: error });
     }
-    const stat = fstatSync(this.#fd);
-    if (!stat.isFile()) {
-      closeSync(this.#fd);
-      throw new TersorError(
-        "bad-data",
-        `${path}: expected a file, got ${stat.isDirectory() ? "a folder" : "a device or pipe"}.`,
-      );
-    }
-    this.byteLength = stat.size;
+    this.byteLength = fstatSync(this.#fd).size;
     closer.register(this, this.#fd, this);
   }
 
+  /** @throws bad-data when the file became shorter or can't be read. */
   read(offset: number, length: number, into?: Uint8Array): Uint8Array {
     const out = into ? into.subarray(0, length) : new Uint8Array(length);
     for (let done = 0; done < length; ) {
-      const got = readSync(this.#fd, out, done, Math.min(MAX_READ, length - done), offset + done);
+      const got = this.#readSome(out, done, Math.min(MAX_READ, length - done), offset + done);
       if (got === 0)
         throw new TersorError(
           "bad-data",
@@ -48,22 +45,44 @@ export class FileSource implements ByteSource {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     closer.unregister(this);
     closeSync(this.#fd);
   }
+
+  #readSome(out: Uint8Array, at: number, length: number, position: number): number {
+    if (this.#closed) throw new TersorError("internal", `${this.path}: read after it was closed.`);
+    try {
+      return readSync(this.#fd, out, at, length, position);
+    } catch (error) {
+      throw new TersorError("bad-data", `${this.path}: can't be read: ${reason(error)}`, { cause: error });
+    }
+  }
+}
+
+function checkIsFile(path: string, stat: Stats): void {
+  if (stat.isFile()) return;
+  const kind = stat.isDirectory() ? "a folder" : "a device, pipe or socket";
+  throw new TersorError("bad-data", `${path}: expected a file, got ${kind}.`);
 }
 
 const reasons: Readonly<Record<string, string>> = {
-  ENOENT: "no such file. Check the path.",
+  ENOENT: "no such file or folder. Check the path.",
   EACCES: "permission denied.",
-  ENOTDIR: "a part of the path is not a folder.",
+  EPERM: "permission denied.",
+  ENOTDIR: "a part of the path is a file, not a folder.",
   ENOSPC: "the disk is full.",
+  EDQUOT: "the disk quota is used up.",
   EROFS: "the file system is read-only.",
   EISDIR: "expected a file, got a folder.",
+  ELOOP: "the symbolic links run in a circle.",
+  ENAMETOOLONG: "the name is too long.",
+  EMFILE: "too many files are open.",
 };
 
 /** A file-system error in words. */
 export function reason(error: unknown): string {
   const code = (error as NodeJS.ErrnoException).code ?? "";
-  return reasons[code] ?? messageOf(error);
+  return reasons[code] ?? `${messageOf(error)}.`;
 }

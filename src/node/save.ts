@@ -1,15 +1,15 @@
 /** @file Writes model files: whole or not at all. */
-import { closeSync, existsSync, openSync, realpathSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, openSync, renameSync, rmSync, statSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import type { Model } from "../ir/model.ts";
 import { type EncodeOptions, encodeModel } from "../ir/serde/encode-model.ts";
 import type { EncodedMessage } from "../proto/encode.ts";
-import { chunksOf } from "../util/bytes.ts";
+import { chunksOfMessage } from "../proto/write.ts";
 import { TersorError } from "../util/errors.ts";
 import { reason } from "./file-source.ts";
 
-export interface SaveOptions extends Pick<EncodeOptions, "external"> {
+export interface SaveOptions extends Pick<EncodeOptions, "external" | "maxBytes"> {
   readonly signal?: AbortSignal;
   /** Bytes written so far, and in all. */
   onProgress?(done: number, total: number): void;
@@ -22,41 +22,48 @@ export interface SavedFiles {
   readonly bytes: number;
 }
 
+/** Chunks below DIRECT bytes are gathered, so that a write is worth its call. */
 const BUFFER = 1 << 20;
+const DIRECT = 1 << 16;
 /** How long to work between two looks at the event loop, ms. */
 const SLICE = 40;
 
+let saves = 0;
+
 /**
  * Writes a model, with an external data file `<name>.data` beside it above 2 GB. Everything is written under temporary
- * names and renamed at the end, so that an error or an abort leaves nothing behind. Lets the event loop run in between.
- * @throws bad-data when the place can't be written; aborted.
+ * names and renamed at the end, so that an error or an abort leaves nothing behind; the model itself comes last. May
+ * replace the file that the model was loaded from. Lets the event loop run in between.
+ * @throws bad-data when the place can't be written; aborted; limit-exceeded, see encodeModel.
  */
 export async function saveModel(model: Model, path: string, options: SaveOptions = {}): Promise<SavedFiles> {
+  const { signal, onProgress, ...encoding } = options;
   const location = `${basename(path)}.data`;
-  const encoded = encodeModel(model, { location, ...(options.external && { external: options.external }) });
-  const { data } = encoded;
-  const total = encoded.model.byteLength + (data?.byteLength ?? 0);
-  const temporary = (name: string) => join(dirname(path), `.${name}.${process.pid}.tmp`);
+  const { model: main, data } = encodeModel(model, { ...encoding, location });
+  const dataPath = join(dirname(path), location);
+  const bytes = main.byteLength + (data?.byteLength ?? 0);
+  const id = `.tersor-${process.pid}-${saves++}`;
   const files = [
-    ...(data ? [{ message: data as EncodedMessage, target: join(dirname(path), location) }] : []),
-    { message: encoded.model, target: path },
-  ].map((file) => ({ ...file, temp: temporary(basename(file.target)) }));
+    ...(data ? [{ message: data as EncodedMessage, target: dataPath, temp: join(dirname(path), `${id}.data`) }] : []),
+    { message: main, target: path, temp: join(dirname(path), `${id}.onnx`) },
+  ];
   let done = 0;
-  const progress = (bytes: number) => {
-    done += bytes;
-    options.onProgress?.(done, total);
+  const progress = (count: number) => {
+    done += count;
+    onProgress?.(done, bytes);
   };
   try {
-    for (const { message, temp } of files) await write(message, temp, progress, options.signal);
+    for (const { target } of files) checkReplaceable(target);
+    for (const { message, temp } of files) await write(message, temp, progress, signal);
+    checkAborted(signal);
     for (const { temp, target } of files) renameSync(temp, target);
   } catch (error) {
     for (const { temp } of files) rmSync(temp, { force: true });
-    if (error instanceof TersorError) throw error;
     if ((error as NodeJS.ErrnoException).syscall)
       throw new TersorError("bad-data", `${path}: can't be written: ${reason(error)}`, { cause: error });
     throw error;
   }
-  return { path, bytes: total, ...(data && { dataPath: join(dirname(path), location) }) };
+  return { path, bytes, ...(data && { dataPath }) };
 }
 
 async function write(
@@ -65,31 +72,32 @@ async function write(
   progress: (bytes: number) => void,
   signal?: AbortSignal,
 ): Promise<void> {
-  const fd = openSync(path, "w");
+  const fd = openSync(path, "wx");
   try {
     const buffer = new Uint8Array(BUFFER);
     let filled = 0;
+    const put = (bytes: Uint8Array) => {
+      writeAll(fd, bytes);
+      progress(bytes.byteLength);
+    };
     const flush = () => {
-      writeAll(fd, buffer.subarray(0, filled));
-      progress(filled);
+      if (filled > 0) put(buffer.subarray(0, filled));
       filled = 0;
     };
+    checkAborted(signal);
     let pause = performance.now() + SLICE;
-    for (const part of message.parts) {
-      for (const chunk of part instanceof Uint8Array ? [part] : chunksOf(part)) {
-        if (filled + chunk.byteLength > BUFFER) flush();
-        if (chunk.byteLength > BUFFER) {
-          writeAll(fd, chunk);
-          progress(chunk.byteLength);
-        } else {
-          buffer.set(chunk, filled);
-          filled += chunk.byteLength;
-        }
-        if (performance.now() > pause) {
-          await setImmediate();
-          if (signal?.aborted) throw new TersorError("aborted", "interrupted: nothing was written.");
-          pause = performance.now() + SLICE;
-        }
+    for (const chunk of chunksOfMessage(message)) {
+      const direct = chunk.byteLength >= DIRECT;
+      if (direct || filled + chunk.byteLength > BUFFER) flush();
+      if (direct) put(chunk);
+      else {
+        buffer.set(chunk, filled);
+        filled += chunk.byteLength;
+      }
+      if (performance.now() > pause) {
+        await setImmediate();
+        checkAborted(signal);
+        pause = performance.now() + SLICE;
       }
     }
     flush();
@@ -102,7 +110,22 @@ function writeAll(fd: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.byteLength; ) done += writeSync(fd, bytes, done, bytes.byteLength - done);
 }
 
-/** Whether two paths name the same existing file. */
+function checkAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new TersorError("aborted", "interrupted: nothing was written.");
+}
+
+/** Known before the work rather than after it, when the data file would already be in place. */
+function checkReplaceable(path: string): void {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat && !stat.isFile())
+    throw new TersorError(
+      "bad-data",
+      `${path}: can't be written: expected a file or nothing there, got a folder or device.`,
+    );
+}
+
+/** Whether two paths name the same existing file, be it through links. */
 export function isSameFile(a: string, b: string): boolean {
-  return existsSync(a) && existsSync(b) && realpathSync(a) === realpathSync(b);
+  const [first, second] = [a, b].map((path) => statSync(path, { bigint: true, throwIfNoEntry: false }));
+  return first !== undefined && second !== undefined && first.ino === second.ino && first.dev === second.dev;
 }

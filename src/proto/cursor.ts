@@ -3,7 +3,8 @@ import { type ByteSource, MemorySource } from "../util/bytes.ts";
 import { TersorError } from "../util/errors.ts";
 
 const WINDOW = 1 << 16;
-const utf8 = new TextDecoder();
+// A byte order mark is part of a name.
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Numbers are accumulated in doubles or bigints, never in 32 bits: lengths may pass 2^31. */
 export class Cursor {

@@ -1,5 +1,5 @@
 /** @file Decodes a protobuf message by the table; large payloads stay in the source as ranges. */
-import { type ByteSource, chunksOf, MemorySink, MemorySource, SliceSource } from "../util/bytes.ts";
+import { type ByteSource, MemorySink, MemorySource, readAll, SliceSource } from "../util/bytes.ts";
 import { TersorError } from "../util/errors.ts";
 import { Cursor } from "./cursor.ts";
 import { limits } from "./limits.ts";
@@ -13,10 +13,15 @@ const FIXED64 = 1;
 const LENGTH = 2;
 const FIXED32 = 5;
 
+/** Memory that a message and all that the IR makes of it take, about (measured); see limits.structureBytes. */
+const messageCost: { readonly [name in MessageName]?: number } = { NodeProto: 1500, TensorProto: 1000 };
+const OTHER_MESSAGE_COST = 250;
+const VALUE_COST = 40;
+
 /**
- * Decodes the whole source as one message. Fields that the table does not know are kept in `unknown` on the message
- * (on messages inside a tensor's or value's description they are dropped with a newer file's meaning unknown).
- * @throws bad-model with the byte position; limit-exceeded for depth and counts.
+ * Decodes the whole source as one message. Fields that the table does not know are kept in `unknown` on their message.
+ * Unlike protobuf, which merges them, a field that stands twice in a message and is a message itself is refused.
+ * @throws bad-model with the byte position; limit-exceeded for depth and for the memory that the structure would take.
  */
 export function decodeMessage(source: ByteSource, name: MessageName): Message {
   const decoder = new Decoder(source);
@@ -25,7 +30,7 @@ export function decodeMessage(source: ByteSource, name: MessageName): Message {
 
 class Decoder {
   readonly #cursor: Cursor;
-  #messages = 0;
+  #cost = 0;
 
   constructor(source: ByteSource) {
     this.#cursor = new Cursor(source);
@@ -35,8 +40,7 @@ class Decoder {
     const cursor = this.#cursor;
     if (depth > limits.depth)
       throw new TersorError("limit-exceeded", `byte ${cursor.pos}: messages nested more than ${limits.depth} deep.`);
-    if (++this.#messages > limits.messages)
-      throw new TersorError("limit-exceeded", `model file: more than ${limits.messages} messages.`);
+    this.#charge(messageCost[name] ?? OTHER_MESSAGE_COST);
     const fields = fieldsOf(name);
     const out: Message = {};
     const pending = new Map<string, List>();
@@ -51,8 +55,11 @@ class Decoder {
       if (field) this.#field(out, pending, name, field, wire, end, depth);
       else {
         this.#skip(wire, end);
-        unknown ??= new MemorySink();
-        unknown.write(cursor.source.read(start, cursor.pos - start));
+        const length = cursor.pos - start;
+        this.#charge(length);
+        cursor.pos = start;
+        unknown ??= new MemorySink(length);
+        unknown.write(cursor.bytes(length, end));
       }
     }
     for (const [field, list] of pending) out[field] = list.finish();
@@ -81,7 +88,9 @@ class Decoder {
       cursor.checkLength(length, end);
       stop = cursor.pos + length;
     }
+    if (packed && cursor.pos === stop) return;
     if (isMessage(kind)) {
+      if (!repeated && out[name]) throw cursor.error(`${owner}.${name}: expected once, got a second one`);
       const value = this.message(kind, stop, depth + 1);
       if (repeated) append(out, name, value);
       else out[name] = value;
@@ -94,17 +103,28 @@ class Decoder {
       if (!packed && list.width) stop = cursor.pos + list.width;
       if (packed && list.width && (stop - cursor.pos) % list.width !== 0)
         throw cursor.error(`${owner}.${name}: expected a multiple of ${list.width} bytes, got ${stop - cursor.pos}`);
-      if (!packed || cursor.pos < stop) list.add(cursor, stop, packed);
+      this.#charge(list.add(cursor, stop, packed));
     } else {
       const read = scalars[kind];
-      if (!packed) {
-        const value = read(cursor, stop);
-        if (repeated) append(out, name, value);
-        else out[name] = value;
-      } else while (cursor.pos < stop) append(out, name, read(cursor, stop));
+      if (expected === LENGTH && kind !== "lazy") this.#charge(stop - cursor.pos);
+      if (!repeated) out[name] = read(cursor, stop);
+      else
+        do {
+          this.#charge(VALUE_COST);
+          append(out, name, read(cursor, stop));
+        } while (packed && cursor.pos < stop);
     }
     if (wire === LENGTH && cursor.pos !== stop)
       throw cursor.error(`${owner}.${name}: expected to end at byte ${stop}, got ${cursor.pos}`);
+  }
+
+  #charge(bytes: number): void {
+    this.#cost += bytes;
+    if (this.#cost > limits.structureBytes)
+      throw new TersorError(
+        "limit-exceeded",
+        `byte ${this.#cursor.pos}: the structure alone would take more than ${limits.structureBytes} bytes of memory.`,
+      );
   }
 
   #skip(wire: number, end: number): void {
@@ -149,7 +169,10 @@ const scalars = {
   float: (cursor: Cursor, end: number) => cursor.float(end),
   string: (cursor: Cursor, end: number) => {
     if (end - cursor.pos > limits.stringBytes)
-      throw cursor.error(`expected a string of at most ${limits.stringBytes} bytes, got ${end - cursor.pos}`);
+      throw new TersorError(
+        "limit-exceeded",
+        `byte ${cursor.pos}: expected a string of at most ${limits.stringBytes} bytes, got ${end - cursor.pos}.`,
+      );
     return cursor.string(end - cursor.pos, end);
   },
   bytes: (cursor: Cursor, end: number) => cursor.bytes(end - cursor.pos, end),
@@ -160,7 +183,8 @@ const scalars = {
 interface List {
   /** Bytes of one element when fixed; 0 for varints. */
   readonly width: number;
-  add(cursor: Cursor, end: number, packed: boolean): void;
+  /** Returns the memory it took. */
+  add(cursor: Cursor, end: number, packed: boolean): number;
   finish(): unknown;
 }
 
@@ -174,16 +198,19 @@ class FixedList implements List {
     this.width = width;
   }
 
-  add(cursor: Cursor, end: number): void {
-    if (!this.#range && !this.#sink) {
+  add(cursor: Cursor, end: number): number {
+    if (!this.#range) {
       this.#range = range(cursor, end);
-      return;
+      return 0;
     }
+    const length = end - cursor.pos;
+    const gathered = this.#sink ? 0 : this.#range.byteLength;
     if (!this.#sink) {
       this.#sink = new MemorySink();
-      for (const chunk of chunksOf(this.finish())) this.#sink.write(chunk);
+      this.#sink.write(readAll(this.#range));
     }
-    this.#sink.write(cursor.bytes(end - cursor.pos, end));
+    this.#sink.write(cursor.bytes(length, end));
+    return gathered + length;
   }
 
   finish(): ByteSource {
@@ -205,7 +232,8 @@ class VarintList implements List {
     this.#array = make(8);
   }
 
-  add(cursor: Cursor, end: number, packed: boolean): void {
+  add(cursor: Cursor, end: number, packed: boolean): number {
+    const before = this.#length;
     do {
       if (this.#length === this.#array.length) {
         const grown = this.#make(this.#length * 2);
@@ -215,6 +243,7 @@ class VarintList implements List {
       const value = cursor.int64(end);
       this.#array[this.#length++] = this.#array instanceof Int32Array ? Number(BigInt.asIntN(32, value)) : value;
     } while (packed && cursor.pos < end);
+    return (this.#length - before) * this.#array.BYTES_PER_ELEMENT;
   }
 
   finish(): IntArray {

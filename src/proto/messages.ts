@@ -64,6 +64,8 @@ export interface TypeProto {
   mapType?: MapTypeProto;
   sparseTensorType?: TensorTypeProto;
   optionalType?: ElementTypeProto;
+  denotation?: string;
+  unknown?: Uint8Array;
 }
 
 export interface ValueInfoProto {
@@ -71,6 +73,7 @@ export interface ValueInfoProto {
   type?: TypeProto;
   docString?: string;
   metadataProps?: StringStringEntryProto[];
+  unknown?: Uint8Array;
 }
 
 export interface TensorProto {
@@ -88,6 +91,7 @@ export interface TensorProto {
   externalData?: StringStringEntryProto[];
   dataLocation?: number;
   metadataProps?: StringStringEntryProto[];
+  unknown?: Uint8Array;
 }
 
 export interface SparseTensorProto {
@@ -115,6 +119,7 @@ export interface AttributeProto {
   refAttrName?: string;
   sparseTensor?: SparseTensorProto;
   sparseTensors?: SparseTensorProto[];
+  unknown?: Uint8Array;
 }
 
 export interface NodeProto {
@@ -265,6 +270,7 @@ const table = {
     1: ["tensorType", "TensorTypeProto"],
     4: ["sequenceType", "ElementTypeProto"],
     5: ["mapType", "MapTypeProto"],
+    6: ["denotation", "string"],
     8: ["sparseTensorType", "TensorTypeProto"],
     9: ["optionalType", "ElementTypeProto"],
   },
@@ -312,15 +318,6 @@ const table = {
 } as const satisfies Record<string, Row>;
 
 export type MessageName = keyof typeof table;
-
-/** The typed form of each message. */
-export interface Messages {
-  ModelProto: ModelProto;
-  GraphProto: GraphProto;
-  NodeProto: NodeProto;
-  TensorProto: TensorProto;
-  TypeProto: TypeProto;
-}
 
 const compiled = new Map<MessageName, ReadonlyMap<number, FieldSpec>>(
   Object.entries(table).map(([message, rows]) => [message as MessageName, compile(rows)]),

@@ -68,6 +68,25 @@ export class SliceSource implements ByteSource {
   }
 }
 
+/** Bytes that are computed when they are read. The computation must give the same bytes every time. */
+export class ComputedSource implements ByteSource {
+  readonly byteLength: number;
+  readonly chunks: () => Iterable<Uint8Array>;
+  #all: Uint8Array | undefined;
+
+  /** @param chunks computes all bytes in order; a chunk may be reused after the next one is asked for. */
+  constructor(byteLength: number, chunks: () => Iterable<Uint8Array>) {
+    this.byteLength = byteLength;
+    this.chunks = chunks;
+  }
+
+  /** Random access computes everything and keeps it. */
+  read(offset: number, length: number, into?: Uint8Array): Uint8Array {
+    this.#all ??= readAll(this);
+    return new MemorySource(this.#all).read(offset, length, into);
+  }
+}
+
 /** All bytes of a source at once. May alias its memory. */
 export function readAll(source: ByteSource): Uint8Array {
   if (!source.chunks) return source.read(0, source.byteLength);
@@ -87,9 +106,10 @@ export function chunksOf(source: ByteSource): Iterable<Uint8Array> {
 }
 
 function* windows(source: ByteSource): Iterable<Uint8Array> {
-  const window = new Uint8Array(Math.min(STREAM_CHUNK, source.byteLength));
+  const inMemory = source instanceof MemorySource;
+  const window = inMemory ? undefined : new Uint8Array(Math.min(STREAM_CHUNK, source.byteLength));
   for (let at = 0; at < source.byteLength; ) {
-    const length = Math.min(window.byteLength, source.byteLength - at);
+    const length = Math.min(STREAM_CHUNK, source.byteLength - at);
     yield source.read(at, length, window);
     at += length;
   }

@@ -12,6 +12,7 @@ import {
 import type { Graph } from "../graph.ts";
 import type { ValueType } from "../types.ts";
 import { decodeSparse, decodeTensor, type ExternalDataResolver } from "./decode-tensor.ts";
+import { extraOf, withExtra } from "./extras.ts";
 import { decodeType, encodeType } from "./types.ts";
 
 export interface AttributeDecoding {
@@ -132,8 +133,11 @@ export function decodeAttribute(proto: AttributeProto, ctx: AttributeDecoding): 
       "bad-model",
       `${ctx.subject}: expected an attribute type from 1 to 14, got ${proto.type ?? "none"}. The file is damaged.`,
     );
-  if (proto.refAttrName) return { type: row.type, reference: proto.refAttrName };
-  return { type: row.type, value: row.decode(proto, ctx) } as AttributeValue;
+  const { docString, unknown, refAttrName: reference } = proto;
+  const attribute = reference
+    ? { type: row.type, reference }
+    : ({ type: row.type, value: row.decode(proto, ctx) } as AttributeValue);
+  return withExtra(attribute, { docString, unknown });
 }
 
 export function encodeAttribute(name: string, attribute: Attribute, ctx: AttributeEncoding): AttributeProto {
@@ -141,5 +145,5 @@ export function encodeAttribute(name: string, attribute: Attribute, ctx: Attribu
   const value = isReference(attribute)
     ? { refAttrName: attribute.reference }
     : row.encode(attribute.value as never, ctx);
-  return { name, ...value, type: row.code };
+  return { name, ...value, type: row.code, ...extraOf<AttributeProto>(attribute) };
 }

@@ -1,15 +1,19 @@
 /** @file A model out of the bytes of an .onnx file. The file is untrusted. */
 import { decodeMessage } from "../../proto/decode.ts";
+import { encodeMessage } from "../../proto/encode.ts";
 import type {
   FunctionProto,
   GraphProto,
+  Message,
   ModelProto,
   NodeProto,
   OperatorSetIdProto,
   StringStringEntryProto,
+  TensorProto,
   ValueInfoProto,
 } from "../../proto/messages.ts";
-import type { ByteSource } from "../../util/bytes.ts";
+import { chunksOfMessage } from "../../proto/write.ts";
+import { type ByteSource, MemorySink } from "../../util/bytes.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
 import type { Attribute } from "../attribute.ts";
 import { Graph } from "../graph.ts";
@@ -48,24 +52,33 @@ export function decodeModel(source: ByteSource, options: DecodeOptions = {}): Mo
   }
 }
 
-function noExternalData(location: string): never {
+function noExternalData(): never {
   throw new TersorError(
     "bad-model",
-    `external data "${location}": the model was opened from bytes alone. Open it from its path, or give the external files.`,
+    "the model was opened from bytes alone. Open it from its path, or give the external files.",
   );
 }
+
+/** What other files have at their begin, behind white space, or at a later byte. No ONNX model has. */
+const otherKinds: readonly (readonly [mark: string, at: number, kind: string])[] = [
+  ["version https://git-lfs", 0, "a Git LFS pointer (run `git lfs pull`)"],
+  ["{", 0, "JSON"],
+  ["[", 0, "JSON"],
+  ["<", 0, "HTML or XML (a failed download?)"],
+  ["PK", 0, "a ZIP archive (a PyTorch checkpoint? export it to ONNX first)"],
+  ["\x1f\x8b", 0, "a gzip archive (unpack it first)"],
+  ["\x89HDF", 0, "an HDF5 file (a Keras model? convert it to ONNX first)"],
+  ["ORTM", 4, "an ORT-format model (convert from the .onnx file instead)"],
+  ["TFL3", 4, "a TensorFlow Lite model (convert it to ONNX first)"],
+  ['{"', 8, "a safetensors file (weights without a graph; export the model to ONNX first)"],
+];
 
 /** What a file that can't be a model looks like; undefined when it may be one. */
 function sniff(source: ByteSource): string | undefined {
   if (source.byteLength === 0) return "an empty file";
-  const head = new TextDecoder("latin1").decode(source.read(0, Math.min(64, source.byteLength))).trimStart();
-  if (head.startsWith("version https://git-lfs")) return "a Git LFS pointer (run `git lfs pull`)";
-  if (head.startsWith("{") || head.startsWith("[")) return "JSON";
-  if (head.startsWith("<")) return "HTML or XML (a failed download?)";
-  if (head.startsWith("PK")) return "a ZIP archive (a PyTorch checkpoint? export it to ONNX first)";
-  if (head.slice(4, 8) === "ORTM") return "an ORT-format model (convert from the .onnx file instead)";
-  if (head.slice(4, 8) === "TFL3") return "a TensorFlow Lite model (convert it to ONNX first)";
-  return undefined;
+  const head = String.fromCharCode(...source.read(0, Math.min(64, source.byteLength)));
+  const text = head.replace(/^(\u00ef\u00bb\u00bf)?\s*/, "");
+  return otherKinds.find(([mark, at]) => (at === 0 ? text : head).startsWith(mark, at))?.[2];
 }
 
 class ModelDecoder {
@@ -78,7 +91,7 @@ class ModelDecoder {
   model(proto: ModelProto): Model {
     if (!proto.graph) throw new TersorError("bad-model", "expected an ONNX model, got a file without a graph.");
     const model = new Model(this.graph(proto.graph));
-    model.irVersion = Number(proto.irVersion ?? 0n);
+    model.irVersion = wholeNumber(proto.irVersion ?? 0n, "IR version");
     model.opsetImports = opsets(proto.opsetImport);
     // IR versions 1 and 2 import nothing: opset 1 is meant.
     if (model.opsetImports.size === 0) model.opsetImports.set("", 1);
@@ -127,17 +140,15 @@ class ModelDecoder {
     graph.docString = proto.docString ?? "";
     graph.metadata = entries(proto.metadataProps);
     graph.unknown = proto.unknown;
-    for (const info of proto.input ?? []) graph.addInput(this.#declareInput(graph, info));
     for (const tensor of proto.initializer ?? []) {
-      const value = this.#constant(graph, tensor.name);
+      const value = this.#constant(graph, tensor);
       value.tensor = decodeTensor(tensor, `initializer "${value.name}"`, this.#external);
-      value.docString = tensor.docString ?? value.docString;
-      value.metadata = entries(tensor.metadataProps);
     }
     for (const sparse of proto.sparseInitializer ?? []) {
-      const value = this.#constant(graph, sparse.values?.name);
+      const value = this.#constant(graph, sparse.values ?? {});
       value.sparse = decodeSparse(sparse, `initializer "${value.name}"`, this.#external);
     }
+    this.#inputs(graph, proto.input ?? []);
     const nodes = proto.node ?? [];
     for (const node of nodes) for (const output of node.output ?? []) if (output) declareOutput(graph, output, node);
     for (const info of proto.valueInfo ?? []) describe(graph.find(info.name ?? ""), info);
@@ -153,27 +164,40 @@ class ModelDecoder {
     return graph;
   }
 
-  #declareInput(graph: Graph, info: ValueInfoProto): Value {
-    const value = graph.declare(info.name ?? "");
-    describe(value, info);
-    return value;
+  /** One of the name of an initializer is the same value: the old style of files says it twice. */
+  #inputs(graph: Graph, infos: readonly ValueInfoProto[]): void {
+    const seen = new Set<string>();
+    for (const info of infos) {
+      const { name } = info;
+      if (!name) throw new TersorError("bad-model", `an input of graph "${graph.name}" has no name.`);
+      if (seen.has(name))
+        throw new TersorError("bad-model", `input "${name}": defined twice in graph "${graph.name}".`);
+      seen.add(name);
+      const value = graph.find(name) ?? graph.declare(name);
+      describe(value, info);
+      graph.addInput(value);
+    }
   }
 
-  /** The value of an initializer; one of the same name among the inputs is the old style of saying the same thing. */
-  #constant(graph: Graph, name = ""): Value {
-    const value = graph.find(name) ?? graph.declare(name);
-    if (value.isConstant)
+  #constant(graph: Graph, { name, docString, metadataProps }: TensorProto): Value {
+    if (!name) throw new TersorError("bad-model", `an initializer of graph "${graph.name}" has no name.`);
+    if (graph.find(name))
       throw new TersorError("bad-model", `initializer "${name}": defined twice in graph "${graph.name}".`);
+    const value = graph.declare(name);
+    value.docString = docString ?? "";
+    value.metadata = entries(metadataProps);
     return value;
   }
 
   #node(graph: Graph, proto: NodeProto): Node {
     const opType = proto.opType ?? "";
     const name = proto.name ?? "";
-    const subject = `${opType} ${name ? `"${name}"` : `(output "${proto.output?.[0] ?? ""}")`}`;
+    const subject = `${opType} ${name ? `"${name}"` : `(output "${proto.output?.find((output) => output) ?? ""}")`}`;
+    if (!opType) throw new TersorError("bad-model", `node ${subject.trim()}: it has no operator. The file is damaged.`);
     const attributes = new Map<string, Attribute>();
     for (const attribute of proto.attribute ?? []) {
       const key = attribute.name ?? "";
+      if (attributes.has(key)) throw new TersorError("bad-model", `${subject}: attribute "${key}" stands twice.`);
       attributes.set(
         key,
         decodeAttribute(attribute, {
@@ -212,12 +236,22 @@ function declareOutput(graph: Graph, name: string, node: NodeProto): void {
   graph.declare(name);
 }
 
+/** What is said of a value first stands: of a constant by its tensor, then as an input, in between, as an output. */
 function describe(value: Value | undefined, info: ValueInfoProto): void {
   if (!value) return;
   const type = decodeType(info.type, `value "${value.name}"`);
   if (type) value.type = type;
-  if (info.docString) value.docString = info.docString;
-  if (info.metadataProps) value.metadata = entries(info.metadataProps);
+  value.docString ||= info.docString ?? "";
+  if (value.metadata.size === 0) value.metadata = entries(info.metadataProps);
+  const strangeType = !type && info.type?.unknown ? { type: info.type } : {};
+  const rest = { ...strangeType, ...(info.unknown && { unknown: info.unknown }) };
+  if (Object.keys(rest).length > 0) value.unknown = bytesOf(rest);
+}
+
+function bytesOf(info: ValueInfoProto): Uint8Array {
+  const sink = new MemorySink();
+  for (const chunk of chunksOfMessage(encodeMessage(info as Message, "ValueInfoProto"))) sink.write(chunk);
+  return sink.bytes();
 }
 
 function entries(props: readonly StringStringEntryProto[] | undefined): Map<string, string> {
@@ -225,7 +259,17 @@ function entries(props: readonly StringStringEntryProto[] | undefined): Map<stri
 }
 
 function opsets(imports: readonly OperatorSetIdProto[] | undefined): Map<string, number> {
-  return new Map((imports ?? []).map(({ domain, version }) => [standardDomain(domain), Number(version ?? 0n)]));
+  return new Map(
+    (imports ?? []).map(({ domain, version }) => [
+      standardDomain(domain),
+      wholeNumber(version ?? 0n, `opset of domain "${domain ?? ""}"`),
+    ]),
+  );
+}
+
+function wholeNumber(version: bigint, subject: string): number {
+  if (version >= 0n && version <= BigInt(Number.MAX_SAFE_INTEGER)) return Number(version);
+  throw new TersorError("bad-model", `${subject}: expected a whole number, got ${version}. The file is damaged.`);
 }
 
 function standardDomain(domain = ""): string {

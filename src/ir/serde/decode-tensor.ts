@@ -4,8 +4,9 @@ import type { SparseTensorProto, TensorProto } from "../../proto/messages.ts";
 import { byteSize, type DType, dtypeInfo, dtypeOfCode } from "../../tensor/dtype.ts";
 import { elementCount, stringTensor, Tensor } from "../../tensor/tensor.ts";
 import { type ByteSource, MemorySource, SliceSource } from "../../util/bytes.ts";
-import { TersorError } from "../../util/errors.ts";
+import { messageOf, TersorError } from "../../util/errors.ts";
 import type { SparseTensor } from "../attribute.ts";
+import { withExtra } from "./extras.ts";
 
 /** Opens a file that holds external data; `location` is the path as the model states it, relative to the model. */
 export type ExternalDataResolver = (location: string) => ByteSource;
@@ -14,6 +15,11 @@ const EXTERNAL = 1;
 
 /** Decodes a tensor without reading its data where that can wait. @throws bad-model, limit-exceeded. */
 export function decodeTensor(proto: TensorProto, subject: string, external: ExternalDataResolver): Tensor {
+  const { name, docString, metadataProps, unknown } = proto;
+  return withExtra(decodeData(proto, subject, external), { name, docString, metadataProps, unknown });
+}
+
+function decodeData(proto: TensorProto, subject: string, external: ExternalDataResolver): Tensor {
   const dtype = dtypeOfCode(proto.dataType ?? 0, subject);
   const dims = decodeDims(proto.dims ?? [], subject);
   if (dtype === "string") {
@@ -23,9 +29,7 @@ export function decodeTensor(proto: TensorProto, subject: string, external: Exte
   }
   const expected = byteSize(dtype, elementCount(dims));
   const bytes =
-    proto.dataLocation === EXTERNAL
-      ? externalRange(proto, expected, subject, external)
-      : (proto.rawData ?? typedField(proto, dtype) ?? new MemorySource(new Uint8Array(0)));
+    proto.dataLocation === EXTERNAL ? externalRange(proto, expected, subject, external) : inlineBytes(proto, dtype);
   checkSize(subject, `${expected} bytes for ${dtype} [${dims}]`, expected, bytes.byteLength);
   return new Tensor(dtype, dims, bytes);
 }
@@ -33,11 +37,16 @@ export function decodeTensor(proto: TensorProto, subject: string, external: Exte
 export function decodeSparse(proto: SparseTensorProto, subject: string, external: ExternalDataResolver): SparseTensor {
   if (!proto.values || !proto.indices)
     throw new TersorError("bad-model", `${subject}: a sparse tensor needs values and indices. The file is damaged.`);
-  return {
-    values: decodeTensor(proto.values, `${subject} values`, external),
-    indices: decodeTensor(proto.indices, `${subject} indices`, external),
-    dims: decodeDims(proto.dims ?? [], subject),
-  };
+  const values = decodeTensor(proto.values, `${subject} values`, external);
+  const indices = decodeTensor(proto.indices, `${subject} indices`, external);
+  const dims = decodeDims(proto.dims ?? [], subject);
+  const shape = `${indices.dims}`;
+  if (indices.dtype !== "int64" || (shape !== `${values.size}` && shape !== `${values.size},${dims.length}`))
+    throw new TersorError(
+      "bad-model",
+      `${subject}: expected sparse indices int64 [${values.size}] or [${values.size},${dims.length}], got ${indices.dtype} [${shape}]. The file is damaged.`,
+    );
+  return { values, indices, dims };
 }
 
 function decodeDims(dims: readonly bigint[], subject: string): number[] {
@@ -47,7 +56,7 @@ function decodeDims(dims: readonly bigint[], subject: string): number[] {
   const bad = numbers.find((dim) => !(dim >= 0));
   if (bad !== undefined)
     throw new TersorError("bad-model", `${subject}: expected dims of 0 or more, got [${numbers}].`);
-  if (elementCount(numbers) > Number.MAX_SAFE_INTEGER)
+  if (!(elementCount(numbers) <= Number.MAX_SAFE_INTEGER) || numbers.some((dim) => dim > Number.MAX_SAFE_INTEGER))
     throw new TersorError("limit-exceeded", `${subject}: dims [${numbers}] multiply to more than 2^53 elements.`);
   return numbers;
 }
@@ -58,6 +67,12 @@ function checkSize(subject: string, what: string, expected: number, actual: numb
       "bad-model",
       `${subject}: dims and data disagree: expected ${what}, got ${actual}. The file is damaged.`,
     );
+}
+
+function inlineBytes(proto: TensorProto, dtype: DType): ByteSource {
+  const { rawData } = proto;
+  if (rawData?.byteLength) return rawData;
+  return typedField(proto, dtype) ?? new MemorySource(new Uint8Array(0));
 }
 
 /** float_data, int32_data … as raw little-endian bytes; undefined when the field of this dtype is absent. */
@@ -89,7 +104,7 @@ function externalRange(
   if (!location) throw new TersorError("bad-model", `${subject}: external data has no location. The file is damaged.`);
   const offset = wholeNumber(entries.get("offset") ?? "0", `${subject}: external data offset`);
   const length = wholeNumber(entries.get("length") ?? String(expected), `${subject}: external data length`);
-  const file = external(location);
+  const file = openExternal(location, subject, external);
   if (offset + length > file.byteLength)
     throw new TersorError(
       "bad-model",
@@ -98,8 +113,18 @@ function externalRange(
   return new SliceSource(file, offset, length);
 }
 
+function openExternal(location: string, subject: string, external: ExternalDataResolver): ByteSource {
+  try {
+    return external(location);
+  } catch (error) {
+    if (!(error instanceof TersorError)) throw error;
+    const message = `${subject}: external data ${JSON.stringify(location)}: ${messageOf(error)}`;
+    throw new TersorError(error.code, message, { cause: error });
+  }
+}
+
 function wholeNumber(text: string, subject: string): number {
   const value = Number(text);
-  if (Number.isSafeInteger(value) && value >= 0) return value;
+  if (/^\d+$/.test(text) && Number.isSafeInteger(value)) return value;
   throw new TersorError("bad-model", `${subject}: expected a whole number, got "${text}". The file is damaged.`);
 }

@@ -17,18 +17,22 @@ import { dtypeInfo } from "../../tensor/dtype.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import type { ByteSource } from "../../util/bytes.ts";
 import { TersorError } from "../../util/errors.ts";
+import type { SparseTensor } from "../attribute.ts";
 import type { Graph } from "../graph.ts";
 import type { FunctionDef, Model } from "../model.ts";
 import type { Node } from "../node.ts";
 import type { Value } from "../value.ts";
 import { type AttributeEncoding, encodeAttribute } from "./attributes.ts";
+import { extraOf } from "./extras.ts";
 import { encodeType } from "./types.ts";
 
 export interface EncodeOptions {
   /** Name of the external data file, relative to the model. Used when `external` says so. Default "model.onnx.data". */
   readonly location?: string;
-  /** `auto` (default): only when the file would pass protobuf's 2 GB. */
+  /** `auto` (default): only when the file would pass `maxBytes`. */
   readonly external?: "auto" | "always" | "never";
+  /** Largest model file, without its external data. Default: protobuf's limit, 2 GB. */
+  readonly maxBytes?: number;
 }
 
 export interface EncodedModel {
@@ -49,24 +53,21 @@ const LINE = 64;
  * @throws limit-exceeded when the model passes 2 GB and external data is switched off or doesn't help.
  */
 export function encodeModel(model: Model, options: EncodeOptions = {}): EncodedModel {
-  const { external = "auto", location = "model.onnx.data" } = options;
+  const { external = "auto", location = "model.onnx.data", maxBytes = limits.protobufBytes } = options;
   if (external !== "always") {
     const inline = encodeMessage(new ModelEncoder().model(model), "ModelProto");
-    if (inline.byteLength <= limits.protobufBytes) return { model: inline };
-    if (external === "never") throw tooLarge(inline.byteLength, "Let it write external data.");
+    if (inline.byteLength <= maxBytes) return { model: inline };
+    if (external === "never") throw tooLarge(inline.byteLength, maxBytes, "Let it write external data.");
   }
   const data = new ExternalLayout(location);
   const encoded = encodeMessage(new ModelEncoder(data).model(model), "ModelProto");
-  if (encoded.byteLength > limits.protobufBytes)
-    throw tooLarge(encoded.byteLength, "Move constants out of node attributes into initializers first.");
+  if (encoded.byteLength > maxBytes)
+    throw tooLarge(encoded.byteLength, maxBytes, "Move constants out of node attributes into initializers first.");
   return { model: encoded, data: { location, parts: data.parts, byteLength: data.byteLength } };
 }
 
-function tooLarge(bytes: number, remedy: string): TersorError {
-  return new TersorError(
-    "limit-exceeded",
-    `model file: expected at most ${limits.protobufBytes} bytes, got ${bytes}. ${remedy}`,
-  );
+function tooLarge(bytes: number, maxBytes: number, remedy: string): TersorError {
+  return new TersorError("limit-exceeded", `model file: expected at most ${maxBytes} bytes, got ${bytes}. ${remedy}`);
 }
 
 /** Assigns offsets in the external data file. */
@@ -74,23 +75,29 @@ class ExternalLayout {
   readonly location: string;
   readonly parts: (Uint8Array | ByteSource)[] = [];
   byteLength = 0;
+  /** Bytes that several tensors share are written once. */
+  readonly #placed = new Map<ByteSource, StringStringEntryProto[]>();
 
   constructor(location: string) {
     this.location = location;
   }
 
   add(tensor: Tensor): StringStringEntryProto[] {
+    const placed = this.#placed.get(tensor.bytes);
+    if (placed) return placed;
     const align = tensor.byteLength >= PAGE_FROM ? PAGE : LINE;
     const padding = (align - (this.byteLength % align)) % align;
     if (padding > 0) this.parts.push(new Uint8Array(padding));
     const offset = this.byteLength + padding;
     this.parts.push(tensor.bytes);
     this.byteLength = offset + tensor.byteLength;
-    return [
+    const entries = [
       { key: "location", value: this.location },
       { key: "offset", value: String(offset) },
       { key: "length", value: String(tensor.byteLength) },
     ];
+    this.#placed.set(tensor.bytes, entries);
+    return entries;
   }
 }
 
@@ -124,12 +131,15 @@ class ModelEncoder implements AttributeEncoding {
       input: fn.graph.inputs.map((value) => value.name),
       output: fn.graph.outputs.map((value) => value.name),
       attribute: [...fn.attributes],
-      node: fn.graph.nodes.map((node) => this.node(node)),
+      node: [
+        ...fn.graph.initializers.map((value) => this.#constantNode(value)),
+        ...fn.graph.nodes.map((node) => this.node(node)),
+      ],
       docString: fn.docString,
       opsetImport: opsets(fn.opsetImports),
       domain: fn.domain,
       attributeProto: [...fn.defaults].map(([name, attribute]) => encodeAttribute(name, attribute, this)),
-      valueInfo: valueInfos(fn.graph),
+      valueInfo: described(fn.graph.values).map(valueInfo),
       overload: fn.overload,
       metadataProps: entries(fn.metadata),
       unknown: fn.unknown,
@@ -145,7 +155,7 @@ class ModelEncoder implements AttributeEncoding {
       docString: graph.docString,
       input: graph.inputs.map(valueInfo),
       output: graph.outputs.map(valueInfo),
-      valueInfo: valueInfos(graph),
+      valueInfo: described(graph.values, new Set([...graph.inputs, ...graph.outputs])).map(valueInfo),
       sparseInitializer: constants.flatMap((value) => (value.sparse ? [this.#sparse(value)] : [])),
       metadataProps: entries(graph.metadata),
       unknown: graph.unknown,
@@ -168,24 +178,31 @@ class ModelEncoder implements AttributeEncoding {
   }
 
   tensor(tensor: Tensor): TensorProto {
-    return { ...header(tensor), ...payload(tensor) };
+    return { ...header(tensor), ...payload(tensor), ...extraOf<TensorProto>(tensor) };
+  }
+
+  /** Functions have no initializers. */
+  #constantNode(value: Value): NodeProto {
+    const { name, tensor, sparse } = value;
+    const attribute = tensor
+      ? encodeAttribute("value", { type: "tensor", value: tensor }, this)
+      : encodeAttribute("sparse_value", { type: "sparse-tensor", value: sparse as SparseTensor }, this);
+    return { output: [name], opType: "Constant", attribute: [attribute] };
   }
 
   #initializer(value: Value, tensor: Tensor): TensorProto {
     const outside = this.#data && !tensor.strings && tensor.byteLength >= EXTERNAL_FROM;
-    return compact({
+    return {
       ...header(tensor),
-      name: value.name,
       ...(outside ? { externalData: this.#data.add(tensor), dataLocation: 1 } : payload(tensor)),
-      docString: value.isInput ? "" : value.docString,
-      metadataProps: entries(value.metadata),
-    });
+      ...aboutConstant(value, tensor),
+    };
   }
 
   #sparse(value: Value): SparseTensorProto {
-    const sparse = value.sparse as NonNullable<Value["sparse"]>;
+    const sparse = value.sparse as SparseTensor;
     return {
-      values: { ...this.tensor(sparse.values), name: value.name },
+      values: { ...this.tensor(sparse.values), ...aboutConstant(value, sparse.values) },
       indices: this.tensor(sparse.indices),
       dims: sparse.dims.map(BigInt),
     };
@@ -200,20 +217,30 @@ function payload(tensor: Tensor): TensorProto {
   return tensor.strings ? { stringData: [...tensor.strings] } : { rawData: tensor.bytes };
 }
 
+/** The name of a constant and what is said about it; of a constant that is also an input it is said here. */
+function aboutConstant(value: Value, tensor: Tensor): TensorProto {
+  const { unknown } = extraOf<TensorProto>(tensor);
+  return compact({ name: value.name, docString: value.docString, metadataProps: entries(value.metadata), unknown });
+}
+
 function valueInfo(value: Value): ValueInfoProto {
   const { type } = value;
   return compact({
     name: value.name,
     type: type && encodeType(type),
-    docString: value.docString,
-    metadataProps: value.tensor ? [] : entries(value.metadata),
+    ...(!value.isConstant && { docString: value.docString, metadataProps: entries(value.metadata) }),
+    unknown: value.unknown,
   });
 }
 
-/** The types known of values in between. */
-function valueInfos(graph: Graph): ValueInfoProto[] {
-  const declared = new Set([...graph.inputs, ...graph.outputs]);
-  return [...graph.values].filter((value) => value.type && !value.isConstant && !declared.has(value)).map(valueInfo);
+/** The values of which more than the name is known, but for constants and those in `elsewhere`. */
+function described(values: Iterable<Value>, elsewhere: ReadonlySet<Value> = new Set()): Value[] {
+  return [...values].filter(
+    (value) =>
+      !value.isConstant &&
+      !elsewhere.has(value) &&
+      (value.type || value.docString || value.metadata.size > 0 || value.unknown),
+  );
 }
 
 function entries(map: ReadonlyMap<string, string>): StringStringEntryProto[] {

@@ -1,12 +1,31 @@
 /** @file Value types between the IR and the file. */
-import type { TensorTypeProto, TypeProto } from "../../proto/messages.ts";
+import type { Message, TensorTypeProto, TypeProto } from "../../proto/messages.ts";
 import { dtypeInfo, dtypeOfCode } from "../../tensor/dtype.ts";
 import { TersorError } from "../../util/errors.ts";
 import type { Dim, TensorType, ValueType } from "../types.ts";
+import { extraOf, withExtra } from "./extras.ts";
 
-/** `subject` opens error messages. An empty type (only a name was given) is undefined. */
+interface TypeExtra {
+  /** The message as the file has it, where it holds more than the IR. */
+  original: TypeProto;
+}
+
+/** `subject` opens error messages. A type without an element type, or of a kind that is not known (opaque), is undefined. */
 export function decodeType(proto: TypeProto | undefined, subject: string): ValueType | undefined {
-  if (!proto) return undefined;
+  const type = proto && decodeKnown(proto, subject);
+  return type && saysMore(proto as Message) ? withExtra(type, { original: proto }) : type;
+}
+
+/** Whether a denotation or an unknown field stands somewhere in a type. */
+function saysMore(proto: Message): boolean {
+  if (proto.unknown || proto.denotation) return true;
+  return Object.values(proto).some((field) => {
+    if (Array.isArray(field)) return field.some(saysMore);
+    return typeof field === "object" && field !== null && saysMore(field as Message);
+  });
+}
+
+function decodeKnown(proto: TypeProto, subject: string): ValueType | undefined {
   const { tensorType, sparseTensorType, sequenceType, optionalType, mapType } = proto;
   if (tensorType) return decodeTensorType("tensor", tensorType, subject);
   if (sparseTensorType) return decodeTensorType("sparse-tensor", sparseTensorType, subject);
@@ -33,6 +52,10 @@ function decodeTensorType(kind: TensorType["kind"], proto: TensorTypeProto, subj
 }
 
 export function encodeType(type: ValueType): TypeProto {
+  return extraOf<TypeExtra>(type).original ?? encodeKnown(type);
+}
+
+function encodeKnown(type: ValueType): TypeProto {
   if (type.kind === "map") return { mapType: { keyType: dtypeInfo(type.key).code, valueType: encodeType(type.value) } };
   if ("element" in type) {
     const inner = { elemType: encodeType(type.element) };
