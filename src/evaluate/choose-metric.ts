@@ -1,0 +1,92 @@
+/** @file From a metric's name, options or module, or from the labels alone, to a metric that is ready to use. */
+import { z } from "zod";
+import type { Sample } from "../data/dataset.ts";
+import { dtypeInfo } from "../tensor/dtype.ts";
+import { TersorError } from "../util/errors.ts";
+import type { Metric, MetricAccumulator } from "./metric.ts";
+import { metrics } from "./metrics.ts";
+
+/** A metric with its options bound: makes one accumulator per model. */
+export interface ChosenMetric extends Pick<Metric, "name" | "higherIsBetter" | "unit"> {
+  create(): MetricAccumulator;
+}
+
+/** A name, the path of a module, or either with options. */
+export type MetricSpec = string | (Readonly<Record<string, unknown>> & { readonly name: string });
+
+/** How files that a spec names are read; the core reads none itself. */
+export interface MetricFiles {
+  readText(path: string): Promise<string>;
+  /** The default export of the user's module. */
+  loadModule(path: string): Promise<unknown>;
+}
+
+/**
+ * The metric that a spec asks for. `charset: "FILE"` and `name: "FILE.js"` are read through `files`.
+ * @throws bad-recipe for an unknown name or wrong options, bad-data when a module is no metric.
+ */
+export async function chooseMetric(spec: MetricSpec, files: MetricFiles): Promise<ChosenMetric> {
+  const { name, ...given } = typeof spec === "string" ? { name: spec } : spec;
+  const isModule = /\.[cm]?[jt]s$/.test(name);
+  const metric = isModule ? metricFrom(await files.loadModule(name), name) : byName(name);
+  const { charset } = given as { charset?: unknown };
+  const options = typeof charset === "string" ? { ...given, charset: await files.readText(charset) } : given;
+  const parsed = metric.options.safeParse(options);
+  if (!parsed.success)
+    throw new TersorError("bad-recipe", `metric "${name}": wrong options: ${z.prettifyError(parsed.error)}`);
+  return bind(metric, parsed.data);
+}
+
+/**
+ * The metric that suits a sample's label: top-1 for a class, perplexity for a class per element, mse for other values.
+ * Undefined without a label, and for text, which needs a charset.
+ */
+export function metricForLabel({ label }: Sample): ChosenMetric | undefined {
+  const name =
+    typeof label === "object"
+      ? dtypeInfo(label.dtype).kind === "float"
+        ? "mse"
+        : "perplexity"
+      : typeof label === "number"
+        ? Number.isInteger(label)
+          ? "top-1"
+          : "mse"
+        : undefined;
+  if (name === undefined) return undefined;
+  const metric = byName(name);
+  return bind(metric, metric.options.parse({}));
+}
+
+function bind(metric: Metric, options: unknown): ChosenMetric {
+  const { name, higherIsBetter, unit } = metric;
+  return { name, higherIsBetter, unit, create: () => metric.create(options) };
+}
+
+function byName(name: string): Metric {
+  const metric = metrics.find((each) => each.name === name);
+  if (metric) return metric;
+  throw new TersorError(
+    "bad-recipe",
+    `metric "${name}": there is no such metric: expected ${metrics.map((each) => each.name).join(", ")}, or the path of a module.`,
+  );
+}
+
+const userMetric = z.looseObject({
+  name: z.string().optional(),
+  summary: z.string().optional(),
+  higherIsBetter: z.boolean(),
+  unit: z.enum(["%", "nats", ""]).optional(),
+  create: z.custom<Metric["create"]>((value) => typeof value === "function", { error: "expected a function" }),
+});
+
+/** A metric from the default export of a user's module: { higherIsBetter, create(options), name?, unit? }. @throws bad-data. */
+export function metricFrom(exported: unknown, path: string): Metric {
+  const result = userMetric.safeParse(exported);
+  if (!result.success)
+    throw new TersorError(
+      "bad-data",
+      `${path}: its default export is no metric: expected { higherIsBetter, create(options) { return { add(outputs, sample), value() } } }, got: ${z.prettifyError(result.error)}`,
+    );
+  const { name = path, summary = "", higherIsBetter, unit = "", create } = result.data;
+  return { name, summary, higherIsBetter, unit, needs: "nothing", options: z.looseObject({}), create };
+}
