@@ -34,6 +34,8 @@ export class Graph {
   readonly parent: Graph | undefined;
   /** How many values of the model have a name: branches of one If may use the same. */
   readonly #names: Map<string, number>;
+  /** The number last given to a hint, so that thousands of values may share one. */
+  readonly #lastNumbers: Map<string, number>;
   readonly #values = new Map<string, Value>();
   #nodes: Node[] = [];
   #inputs: Value[] = [];
@@ -43,6 +45,7 @@ export class Graph {
     this.name = name;
     this.parent = parent;
     this.#names = parent ? parent.#names : new Map();
+    this.#lastNumbers = parent ? parent.#lastNumbers : new Map();
   }
 
   get nodes(): readonly Node[] {
@@ -74,9 +77,11 @@ export class Graph {
 
   /** A name that no value of the model has yet: the hint itself, or the hint with a number. */
   uniqueName(hint: string): string {
-    let name = hint;
-    for (let i = 1; this.#names.has(name); i++) name = `${hint}_${i}`;
-    return name;
+    if (!this.#names.has(hint)) return hint;
+    let number = this.#lastNumbers.get(hint) ?? 1;
+    while (this.#names.has(`${hint}_${number}`)) number++;
+    this.#lastNumbers.set(hint, number);
+    return `${hint}_${number}`;
   }
 
   /** Makes a value; its name is made unique. */
@@ -127,33 +132,43 @@ export class Graph {
   addNode(spec: NodeSpec, position?: Position): Node {
     const attributes =
       spec.attributes instanceof Map ? spec.attributes : new Map(Object.entries(spec.attributes ?? {}));
+    const outputs = spec.outputs ?? [spec.name || spec.opType.toLowerCase()];
+    outputs.forEach((output, index) => {
+      const isFree = !(output instanceof Value) || (!output.producer && outputs.indexOf(output) === index);
+      invariant(isFree, `value "${output instanceof Value ? output.name : ""}" already has a producer`);
+    });
+    const at = this.#indexOf(position);
     const header = { opType: spec.opType, domain: spec.domain ?? "", overload: spec.overload ?? "" };
     const node = new Node(this, header, spec.name ?? "", attributes);
     node.setInputs(spec.inputs);
-    const outputs = spec.outputs ?? [spec.name || spec.opType.toLowerCase()];
     outputs.forEach((output, index) => {
-      const value = typeof output === "string" ? this.addValue(output) : output;
-      invariant(!value?.producer, `value "${value?.name}" already has a producer`);
-      node.linkOutput(index, value);
+      node.linkOutput(index, typeof output === "string" ? this.addValue(output) : output);
     });
-    if (!position) this.#nodes.push(node);
-    else if ("before" in position) this.#nodes.splice(this.#nodes.indexOf(position.before), 0, node);
-    else this.#nodes.splice(this.#nodes.indexOf(position.after) + 1, 0, node);
+    if (at === this.#nodes.length) this.#nodes.push(node);
+    else this.#nodes.splice(at, 0, node);
     return node;
+  }
+
+  #indexOf(position: Position | undefined): number {
+    if (!position) return this.#nodes.length;
+    const neighbour = "before" in position ? position.before : position.after;
+    const index = this.#nodes.indexOf(neighbour);
+    invariant(index >= 0, `${neighbour} is not in graph "${this.name}"`);
+    return "before" in position ? index : index + 1;
   }
 
   /** Removes nodes whose outputs are used by nothing outside the set. @throws internal when one is still used; nothing is removed then. */
   removeNodes(nodes: Iterable<Node>): void {
     const gone = new Set(nodes);
+    const goneGraphs = new Set([...gone].flatMap((node) => node.subgraphs()));
     for (const node of gone)
       for (const output of node.outputs) {
-        const used = output && (output.isOutput || [...output.uses].some((use) => !isInside(use.node, gone)));
+        const used =
+          output && (output.isOutput || [...output.uses].some((use) => !isInside(use.node, gone, goneGraphs)));
         invariant(!used, `${node} can't be removed: its output "${output?.name}" is still used`);
       }
-    for (const node of gone) {
-      for (const graph of node.subgraphs()) graph.#unlink();
-      node.setInputs([]);
-    }
+    for (const graph of goneGraphs) graph.#unlink();
+    for (const node of gone) node.setInputs([]);
     for (const node of gone) for (const output of [...node.outputs]) if (output) this.dropOutput(output);
     this.#nodes = this.#nodes.filter((node) => !gone.has(node));
   }
@@ -197,6 +212,10 @@ export class Graph {
     }
     const index = from.producer?.outputs.indexOf(from) ?? -1;
     from.producer?.linkOutput(index, undefined);
+    const { type } = from;
+    from.tensor = undefined;
+    from.sparse = undefined;
+    from.type = type;
     owner.addNode({ opType: "Identity", inputs: [to], outputs: [from] });
   }
 
@@ -295,15 +314,11 @@ export class Graph {
   }
 }
 
-/** Whether a node is in the set, or lies in a subgraph of one that is. */
-function isInside(node: Node, set: ReadonlySet<Node>): boolean {
-  if (set.has(node)) return true;
-  if (!node.graph.parent) return false;
-  return [...set].some((outer) => outer.subgraphs().some((graph) => isWithin(node.graph, graph)));
-}
-
-function isWithin(graph: Graph, ancestor: Graph): boolean {
-  return graph === ancestor || (graph.parent !== undefined && isWithin(graph.parent, ancestor));
+/** Whether a node is in the set, or lies in one of the graphs or their subgraphs. */
+function isInside(node: Node, nodes: ReadonlySet<Node>, graphs: ReadonlySet<Graph>): boolean {
+  if (nodes.has(node)) return true;
+  for (let graph: Graph | undefined = node.graph; graph; graph = graph.parent) if (graphs.has(graph)) return true;
+  return false;
 }
 
 /** A binary heap; keeps sort() at n log n. */
