@@ -19,7 +19,7 @@ export function parseType(reader: Reader): ValueType {
   const word = reader.word("a type");
   const dtype = dtypeOfText(word);
   if (dtype) return parseTensorType(reader, dtype);
-  const rule = compound[word];
+  const rule = Object.hasOwn(compound, word) ? compound[word] : undefined;
   if (!rule) throw lexer.expected("a type", token);
   return reader.nest(() => {
     reader.expect("(");

@@ -78,6 +78,7 @@ describe("parse", () => {
       "<ir: 1> () => () {}",
       'bad-model: 1, column 2: syntax error: expected one of doc_string, metadata_props, unknown, domain, opset_import, ir_version, producer_name, producer_version, model_version, got "ir".',
     ],
+    ["(map(int8, toString) x) => () {}", 'bad-model: 1, column 12: syntax error: expected a type, got "toString".'],
     ["<ir_version: 1, ir_version: 2> () => () {}", 'bad-model: 1, column 17: "ir_version" is given twice.'],
     [
       "(x) => (y) {}",

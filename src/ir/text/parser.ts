@@ -90,7 +90,7 @@ function parseHeader(reader: Reader, fields: HeaderFields): HeaderSyntax {
 
 function parseField(reader: Reader, fields: HeaderFields, header: HeaderSyntax): [Token, null] {
   const key = reader.lexer.next;
-  const field = key.kind === "name" ? fields[key.text] : undefined;
+  const field = key.kind === "name" && Object.hasOwn(fields, key.text) ? fields[key.text] : undefined;
   if (!field) throw reader.lexer.expected(`one of ${Object.keys(fields).join(", ")}`);
   reader.lexer.take();
   reader.expect(":");

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import { arbitraryModel } from "../../../test/arbitrary-graph.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import { TersorError } from "../../util/errors.ts";
 import { hashTensor, parse, print } from "./index.ts";
 
 it("parses what it prints to a model that prints the same", () => {
@@ -39,5 +40,45 @@ it("copies a model to one that prints the same and shares nothing that can be ed
       expect(print(model)).toBe(text);
     }),
     { numRuns: 100, seed: 3 },
+  );
+});
+
+it("refuses damaged text with an error of its own", () => {
+  const pieces = [
+    "",
+    '"',
+    "{",
+    "}",
+    "<",
+    ">",
+    "[",
+    ",",
+    "=",
+    "constructor",
+    "__proto__",
+    "-",
+    "9e999",
+    'x"',
+    "float[",
+    "#",
+  ];
+  fc.assert(
+    fc.property(
+      arbitraryModel({ maxSteps: 3 }),
+      fc.nat(),
+      fc.nat(9),
+      fc.constantFrom(...pieces),
+      (model, at, cut, piece) => {
+        const text = print(model, { elideAbove: Number.POSITIVE_INFINITY });
+        const from = at % text.length;
+        try {
+          expect(print(parse(text.slice(0, from) + piece + text.slice(from + cut)))).toContain("=>");
+        } catch (error) {
+          expect(error).toBeInstanceOf(TersorError);
+          expect((error as TersorError).code).toBe("bad-model");
+        }
+      },
+    ),
+    { numRuns: 1000, seed: 4 },
   );
 });
