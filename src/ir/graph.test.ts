@@ -8,13 +8,13 @@ import type { Node } from "./node.ts";
 import { parse, print } from "./text/index.ts";
 import type { Value } from "./value.ts";
 
-const valueOf = (graph: Graph, name: string): Value => {
+const named = (graph: Graph, name: string): Value => {
   const value = graph.find(name);
   if (!value) throw new Error(`no value ${name}`);
   return value;
 };
 const producerOf = (graph: Graph, name: string): Node => {
-  const { producer } = valueOf(graph, name);
+  const { producer } = named(graph, name);
   if (!producer) throw new Error(`nothing computes ${name}`);
   return producer;
 };
@@ -24,11 +24,11 @@ const usesOf = (value: Value): string[] => [...value.uses].map((use) => `${use.n
 describe("links", () => {
   it("know producers, uses and outputs", () => {
     const { graph } = parse`(x, w) => (y) { a = Mul(x, x) y = Add(a, w) }`;
-    expect(usesOf(valueOf(graph, "x"))).toEqual(["Mul:0", "Mul:1"]);
-    expect(valueOf(graph, "x").users()).toHaveLength(1);
-    expect(valueOf(graph, "a").producer?.opType).toBe("Mul");
-    expect([valueOf(graph, "y").isOutput, valueOf(graph, "y").isUnused]).toEqual([true, false]);
-    expect(valueOf(graph, "x").isInput).toBe(true);
+    expect(usesOf(named(graph, "x"))).toEqual(["Mul:0", "Mul:1"]);
+    expect(named(graph, "x").users()).toHaveLength(1);
+    expect(named(graph, "a").producer?.opType).toBe("Mul");
+    expect([named(graph, "y").isOutput, named(graph, "y").isUnused]).toEqual([true, false]);
+    expect(named(graph, "x").isInput).toBe(true);
   });
 
   it("follow a changed input; missing inputs at the end are dropped", () => {
@@ -38,19 +38,19 @@ describe("links", () => {
     expect(print(node)).toBe('y = Op(x, "", b)');
     node.setInput(2, undefined);
     expect(print(node)).toBe("y = Op(x)");
-    node.setInput(4, valueOf(graph, "b"));
+    node.setInput(4, named(graph, "b"));
     expect(print(node)).toBe('y = Op(x, "", "", "", b)');
-    node.setInputs([valueOf(graph, "w")]);
+    node.setInputs([named(graph, "w")]);
     expect(print(node)).toBe("y = Op(w)");
-    expect([usesOf(valueOf(graph, "x")), usesOf(valueOf(graph, "b"))]).toEqual([[], []]);
+    expect([usesOf(named(graph, "x")), usesOf(named(graph, "b"))]).toEqual([[], []]);
   });
 
   it("reach from a subgraph to the graph around", () => {
     const { graph } = parse`(c, x) => (y) { y = If(c) <then_branch = () => (a) { a = Neg(x) }> }`;
-    expect(usesOf(valueOf(graph, "x"))).toEqual(["Neg:0"]);
-    graph.setOutput(0, valueOf(graph, "x"));
+    expect(usesOf(named(graph, "x"))).toEqual(["Neg:0"]);
+    graph.setOutput(0, named(graph, "x"));
     graph.removeNodes(graph.nodes);
-    expect(usesOf(valueOf(graph, "x"))).toEqual([]);
+    expect(usesOf(named(graph, "x"))).toEqual([]);
   });
 });
 
@@ -68,10 +68,10 @@ describe("names", () => {
 
   it("move with a renamed value and become free", () => {
     const { graph } = parse`(x) => (y) { a = Neg(x) y = Abs(a) }`;
-    graph.rename(valueOf(graph, "a"), "b");
+    graph.rename(named(graph, "a"), "b");
     expect(graph.nodes.map((node) => print(node))).toEqual(["b = Neg(x)", "y = Abs(b)"]);
     expect([graph.find("a"), graph.uniqueName("a"), graph.uniqueName("b")]).toEqual([undefined, "a", "b_1"]);
-    expect(() => graph.rename(valueOf(graph, "b"), "x")).toThrow('value name "x" is taken');
+    expect(() => graph.rename(named(graph, "b"), "x")).toThrow('value name "x" is taken');
   });
 
   it("of new nodes' outputs come from the node", () => {
@@ -103,7 +103,7 @@ describe("addNode", () => {
 
   it("refuses a value that is computed already", () => {
     const { graph } = parse`(x) => (y) { y = A(x) }`;
-    expect(() => graph.addNode({ opType: "B", inputs: [], outputs: [valueOf(graph, "y")] })).toThrow(
+    expect(() => graph.addNode({ opType: "B", inputs: [], outputs: [named(graph, "y")] })).toThrow(
       "already has a producer",
     );
     expect(graph.nodes).toHaveLength(1);
@@ -124,7 +124,7 @@ describe("removeNodes", () => {
       graph.removeNodes(order(["a", "b", "d"].map((name) => producerOf(graph, name))));
       expect(bodyOf(model)).toBe("  y = Y(x)");
       expect([...graph.values].map((value) => value.name)).toEqual(["x", "y"]);
-      expect(usesOf(valueOf(graph, "x"))).toEqual(["Y:0"]);
+      expect(usesOf(named(graph, "x"))).toEqual(["Y:0"]);
     }
   });
 
@@ -146,7 +146,7 @@ describe("removeNodes", () => {
     expect(() => graph.removeNodes([producerOf(graph, "a")])).toThrow("still used");
     graph.removeNodes([producerOf(graph, "a"), producerOf(graph, "b")]);
     expect(bodyOf(model)).toBe("  y = Y(x)");
-    expect(usesOf(valueOf(graph, "c"))).toEqual([]);
+    expect(usesOf(named(graph, "c"))).toEqual([]);
     expect(["t", "u"].map((name) => graph.uniqueName(name))).toEqual(["t", "u"]);
   });
 });
@@ -154,15 +154,15 @@ describe("removeNodes", () => {
 describe("replaceUses", () => {
   it("moves uses, also those in subgraphs", () => {
     const model = parse`(c, x) => (y) { a = A(x) b = B(x) y = If(c, a) <then_branch = () => (t) { t = Neg(a) }> }`;
-    model.graph.replaceUses(valueOf(model.graph, "a"), valueOf(model.graph, "b"));
+    model.graph.replaceUses(named(model.graph, "a"), named(model.graph, "b"));
     expect(print(producerOf(model.graph, "y"))).toContain("t = Neg(b)");
-    expect(usesOf(valueOf(model.graph, "a"))).toEqual([]);
+    expect(usesOf(named(model.graph, "a"))).toEqual([]);
   });
 
   it("keeps the name and type of a graph's output", () => {
     const model = parse`(x) => (float[2] y) { a = A(x) y = Identity(a) }`;
     const { graph } = model;
-    graph.replaceUses(valueOf(graph, "y"), valueOf(graph, "a"));
+    graph.replaceUses(named(graph, "y"), named(graph, "a"));
     graph.removeNodes(graph.nodes.slice(1));
     expect(print(graph)).toBe("graph (x) => (float[2] y) {\n  y = A(x)\n}");
   });
@@ -174,7 +174,7 @@ describe("replaceUses", () => {
   ])("puts an Identity before an output that becomes %s", (_, text, to, expected) => {
     const { graph } = parse(text);
     const old = producerOf(graph, "y");
-    graph.replaceUses(valueOf(graph, "y"), valueOf(graph, to));
+    graph.replaceUses(named(graph, "y"), named(graph, to));
     graph.removeNodes([old]);
     expect(print(producerOf(graph, "y"))).toBe(expected);
     expect(graph.outputs[0]?.name).toBe("y");
@@ -182,7 +182,7 @@ describe("replaceUses", () => {
 
   it("replaces a constant that is an output", () => {
     const { graph } = parse`() => (w) <float[1] w = {1}, float[1] v = {2}> {}`;
-    graph.replaceUses(valueOf(graph, "w"), valueOf(graph, "v"));
+    graph.replaceUses(named(graph, "w"), named(graph, "v"));
     expect(print(parse(print(graph)).graph)).toBe(
       "graph () => (float[1] w)\n<float[1] v = {2}>\n{\n  w = Identity(v)\n}",
     );
@@ -233,10 +233,10 @@ describe("clone", () => {
       <domain: "my"> f <a> (x) => (y) { y = Neg(x) }`;
     const copy = model.clone();
     expect(print(copy)).toBe(print(model));
-    expect(valueOf(copy.graph, "w").tensor).toBe(valueOf(model.graph, "w").tensor);
-    expect(usesOf(valueOf(copy.graph, "x"))).toEqual(["Add:0", "Sub:0"]);
+    expect(named(copy.graph, "w").tensor).toBe(named(model.graph, "w").tensor);
+    expect(usesOf(named(copy.graph, "x"))).toEqual(["Add:0", "Sub:0"]);
     const text = print(model);
-    copy.graph.rename(valueOf(copy.graph, "w"), "v");
+    copy.graph.rename(named(copy.graph, "w"), "v");
     copy.graphs()[1]?.addNode({ opType: "New", inputs: [] });
     copy.functions[0]?.graph.removeInput(copy.functions[0].graph.inputs[0] as Value);
     copy.metadata.set("k", "other");

@@ -104,9 +104,10 @@ function declareOutputs(graph: Graph, syntax: GraphSyntax, lexer: Lexer): void {
   }
 }
 
-function annotate(value: Value, { docString, metadata }: ValueSyntax): void {
+function annotate(value: Value, { docString, metadata, unknown }: ValueSyntax): void {
   value.docString = docString || value.docString;
   value.metadata = metadata.size > 0 ? metadata : value.metadata;
+  value.unknown = unknown ?? value.unknown;
 }
 
 function addOutput(graph: Graph, syntax: ValueSyntax, lexer: Lexer): void {

@@ -124,7 +124,7 @@ describe("print", () => {
   it("keeps notes of models, graphs, values and nodes", () => {
     const text = `<ir_version: 10, opset_import: ["": 21], doc_string: "two
 lines", unknown: x"0a00">
-g [doc_string: "graph"] (float x [doc_string: "in", metadata_props: ["unit": "m"]]) => (float y [doc_string: "out"])
+g [doc_string: "graph"] (float x [doc_string: "in", metadata_props: ["unit": "m"], unknown: x"01"]) => (float y [doc_string: "out"])
 <float[1] w [doc_string: "weight"] = {1}, h [doc_string: "inner"]>
 {
   [n, doc_string: "first", metadata_props: ["a": "b"], unknown: x"ff"] h = Add(x, w)
@@ -136,6 +136,7 @@ g [doc_string: "graph"] (float x [doc_string: "in", metadata_props: ["unit": "m"
       ["", "second"],
     ]);
     expect(model.graph.find("x")?.metadata.get("unit")).toBe("m");
+    expect(model.graph.find("x")?.unknown).toEqual(Uint8Array.of(1));
     expect(model.graph.find("y")?.docString).toBe("out");
     expect(print(parse(print(model)))).toBe(print(model));
   });

@@ -209,7 +209,7 @@ class Printer {
 function isDeclared(value: Value, listed: ReadonlySet<Value>): boolean {
   if (value.isConstant) return true;
   if (listed.has(value)) return !value.producer;
-  const isSaid = value.type !== undefined || value.docString !== "" || value.metadata.size > 0;
+  const isSaid = value.type !== undefined || noteFields(value).some(([, text]) => text !== undefined);
   return isSaid || (!value.producer && !value.isUnused);
 }
 
