@@ -314,12 +314,19 @@ export class Kernels {
           .sort((a, b) => Math.abs(a) - Math.abs(b))[k] as number,
       );
     }
+    return this.selectAbsAcross((visit) => visit(x, n), k);
+  }
+
+  /** The same over several operands: `each` visits all of them, twice. Nothing may be allocated below it while it runs. */
+  selectAbsAcross(each: (visit: (x: Pointer, n: number) => void) => void, k: number): number {
     return this.memory.scope(() => {
       const bins = this.memory.alloc32(65536);
       const count = (size: number, call: (at: Pointer, n: number) => void) => {
-        const counts = this.memory.u32(bins, size).fill(0);
-        for (let at = 0; at < n; at += CHUNK) call(x + at * 4, Math.min(CHUNK, n - at));
-        return counts;
+        this.memory.u32(bins, size).fill(0);
+        each((x, n) => {
+          for (let at = 0; at < n; at += CHUNK) call(x + at * 4, Math.min(CHUNK, n - at));
+        });
+        return this.memory.u32(bins, size);
       };
       let rest = k;
       const find = (counts: Uint32Array) => {
@@ -332,6 +339,33 @@ export class Kernels {
       const bits = this.memory.u32(bins, 1);
       bits[0] = (top << 15) | low;
       return this.memory.f32(bins, 1)[0] as number;
+    });
+  }
+
+  /** Sum of squared rounding errors of n elements for each candidate scale * ratio, as the searches compare them. */
+  squaredErrors(
+    x: Pointer,
+    n: number,
+    { scale, zeroPoint }: { readonly scale: number; readonly zeroPoint: number },
+    { qmin, qmax }: CodeRange,
+    ratios: readonly number[],
+  ): Float64Array {
+    return this.memory.scope(() => {
+      const [base, zero, factors] = [
+        this.memory.alloc32(1),
+        this.memory.alloc32(1),
+        this.memory.alloc32(ratios.length),
+      ];
+      const err = this.memory.alloc(ratios.length * 8);
+      this.memory.f32(base, 1)[0] = scale;
+      this.memory.i32(zero, 1)[0] = zeroPoint;
+      this.memory.f32(factors, ratios.length).set(ratios);
+      this.memory.f64(err, ratios.length).fill(0);
+      for (let at = 0; at < n; at += SEARCH_CHUNK) {
+        const length = Math.min(SEARCH_CHUNK, n - at);
+        this.#raw.errorRuns(x + at * 4, length, 1, base, zero, qmin, qmax, factors, ratios.length, err);
+      }
+      return this.memory.f64(err, ratios.length).slice();
     });
   }
 

@@ -1,0 +1,92 @@
+/** @file Which layers get which options: `--layers "conv1,block*.conv@int4+group:32,0-3,head@keep"`. */
+import picomatch from "picomatch";
+import { TersorError } from "../util/errors.ts";
+import { nearestNames } from "../util/nearest.ts";
+import type { WeightLayer } from "./sites.ts";
+import { roundings, type SpecOptions, weightDTypes } from "./spec.ts";
+
+/** Layers that match, and what is special about them. */
+export interface LayerRule {
+  /** Node or weight name, glob, operator type, index or index range. */
+  readonly match: string;
+  readonly options: SpecOptions;
+  /** Leave these layers as they are. */
+  readonly keep: boolean;
+}
+
+const words: readonly { readonly test: RegExp; readonly option: keyof SpecOptions; value?(word: string): unknown }[] = [
+  { test: new RegExp(`^(${weightDTypes.join("|")})$`), option: "dtype" },
+  { test: /^\d+bit$/, option: "bits", value: (word) => Number.parseInt(word, 10) },
+  { test: /^(symmetric|asymmetric)$/, option: "symmetric", value: (word) => word === "symmetric" },
+  { test: /^(model|tensor|channel|group:\d+)$/, option: "granularity" },
+  { test: /^(absmax|mse|percentile(:[\d.]+)?)$/, option: "scale" },
+  { test: new RegExp(`^(${roundings.join("|")})$`), option: "rounding" },
+  { test: /^rtn$/, option: "method" },
+  { test: /^(matmul-nbits|dequantize)$/, option: "format" },
+];
+
+/** Reads the command line's form: patterns separated by commas, each with `@word+word` for its own options. @throws bad-recipe */
+export function parseLayerRules(text: string): LayerRule[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part)
+    .map((part) => {
+      const at = part.lastIndexOf("@");
+      const match = at < 0 ? part : part.slice(0, at);
+      const options: Record<string, unknown> = {};
+      let keep = false;
+      for (const word of at < 0 ? [] : part.slice(at + 1).split("+")) {
+        const row = words.find(({ test }) => test.test(word));
+        if (word === "keep") keep = true;
+        else if (row) options[row.option] = row.value ? row.value(word) : word;
+        else
+          throw new TersorError(
+            "bad-recipe",
+            `--layers "${part}": "${word}" is not an option: expected a dtype, granularity, scale, rounding, format or keep, joined by +.`,
+          );
+      }
+      return { match, options: options as SpecOptions, keep };
+    });
+}
+
+/** The rules that hold for each layer, in order; an empty list for a layer that none matches. @throws bad-recipe for a rule that matches nothing */
+export function matchLayers(layers: readonly WeightLayer[], rules: readonly LayerRule[]): LayerRule[][] {
+  const matches = layers.map((): LayerRule[] => []);
+  for (const rule of rules) {
+    const test = matcher(rule.match);
+    const hits = layers.filter(test);
+    if (hits.length === 0) throw unknownLayer(rule.match, layers);
+    for (const layer of hits) matches[layer.index]?.push(rule);
+  }
+  return matches;
+}
+
+function matcher(pattern: string): (layer: WeightLayer) => boolean {
+  const range = /^(\d+)(?:-(\d+))?$/.exec(pattern);
+  if (range) {
+    const first = Number(range[1]);
+    const last = Number(range[2] ?? range[1]);
+    return ({ index }) => index >= first && index <= last;
+  }
+  // In names "/" is a character like any other.
+  const flat = (text: string) => text.replaceAll("/", "\u0001");
+  const glob = picomatch(flat(pattern), { dot: true, nonegate: true });
+  return (layer) =>
+    [layer.value.name, layer.opType, ...layer.sites.map(({ node }) => node.name), layer.name].some(
+      (name) => name === pattern || glob(flat(name)),
+    );
+}
+
+function unknownLayer(pattern: string, layers: readonly WeightLayer[]): TersorError {
+  if (layers.length === 0)
+    return new TersorError("bad-recipe", `layer "${pattern}": the model has no layer that can be quantized.`);
+  const near = nearestNames(
+    pattern,
+    layers.map((layer) => layer.name),
+  ).map((name) => `"${name}"`);
+  return new TersorError(
+    "bad-recipe",
+    `layer "${pattern}": no such layer: expected a name, glob, operator type or index from 0 to ${layers.length - 1}. ${near.length > 0 ? `Nearest: ${near.join(", ")}. ` : ""}\`tersor inspect --layers\` lists them.`,
+  );
+}

@@ -1,0 +1,245 @@
+/** @file Weight quantization of a model: decides per layer, rewrites the graph, reports every layer. */
+import * as z from "zod";
+import type { Model } from "../ir/model.ts";
+import type { Value } from "../ir/value.ts";
+import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
+import { removeDeadCode } from "../passes/dead-code.ts";
+import { TersorError } from "../util/errors.ts";
+import { type LayerRule, matchLayers, parseLayerRules } from "./layers.ts";
+import { modelScale } from "./model-scale.ts";
+import { findLayers, type SkippedNode, type WeightLayer } from "./sites.ts";
+import { slicesOf } from "./slices.ts";
+import { describeSpec, isInteger, type QuantSpec, resolveSpec, specOptions } from "./spec.ts";
+import { castWriter } from "./write/cast.ts";
+import { dequantizeWriter } from "./write/dequantize.ts";
+import type { FormatWriter, LayerPlan, WrittenLayer } from "./write/format.ts";
+import { gatherBlockObstacle, gatherBlockQuantizedWriter } from "./write/gather-block-quantized.ts";
+import { matMulNBitsWriter, nBitsObstacle } from "./write/matmul-nbits.ts";
+
+/** Above this many weights their SQNR is measured only when asked for: it costs as much as quantizing them. */
+const MEASURE_UP_TO = 40_000_000;
+
+const layerRule = z.strictObject({
+  match: z.string(),
+  keep: z.boolean().default(false),
+  options: specOptions.partial().default({}),
+});
+
+export const quantizeOptions = specOptions.extend({
+  layers: z
+    .union([z.string(), z.array(layerRule)])
+    .optional()
+    .describe(
+      'which layers, each with its own options: "conv1,block*.conv@int4+group:32,0-3,head@keep"; the rest is left alone',
+    ),
+  minElements: z
+    .int()
+    .min(0)
+    .default(256)
+    .describe("weights with fewer elements stay float: they would not get smaller"),
+  seed: z.int().min(0).default(0).describe("seed of stochastic rounding"),
+  accuracyLevel: z
+    .int()
+    .min(0)
+    .max(4)
+    .default(4)
+    .describe("MatMulNBits: 4 lets activations be int8, 0 keeps them float"),
+  measure: z.boolean().optional().describe("measure every weight's SQNR; default up to 40 million weights"),
+});
+
+export type QuantizeOptions = z.input<typeof quantizeOptions>;
+
+export interface LayerReport {
+  readonly index: number;
+  readonly name: string;
+  readonly opType: string;
+  readonly weight: string;
+  readonly dims: readonly number[];
+  readonly status: "quantized" | "kept";
+  /** Why it was kept, or what was decided differently than asked. */
+  readonly reason?: string;
+  /** Such as `int8 channel`. */
+  readonly spec?: string;
+  /** The operator that reads the result. */
+  readonly format?: string;
+  readonly bytesBefore: number;
+  readonly bytesAfter: number;
+  /** Weight SQNR in dB, measured while the codes are computed; absent before. Infinity is null in JSON. */
+  readonly sqnr?: number;
+}
+
+export interface QuantizeResult {
+  /** Its quantized weights are computed when they are read: writing the model is what does the work. */
+  readonly model: Model;
+  /** The layers; call it after the model was written to have their SQNR. */
+  layers(): LayerReport[];
+  /** Operators that could hold weights and don't. */
+  readonly skipped: readonly SkippedNode[];
+  /** What the user should know, such as a raised opset. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Quantizes the weights of a model (activations stay float).
+ * @throws bad-recipe for options that contradict each other or fit no layer; bad-data for NaN in weights (when they are read)
+ */
+export function quantize(model: Model, options: QuantizeOptions = {}): QuantizeResult {
+  const settings = quantizeOptions.parse(options);
+  const notes: string[] = [];
+  let copy = model.clone();
+  let plans = makePlans(copy, settings);
+  const need = Math.max(0, ...plans.flatMap(({ writer, plan }) => (writer && plan ? [writer.opset(plan)] : [])));
+  if (copy.opset < need) {
+    const before = copy.opset;
+    copy = convertOpset(copy, need).model.clone();
+    plans = makePlans(copy, settings);
+    notes.push(`opset raised from ${before} to ${need}: what is written needs it`);
+  }
+  shareModelScales(plans);
+  const done = new Map<number, WrittenLayer>();
+  for (const { layer, plan, writer } of plans) {
+    if (!plan || !writer) continue;
+    done.set(layer.index, writer.write(plan, copy));
+    dropConstant(layer.value);
+  }
+  if (done.size > 0) copy = removeDeadCode(copy).model;
+  const { skipped } = findLayers(model);
+  return {
+    model: copy,
+    layers: () => plans.map((entry) => report(entry, done.get(entry.layer.index))),
+    skipped,
+    notes,
+  };
+}
+
+interface PlannedLayer {
+  readonly layer: WeightLayer;
+  readonly reason?: string;
+  plan?: LayerPlan;
+  readonly writer?: FormatWriter;
+}
+
+function makePlans(model: Model, settings: z.output<typeof quantizeOptions>): PlannedLayer[] {
+  const { layers: selection, minElements, seed, accuracyLevel, measure: asked, ...defaults } = settings;
+  const { layers } = findLayers(model);
+  const total = layers.reduce((sum, layer) => sum + layer.weight.size, 0);
+  const measure = asked ?? total <= MEASURE_UP_TO;
+  const rules: readonly LayerRule[] | undefined =
+    typeof selection === "string" ? parseLayerRules(selection) : (selection as LayerRule[] | undefined);
+  const matches = rules && matchLayers(layers, rules);
+  const plans = layers.map((layer): PlannedLayer => {
+    const own = matches?.[layer.index];
+    if (own?.length === 0) return { layer, reason: "not among the layers asked for" };
+    if (own?.at(-1)?.keep) return { layer, reason: "kept as asked" };
+    if (layer.weight.size < minElements && !own)
+      return { layer, reason: `${layer.weight.size} weights: below ${minElements} nothing is gained` };
+    const subject = `weight "${layer.value.name}"`;
+    const options = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
+    const wanted = resolveSpec(specOptions.parse({ ...printable(defaults), ...options }), subject);
+    const spec = fitGranularity(layer, wanted, "granularity" in options, subject);
+    const writer = writerFor(layer, spec.spec, subject);
+    const plan = { layer, spec: spec.spec, seed, measure, accuracyLevel };
+    return { layer, plan, writer, ...(spec.reason && { reason: spec.reason }) };
+  });
+  const misfits = plans.filter(({ reason }) => reason?.startsWith("group "));
+  const planned = plans.filter(({ plan }) => plan);
+  if (planned.length > 0 && misfits.length === planned.length) {
+    const { layer } = misfits[0] as PlannedLayer;
+    slicesOf(layer.weight.dims, layer.axes, defaults.granularity, `weight "${layer.value.name}"`);
+  }
+  return plans;
+}
+
+/** Parsed options in the form the schema reads, so that a layer's own can be laid over them. */
+function printable(defaults: z.output<typeof specOptions>) {
+  const { granularity: g, scale: s, ...rest } = defaults;
+  return {
+    ...rest,
+    granularity: g.per === "group" ? `group:${g.size}` : g.per,
+    scale: s.by === "percentile" ? `percentile:${s.percent}` : s.by,
+  };
+}
+
+/**
+ * A group size for the whole model rarely divides every layer: such layers are quantized per channel and say so. One that
+ * was asked for this layer by name must fit.
+ */
+function fitGranularity(layer: WeightLayer, spec: QuantSpec, explicit: boolean, subject: string) {
+  const { granularity } = spec;
+  if (granularity.per !== "group" || explicit || !isInteger(spec.dtype)) return { spec };
+  const length = layer.weight.dims[layer.axes.group] as number;
+  if (length % granularity.size === 0 || !nBitsObstacle(layer, spec)) return { spec };
+  const fallback: QuantSpec = { ...spec, granularity: { per: "channel" } };
+  slicesOf(layer.weight.dims, layer.axes, fallback.granularity, subject);
+  return { spec: fallback, reason: `group ${granularity.size} does not divide ${length}: per channel instead` };
+}
+
+/** The format that suits a layer. @throws bad-recipe when the one asked for does not */
+function writerFor(layer: WeightLayer, spec: QuantSpec, subject: string): FormatWriter {
+  if (!isInteger(spec.dtype)) return castWriter;
+  if (spec.format !== "dequantize") {
+    if (!gatherBlockObstacle(layer, spec)) return gatherBlockQuantizedWriter;
+    const obstacle = nBitsObstacle(layer, spec);
+    if (!obstacle && (spec.bits < 8 || spec.format === "matmul-nbits")) return matMulNBitsWriter;
+    if (spec.format === "matmul-nbits" && layer.opType === "MatMul")
+      throw new TersorError("bad-recipe", `${subject}: format matmul-nbits does not fit: ${obstacle}.`);
+  }
+  slicesOf(layer.weight.dims, layer.axes, spec.granularity, subject);
+  return dequantizeWriter;
+}
+
+/** Gives all layers of one spec with granularity "model" one scale, as one shared initializer. */
+function shareModelScales(plans: readonly PlannedLayer[]): void {
+  const groups = new Map<string, PlannedLayer[]>();
+  for (const entry of plans) {
+    const { plan } = entry;
+    if (plan?.spec.granularity.per !== "model" || !isInteger(plan.spec.dtype)) continue;
+    const key = `${describeSpec(plan.spec)} ${entry.layer.weight.dtype}`;
+    groups.set(key, [...(groups.get(key) ?? []), entry]);
+  }
+  for (const entries of groups.values()) {
+    const weights = entries.flatMap(({ plan, layer }) =>
+      plan ? [{ name: layer.value.name, weight: layer.weight, spec: plan.spec }] : [],
+    );
+    const graph = rootOf(entries[0] as PlannedLayer);
+    const { scale, zeroPoint, params } = modelScale(weights);
+    const fixed = {
+      ...params,
+      scale: graph.addInitializer("model_scale", scale),
+      zeroPoint: graph.addInitializer("model_zero_point", zeroPoint),
+    };
+    for (const entry of entries) if (entry.plan) entry.plan = { ...entry.plan, fixed };
+  }
+}
+
+function rootOf({ layer }: PlannedLayer) {
+  let { graph } = layer.value;
+  while (graph.parent) graph = graph.parent;
+  return graph;
+}
+
+/** Removes a weight that nothing uses any more, also from the inputs of an old-style model. */
+function dropConstant(value: Value): void {
+  if (!value.isUnused) return;
+  value.tensor = undefined;
+  value.graph.removeValue(value);
+}
+
+function report({ layer, plan, writer, reason }: PlannedLayer, written: WrittenLayer | undefined): LayerReport {
+  const { index, name, opType, value, weight } = layer;
+  const sqnr = written?.sqnr();
+  return {
+    index,
+    name,
+    opType,
+    weight: value.name,
+    dims: weight.dims,
+    status: written ? "quantized" : "kept",
+    ...(reason && { reason }),
+    ...(plan && { spec: describeSpec(plan.spec) }),
+    ...(writer && { format: writer.name }),
+    bytesBefore: weight.byteLength,
+    bytesAfter: written?.bytes ?? weight.byteLength,
+    ...(sqnr !== undefined && { sqnr }),
+  };
+}

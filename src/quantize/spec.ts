@@ -1,0 +1,122 @@
+/** @file How a weight is quantized: the options, their defaults, and the grid of integer codes they stand for. */
+import * as z from "zod";
+import type { CodeRange } from "../kernels/index.ts";
+import { type DType, dtypeInfo } from "../tensor/dtype.ts";
+import { TersorError } from "../util/errors.ts";
+
+export const weightDTypes = ["int8", "uint8", "int4", "uint4", "int2", "uint2", "float16", "bfloat16"] as const;
+export type WeightDType = (typeof weightDTypes)[number];
+
+/** Which weights share one scale. */
+export type Granularity =
+  | { readonly per: "model" }
+  | { readonly per: "tensor" }
+  | { readonly per: "channel" }
+  | { readonly per: "group"; readonly size: number };
+
+/** How the scale of a slice is chosen from its weights. */
+export type ScaleChoice =
+  | { readonly by: "absmax" }
+  | { readonly by: "mse" }
+  | { readonly by: "percentile"; readonly percent: number };
+
+export const roundings = ["nearest", "half-up", "stochastic"] as const;
+export type RoundingName = (typeof roundings)[number];
+
+export const formats = ["auto", "dequantize", "matmul-nbits"] as const;
+export type Format = (typeof formats)[number];
+
+const granularity = z
+  .string()
+  .regex(/^(model|tensor|channel|group:[1-9]\d{0,8})$/, "expected model, tensor, channel or group:N")
+  .transform((text): Granularity => {
+    const [per, size] = text.split(":");
+    return per === "group" ? { per, size: Number(size) } : { per: per as "model" | "tensor" | "channel" };
+  });
+
+const scale = z
+  .string()
+  .regex(/^(absmax|mse|percentile(:\d+(\.\d+)?)?)$/, "expected absmax, mse or percentile:P")
+  .transform((text): ScaleChoice => {
+    const [by, percent = "99.9"] = text.split(":");
+    return by === "percentile" ? { by, percent: Number(percent) } : { by: by as "absmax" | "mse" };
+  })
+  .refine((choice) => choice.by !== "percentile" || (choice.percent > 50 && choice.percent <= 100), {
+    message: "expected a percentile above 50, up to 100",
+  });
+
+/** Options of one layer; what is left out is taken from the options of the whole model. */
+export const specOptions = z.strictObject({
+  dtype: z.enum(weightDTypes).default("int8").describe("stored type; float16 and bfloat16 are computed in float32"),
+  bits: z.int().min(2).max(8).optional().describe("narrower grid in an 8-bit container, for study"),
+  symmetric: z.boolean().optional().describe("zero point in the middle; default for signed types"),
+  granularity: granularity
+    .prefault("channel")
+    .describe("which weights share a scale: model, tensor, channel or group:N"),
+  scale: scale.prefault("absmax").describe("how a scale is chosen: absmax, mse or percentile:P"),
+  rounding: z.enum(roundings).default("nearest").describe("nearest (to even), half-up or stochastic"),
+  method: z.enum(["rtn"]).default("rtn").describe("rtn: round to nearest"),
+  format: z.enum(formats).default("auto").describe("what is written for MatMul: MatMulNBits or DequantizeLinear"),
+});
+
+export type SpecOptions = z.input<typeof specOptions>;
+
+export interface QuantSpec {
+  readonly dtype: WeightDType;
+  readonly bits: number;
+  readonly symmetric: boolean;
+  readonly granularity: Granularity;
+  readonly scale: ScaleChoice;
+  readonly rounding: RoundingName;
+  readonly method: "rtn";
+  readonly format: Format;
+}
+
+/** Fills in what follows from other options. @throws bad-recipe when options contradict each other; `subject` opens the message. */
+export function resolveSpec(options: z.output<typeof specOptions>, subject: string): QuantSpec {
+  const { bits: storage, kind } = dtypeInfo(options.dtype);
+  const { bits = storage, symmetric = kind !== "uint", ...rest } = options;
+  if (bits !== storage && storage !== 8)
+    throw new TersorError(
+      "bad-recipe",
+      `${subject}: bits ${bits} with dtype ${options.dtype}: expected dtype int8 or uint8. Bit widths without a type of their own are kept in 8-bit containers.`,
+    );
+  return { ...rest, bits, symmetric };
+}
+
+/** Whether the dtype stores integer codes rather than shorter floats. */
+export function isInteger(dtype: WeightDType): boolean {
+  return dtypeInfo(dtype as DType).kind !== "float";
+}
+
+/**
+ * The codes a spec may use. 8-bit symmetric signed codes leave −128 out, as runtimes prefer; narrower ones use the whole
+ * range, where one code more matters.
+ */
+export function codeRange(spec: QuantSpec): CodeRange {
+  const half = 2 ** (spec.bits - 1);
+  const unsigned = dtypeInfo(spec.dtype).kind === "uint";
+  // Narrow signed grids in an int8 container keep their codes around zero; unsigned ones start at zero.
+  const [qmin, qmax] = unsigned ? [0, 2 * half - 1] : [-half, half - 1];
+  return spec.symmetric && spec.bits === 8 ? { qmin: qmin + 1, qmax } : { qmin, qmax };
+}
+
+/** The zero point of a symmetric spec. */
+export function middle(spec: QuantSpec): number {
+  return dtypeInfo(spec.dtype).kind === "uint" ? 2 ** (spec.bits - 1) : 0;
+}
+
+/** The spec in a few words, for tables: `int4 group:32 mse`. */
+export function describeSpec(spec: QuantSpec): string {
+  const { granularity: g, scale: s } = spec;
+  const words = [
+    spec.bits === dtypeInfo(spec.dtype).bits ? spec.dtype : `${spec.dtype} (${spec.bits} bits)`,
+    ...(isInteger(spec.dtype) ? [g.per === "group" ? `group:${g.size}` : g.per] : []),
+    ...(isInteger(spec.dtype) && spec.symmetric !== (dtypeInfo(spec.dtype).kind !== "uint")
+      ? [spec.symmetric ? "symmetric" : "asymmetric"]
+      : []),
+    ...(s.by === "absmax" ? [] : [s.by === "percentile" ? `percentile:${s.percent}` : s.by]),
+    ...(spec.rounding === "nearest" ? [] : [spec.rounding]),
+  ];
+  return words.join(" ");
+}

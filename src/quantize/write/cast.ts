@@ -1,0 +1,103 @@
+/** @file Weights stored as 16-bit floats, cast back to float32: runtimes fold the cast when they load the model. */
+import { attr } from "../../ir/attribute.ts";
+import { dtypeInfo } from "../../tensor/dtype.ts";
+import { Tensor } from "../../tensor/tensor.ts";
+import { ComputedSource } from "../../util/bytes.ts";
+import { TersorError } from "../../util/errors.ts";
+import { sqnrOf } from "../methods/rtn.ts";
+import type { QuantSpec } from "../spec.ts";
+import { claim, readFloats } from "../workspace.ts";
+import { type FormatWriter, firstUser, moveUses } from "./format.ts";
+
+const PIECE = 1 << 18;
+
+export const castWriter: FormatWriter = {
+  name: "Cast",
+  opset: ({ spec }) => (spec.dtype === "bfloat16" ? 13 : 7),
+
+  write({ layer, spec, measure }) {
+    const { value, weight } = layer;
+    const { graph, name } = value;
+    const stored = halfTensor(name, weight, spec, measure);
+    const half = graph.addInitializer(`${name}_${spec.dtype}`, stored.tensor);
+    const to = { to: attr.int(dtypeInfo(weight.dtype).code) };
+    for (const { node } of layer.sites.filter((site) => site.node.opType === "Gather")) {
+      // Rows are looked up in the small type and cast afterwards: the table stays small in memory too.
+      const result = node.output();
+      const rows = node.graph.addNode(
+        {
+          opType: "Gather",
+          name: node.name,
+          inputs: [half, node.inputs[1]],
+          outputs: [`${result.name}_${spec.dtype}`],
+        },
+        { before: node },
+      );
+      const cast = node.graph.addNode(
+        { opType: "Cast", inputs: [rows.output()], outputs: [`${result.name}_cast`], attributes: to },
+        { before: node },
+      );
+      node.graph.replaceUses(result, cast.output());
+      node.graph.removeNodes([node]);
+    }
+    if (value.users().length > 0) {
+      const cast = graph.addNode(
+        {
+          opType: "Cast",
+          name: graph.uniqueName(`${name}_Cast`),
+          inputs: [half],
+          outputs: [`${name}_cast`],
+          attributes: to,
+        },
+        { before: firstUser(graph, value) },
+      );
+      cast.output().type = { kind: "tensor", dtype: weight.dtype, shape: weight.dims };
+      moveUses(value, cast.output());
+    }
+    return { bytes: stored.tensor.byteLength, sqnr: stored.sqnr };
+  },
+};
+
+/** The weight as 16-bit floats, converted piece by piece when read. */
+function halfTensor(
+  name: string,
+  weight: Tensor,
+  spec: QuantSpec,
+  measure: boolean,
+): { tensor: Tensor; sqnr(): number | undefined } {
+  const owner = {};
+  let sqnr: number | undefined;
+  function* chunks(): Iterable<Uint8Array> {
+    let signal = 0;
+    let noise = 0;
+    for (let start = 0; start < weight.size; start += PIECE) {
+      const count = Math.min(PIECE, weight.size - start);
+      const { memory, kernels } = claim(owner);
+      yield memory.scope(() => {
+        const x = memory.alloc32(count);
+        const out = memory.alloc(count * 2);
+        const back = memory.alloc32(count);
+        readFloats(weight, start, count, x);
+        if (spec.dtype === "bfloat16") {
+          kernels.floatToBfloat(x, count, out);
+          if (measure) kernels.bfloatToFloat(out, count, back);
+        } else {
+          const overflow = kernels.floatToHalf(x, count, out);
+          if (overflow > 0)
+            throw new TersorError(
+              "bad-data",
+              `weight "${name}" [${weight.dims.join(", ")}]: ${overflow} values are beyond 65,504, the largest float16. Use bfloat16, or leave the layer out.`,
+            );
+          if (measure) kernels.halfToFloat(out, count, back);
+        }
+        if (measure) {
+          signal += kernels.sumSquares(x, count);
+          noise += kernels.sumSquaredDifference(x, back, count);
+        }
+        return memory.u8(out, count * 2);
+      });
+    }
+    if (measure) sqnr = sqnrOf(signal, noise);
+  }
+  return { tensor: new Tensor(spec.dtype, weight.dims, new ComputedSource(weight.size * 2, chunks)), sqnr: () => sqnr };
+}

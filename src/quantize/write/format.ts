@@ -1,0 +1,58 @@
+/** @file What a quantized weight becomes in the graph: the interface of a format, and where its nodes go. */
+import type { Graph } from "../../ir/graph.ts";
+import type { Model } from "../../ir/model.ts";
+import type { Node } from "../../ir/node.ts";
+import type { Value } from "../../ir/value.ts";
+import type { ScaleParams } from "../scales.ts";
+import type { WeightLayer } from "../sites.ts";
+import type { QuantSpec } from "../spec.ts";
+
+/** A layer with everything decided about it. */
+export interface LayerPlan {
+  readonly layer: WeightLayer;
+  readonly spec: QuantSpec;
+  readonly seed: number;
+  /** Whether to measure the weight SQNR. */
+  readonly measure: boolean;
+  /** MatMulNBits' accuracy_level: 4 lets the runtime quantize activations to int8, 0 computes in float. */
+  readonly accuracyLevel: number;
+  /** Scale and zero point shared by the whole model. */
+  readonly fixed?: ScaleParams & { readonly scale: Value; readonly zeroPoint: Value };
+}
+
+export interface WrittenLayer {
+  /** Bytes that replace the weight's. */
+  readonly bytes: number;
+  /** Weight SQNR in dB; known once the model was written. */
+  sqnr(): number | undefined;
+}
+
+export interface FormatWriter {
+  readonly name: string;
+  /** Lowest standard opset that has what it writes. */
+  opset(plan: LayerPlan): number;
+  /** Rewrites the graph; the old weight is unused afterwards. */
+  write(plan: LayerPlan, model: Model): WrittenLayer;
+}
+
+/** The node of `graph` that uses a value first, directly or inside its subgraphs. */
+export function firstUser(graph: Graph, value: Value): Node {
+  const users = new Set(
+    value.users().map((user) => {
+      let node = user;
+      while (node.graph !== graph) node = ownerOf(node.graph);
+      return node;
+    }),
+  );
+  return graph.nodes.find((node) => users.has(node)) as Node;
+}
+
+/** The node that has `graph` as an attribute. */
+function ownerOf(graph: Graph): Node {
+  return graph.parent?.nodes.find((node) => node.subgraphs().includes(graph)) as Node;
+}
+
+/** Moves every use of `from` for which `include` holds to `to`. */
+export function moveUses(from: Value, to: Value, include: (node: Node) => boolean = () => true): void {
+  for (const use of [...from.uses]) if (include(use.node)) use.node.setInput(use.index, to);
+}

@@ -1,0 +1,67 @@
+/** @file MatMul on packed 2-, 4- or 8-bit blocks: com.microsoft.MatMulNBits. */
+import { attr } from "../../ir/attribute.ts";
+import { quantizeNBits } from "../methods/matmul-nbits.ts";
+import type { WeightLayer } from "../sites.ts";
+import type { QuantSpec } from "../spec.ts";
+import type { FormatWriter } from "./format.ts";
+
+/** Why a layer can't be written as MatMulNBits; undefined when it can. */
+export function nBitsObstacle(layer: WeightLayer, spec: QuantSpec): string | undefined {
+  if (layer.sites.some(({ node, input }) => node.opType !== "MatMul" || input !== 1))
+    return "MatMulNBits replaces MatMul with a constant right operand only";
+  if (layer.value.uses.size !== layer.sites.length) return "the weight is also used otherwise";
+  if (layer.weight.dims.length !== 2) return `the weight has rank ${layer.weight.dims.length}, MatMulNBits takes 2`;
+  if (![2, 4, 8].includes(spec.bits)) return `MatMulNBits has 2, 4 or 8 bits, not ${spec.bits}`;
+  const { granularity } = spec;
+  if (granularity.per !== "group") return "MatMulNBits needs granularity group:N";
+  if (granularity.size < 16 || !Number.isInteger(Math.log2(granularity.size)))
+    return `MatMulNBits' group size is a power of two of at least 16, not ${granularity.size}`;
+  if (layer.weight.dtype === "bfloat16") return "MatMulNBits takes no bfloat16";
+  return spec.scale.by === "percentile" ? "the percentile choice is for DequantizeLinear" : undefined;
+}
+
+export const matMulNBitsWriter: FormatWriter = {
+  name: "MatMulNBits",
+  opset: () => 7,
+
+  write({ layer, spec, seed, measure, accuracyLevel }, model) {
+    const { value, weight } = layer;
+    const { graph, name } = value;
+    const blockSize = spec.granularity.per === "group" ? spec.granularity.size : 0;
+    const slices = { form: "columns", blocks: 1, rows: 1, n: 1, fold: 1, count: 1, scaleDims: [] } as const;
+    const quantized = quantizeNBits({ name, weight, slices, spec, seed, measure }, blockSize);
+    const packed = graph.addInitializer(`${name}_Q${spec.bits}G${blockSize}`, quantized.packed);
+    const scales = graph.addInitializer(`${name}_scales`, quantized.scales);
+    const zeroPoints = quantized.zeroPoints && graph.addInitializer(`${name}_zero_points`, quantized.zeroPoints);
+    const [k = 1, n = 1] = weight.dims;
+    const attributes = {
+      K: attr.int(k),
+      N: attr.int(n),
+      bits: attr.int(spec.bits),
+      block_size: attr.int(blockSize),
+      ...(accuracyLevel > 0 && { accuracy_level: attr.int(accuracyLevel) }),
+    };
+    for (const { node } of layer.sites) {
+      const inputs = [node.inputs[0], packed, scales, ...(zeroPoints ? [zeroPoints] : [])];
+      const replacement = node.graph.addNode(
+        {
+          opType: "MatMulNBits",
+          domain: "com.microsoft",
+          name: node.name,
+          inputs,
+          outputs: [`${node.output().name}_nbits`],
+          attributes,
+        },
+        { before: node },
+      );
+      node.graph.replaceUses(node.output(), replacement.output());
+      node.graph.removeNodes([node]);
+    }
+    if (!model.opsetImports.has("com.microsoft")) model.opsetImports.set("com.microsoft", 1);
+    const own = [quantized.packed, quantized.scales, quantized.zeroPoints].reduce(
+      (sum, t) => sum + (t?.byteLength ?? 0),
+      0,
+    );
+    return { bytes: own, sqnr: quantized.sqnr };
+  },
+};
