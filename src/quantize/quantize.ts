@@ -4,6 +4,7 @@ import type { Model } from "../ir/model.ts";
 import type { Value } from "../ir/value.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
+import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 import { type LayerRule, matchLayers, parseLayerRules } from "./layers.ts";
 import { modelScale } from "./model-scale.ts";
@@ -136,10 +137,8 @@ function makePlans(model: Model, settings: z.output<typeof quantizeOptions>): Pl
     const subject = `weight "${layer.value.name}"`;
     const options = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
     const wanted = resolveSpec(specOptions.parse({ ...printable(defaults), ...options }), subject);
-    const spec = fitGranularity(layer, wanted, "granularity" in options, subject);
-    const writer = writerFor(layer, spec.spec, subject);
-    const plan = { layer, spec: spec.spec, seed, measure, accuracyLevel };
-    return { layer, plan, writer, ...(spec.reason && { reason: spec.reason }) };
+    const { spec, writer, reason } = chooseFormat(layer, wanted, "granularity" in options, subject);
+    return { layer, plan: { layer, spec, seed, measure, accuracyLevel }, writer, ...(reason && { reason }) };
   });
   const misfits = plans.filter(({ reason }) => reason?.startsWith("group "));
   const planned = plans.filter(({ plan }) => plan);
@@ -161,31 +160,49 @@ function printable(defaults: z.output<typeof specOptions>) {
 }
 
 /**
- * A group size for the whole model rarely divides every layer: such layers are quantized per channel and say so. One that
- * was asked for this layer by name must fit.
+ * The format that suits a layer, and what has to be done differently than asked. A group size for the whole model rarely
+ * divides every layer: those that it doesn't are quantized per channel. One that was asked for this layer must fit.
+ * @throws bad-recipe when it doesn't, or when the format asked for doesn't
  */
-function fitGranularity(layer: WeightLayer, spec: QuantSpec, explicit: boolean, subject: string) {
+function chooseFormat(layer: WeightLayer, spec: QuantSpec, explicit: boolean, subject: string): Choice {
+  if (!isInteger(spec.dtype)) return { spec, writer: castWriter };
   const { granularity } = spec;
-  if (granularity.per !== "group" || explicit || !isInteger(spec.dtype)) return { spec };
-  const length = layer.weight.dims[layer.axes.group] as number;
-  if (length % granularity.size === 0 || !nBitsObstacle(layer, spec)) return { spec };
-  const fallback: QuantSpec = { ...spec, granularity: { per: "channel" } };
-  slicesOf(layer.weight.dims, layer.axes, fallback.granularity, subject);
-  return { spec: fallback, reason: `group ${granularity.size} does not divide ${length}: per channel instead` };
-}
-
-/** The format that suits a layer. @throws bad-recipe when the one asked for does not */
-function writerFor(layer: WeightLayer, spec: QuantSpec, subject: string): FormatWriter {
-  if (!isInteger(spec.dtype)) return castWriter;
   if (spec.format !== "dequantize") {
-    if (!gatherBlockObstacle(layer, spec)) return gatherBlockQuantizedWriter;
+    if (!gatherBlockObstacle(layer, spec)) return { spec, writer: gatherBlockQuantizedWriter };
     const obstacle = nBitsObstacle(layer, spec);
-    if (!obstacle && (spec.bits < 8 || spec.format === "matmul-nbits")) return matMulNBitsWriter;
+    if (!obstacle && (spec.bits < 8 || spec.format === "matmul-nbits")) return { spec, writer: matMulNBitsWriter };
     if (spec.format === "matmul-nbits" && layer.opType === "MatMul")
       throw new TersorError("bad-recipe", `${subject}: format matmul-nbits does not fit: ${obstacle}.`);
+    const grouped = granularity.per === "channel" && dtypeInfo(spec.dtype).bits < 8 && rowGroups(layer, spec);
+    if (grouped)
+      return {
+        spec: grouped.spec,
+        writer: gatherBlockQuantizedWriter,
+        reason: `per group of ${grouped.size}: runtimes look up ${spec.bits}-bit rows in groups only`,
+      };
   }
-  slicesOf(layer.weight.dims, layer.axes, spec.granularity, subject);
-  return dequantizeWriter;
+  const length = layer.weight.dims[layer.axes.group] as number;
+  const fits = granularity.per !== "group" || explicit || length % granularity.size === 0;
+  const chosen: QuantSpec = fits ? spec : { ...spec, granularity: { per: "channel" } };
+  slicesOf(layer.weight.dims, layer.axes, chosen.granularity, subject);
+  if (fits) return { spec, writer: dequantizeWriter };
+  const reason = `group ${granularity.size} does not divide ${length}: per channel instead`;
+  return { spec: chosen, writer: dequantizeWriter, reason };
+}
+
+interface Choice {
+  readonly spec: QuantSpec;
+  readonly writer: FormatWriter;
+  readonly reason?: string;
+}
+
+/** The coarsest groups in which the rows of a lookup table can be packed. */
+function rowGroups(layer: WeightLayer, spec: QuantSpec): { spec: QuantSpec; size: number } | undefined {
+  for (let size = 4096; size >= 16; size /= 2) {
+    const grouped: QuantSpec = { ...spec, granularity: { per: "group", size } };
+    if (!gatherBlockObstacle(layer, grouped)) return { spec: grouped, size };
+  }
+  return undefined;
 }
 
 /** Gives all layers of one spec with granularity "model" one scale, as one shared initializer. */

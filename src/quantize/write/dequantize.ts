@@ -30,9 +30,9 @@ export const dequantizeWriter: FormatWriter = {
     const codes = graph.addInitializer(`${name}_quantized`, quantized.codes);
     const scale = fixed?.scale ?? graph.addInitializer(`${name}_scale`, quantized.scale);
     const zeroPoint = fixed?.zeroPoint ?? graph.addInitializer(`${name}_zero_point`, quantized.zeroPoint);
-    const lookups = layer.sites
-      .filter(({ node }) => node.opType === "Gather" && !slices.blockSize)
-      .map(({ node }) => node);
+    // Runtimes look up whole bytes only; packed or blocked tables are dequantized whole.
+    const byRow = dtypeInfo(spec.dtype).bits === 8 && !slices.blockSize;
+    const lookups = byRow ? layer.sites.map(({ node }) => node).filter(({ opType }) => opType === "Gather") : [];
     for (const gather of lookups) lookUp(gather, { codes, scale, zeroPoint, axis: slices.axis, plan });
     const others = value.users().length > 0;
     if (others) {
