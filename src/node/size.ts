@@ -1,6 +1,7 @@
 /** @file What a model's files weigh: on disk, and as a server would send them. */
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
+import type { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { constants, createBrotliCompress, createGzip } from "node:zlib";
 import { messageOf, TersorError } from "../util/errors.ts";
@@ -67,7 +68,7 @@ export function brotliQualityFor(bytes: number): number {
   return brotliQualities.find(({ below }) => bytes < below)?.quality ?? 5;
 }
 
-function compressedLength(path: string, stream: NodeJS.ReadWriteStream, signal: AbortSignal | undefined) {
+function compressedLength(path: string, stream: Transform, signal: AbortSignal | undefined) {
   return guard(path, async () => {
     let length = 0;
     const count = async (chunks: AsyncIterable<Uint8Array>) => {

@@ -137,7 +137,7 @@ async function decode(path: string, { channels, resize }: Target, options: Image
     let image = sharp(path, { autoOrient: true }).removeAlpha();
     const metadata = resize && "shortest" in resize ? (await sharp(path).metadata()).autoOrient : undefined;
     const size = resize && sharpSize(resize, metadata);
-    if (size) image = image.resize({ ...size, fit: "fill", kernel: options.kernel });
+    if (size) image = image.resize({ ...size, kernel: options.kernel });
     image = image.toColourspace(isGrey ? "b-w" : "srgb");
     const decoded = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
     if (!options.crop) return decoded;
@@ -154,17 +154,15 @@ async function decode(path: string, { channels, resize }: Target, options: Image
   }
 }
 
-/** With one side given, sharp would keep the aspect only for other fits than "fill"; so does leaving the other side out. */
+/** One side alone keeps the aspect; "fill" would leave the other side as it is. */
 function sharpSize(
   resize: NonNullable<ImageOptions["resize"]>,
   metadata: { readonly width: number; readonly height: number } | undefined,
-): { width?: number; height?: number } {
-  if (Array.isArray(resize)) return { width: resize[0], height: resize[1] };
+): sharp.ResizeOptions {
+  if (Array.isArray(resize)) return { width: resize[0], height: resize[1], fit: "fill" };
   if (!("shortest" in resize)) return resize;
-  const { width, height } = metadata ?? { width: 1, height: 1 };
-  return width <= height
-    ? { width: resize.shortest, height: Math.round((height * resize.shortest) / width) }
-    : { height: resize.shortest, width: Math.round((width * resize.shortest) / height) };
+  const isTall = !metadata || metadata.width <= metadata.height;
+  return isTall ? { width: resize.shortest } : { height: resize.shortest };
 }
 
 interface Decoded {
