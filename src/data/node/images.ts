@@ -1,6 +1,6 @@
 /** @file Data format: a folder of images, labelled by its sub-folders or by a file of labels. Decoding: sharp. */
 import { dirname, join } from "node:path";
-import sharp from "sharp";
+import sharp, { type ResizeOptions } from "sharp";
 import { z } from "zod";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
@@ -158,7 +158,7 @@ async function decode(path: string, { channels, resize }: Target, options: Image
 function sharpSize(
   resize: NonNullable<ImageOptions["resize"]>,
   metadata: { readonly width: number; readonly height: number } | undefined,
-): sharp.ResizeOptions {
+): ResizeOptions {
   if (Array.isArray(resize)) return { width: resize[0], height: resize[1], fit: "fill" };
   if (!("shortest" in resize)) return resize;
   const isTall = !metadata || metadata.width <= metadata.height;
