@@ -28,8 +28,6 @@ const DIRECT = 1 << 16;
 /** How long to work between two looks at the event loop, ms. */
 const SLICE = 40;
 
-let saves = 0;
-
 /**
  * Writes a model, with an external data file `<name>.data` beside it above 2 GB. Everything is written under temporary
  * names and renamed at the end, so that an error or an abort leaves nothing behind; the model itself comes last. May
@@ -42,7 +40,7 @@ export async function saveModel(model: Model, path: string, options: SaveOptions
   const { model: main, data } = encodeModel(model, { ...encoding, location });
   const dataPath = join(dirname(path), location);
   const bytes = main.byteLength + (data?.byteLength ?? 0);
-  const id = `.tersor-${process.pid}-${saves++}`;
+  const id = `.tersor-${crypto.randomUUID()}`;
   const files = [
     ...(data ? [{ message: data as EncodedMessage, target: dataPath, temp: join(dirname(path), `${id}.data`) }] : []),
     { message: main, target: path, temp: join(dirname(path), `${id}.onnx`) },
@@ -52,13 +50,19 @@ export async function saveModel(model: Model, path: string, options: SaveOptions
     done += count;
     onProgress?.(done, bytes);
   };
+  const begun: string[] = [];
   try {
     for (const { target } of files) checkReplaceable(target);
-    for (const { message, temp } of files) await write(message, temp, progress, signal);
+    for (const { message, temp } of files) {
+      checkAborted(signal);
+      const fd = openSync(temp, "wx");
+      begun.push(temp);
+      await write(message, fd, progress, signal).finally(() => closeSync(fd));
+    }
     checkAborted(signal);
     for (const { temp, target } of files) renameSync(temp, target);
   } catch (error) {
-    for (const { temp } of files) rmSync(temp, { force: true });
+    for (const temp of begun) rmSync(temp, { force: true });
     if ((error as NodeJS.ErrnoException).syscall)
       throw new TersorError("bad-data", `${path}: can't be written: ${reason(error)}`, { cause: error });
     throw error;
@@ -68,42 +72,36 @@ export async function saveModel(model: Model, path: string, options: SaveOptions
 
 async function write(
   message: EncodedMessage,
-  path: string,
+  fd: number,
   progress: (bytes: number) => void,
   signal?: AbortSignal,
 ): Promise<void> {
-  const fd = openSync(path, "wx");
-  try {
-    const buffer = new Uint8Array(BUFFER);
-    let filled = 0;
-    const put = (bytes: Uint8Array) => {
-      writeAll(fd, bytes);
-      progress(bytes.byteLength);
-    };
-    const flush = () => {
-      if (filled > 0) put(buffer.subarray(0, filled));
-      filled = 0;
-    };
-    checkAborted(signal);
-    let pause = performance.now() + SLICE;
-    for (const chunk of chunksOfMessage(message)) {
-      const direct = chunk.byteLength >= DIRECT;
-      if (direct || filled + chunk.byteLength > BUFFER) flush();
-      if (direct) put(chunk);
-      else {
-        buffer.set(chunk, filled);
-        filled += chunk.byteLength;
-      }
-      if (performance.now() > pause) {
-        await setImmediate();
-        checkAborted(signal);
-        pause = performance.now() + SLICE;
-      }
+  const buffer = new Uint8Array(BUFFER);
+  let filled = 0;
+  const put = (bytes: Uint8Array) => {
+    writeAll(fd, bytes);
+    progress(bytes.byteLength);
+  };
+  const flush = () => {
+    if (filled > 0) put(buffer.subarray(0, filled));
+    filled = 0;
+  };
+  let pause = performance.now() + SLICE;
+  for (const chunk of chunksOfMessage(message)) {
+    const direct = chunk.byteLength >= DIRECT;
+    if (direct || filled + chunk.byteLength > BUFFER) flush();
+    if (direct) put(chunk);
+    else {
+      buffer.set(chunk, filled);
+      filled += chunk.byteLength;
     }
-    flush();
-  } finally {
-    closeSync(fd);
+    if (performance.now() > pause) {
+      await setImmediate();
+      checkAborted(signal);
+      pause = performance.now() + SLICE;
+    }
   }
+  flush();
 }
 
 function writeAll(fd: number, bytes: Uint8Array): void {

@@ -156,7 +156,10 @@ class ModelDecoder {
     for (const info of proto.output ?? []) {
       const value = graph.find(info.name ?? "", true);
       if (!value)
-        throw new TersorError("bad-model", `output "${info.name}": nothing in graph "${graph.name}" produces it.`);
+        throw new TersorError(
+          "bad-model",
+          `output "${info.name ?? ""}": nothing in graph "${graph.name}" produces it.`,
+        );
       if (value.graph === graph) describe(value, info);
       graph.addOutput(value);
     }
@@ -192,8 +195,8 @@ class ModelDecoder {
   #node(graph: Graph, proto: NodeProto): Node {
     const opType = proto.opType ?? "";
     const name = proto.name ?? "";
-    const subject = `${opType} ${name ? `"${name}"` : `(output "${proto.output?.find((output) => output) ?? ""}")`}`;
-    if (!opType) throw new TersorError("bad-model", `node ${subject.trim()}: it has no operator. The file is damaged.`);
+    const subject = subjectOf(proto);
+    if (!opType) throw new TersorError("bad-model", `${subject}: it has no operator. The file is damaged.`);
     const attributes = new Map<string, Attribute>();
     for (const attribute of proto.attribute ?? []) {
       const key = attribute.name ?? "";
@@ -227,11 +230,17 @@ class ModelDecoder {
   }
 }
 
+/** As Node.toString has it. */
+function subjectOf({ opType, name, output }: NodeProto): string {
+  const label = name ? `"${name}"` : `(output "${output?.find((name) => name) ?? ""}")`;
+  return `${opType || "node"} ${label}`;
+}
+
 function declareOutput(graph: Graph, name: string, node: NodeProto): void {
   if (graph.find(name))
     throw new TersorError(
       "bad-model",
-      `${node.opType ?? "node"} "${node.name ?? ""}": output "${name}" is already defined in graph "${graph.name}". Names must be unique.`,
+      `${subjectOf(node)}: output "${name}" is already defined in graph "${graph.name}". Names must be unique.`,
     );
   graph.declare(name);
 }
