@@ -1,6 +1,8 @@
 /** @file The interface of a runtime: model bytes in, tensors out. It knows nothing of graphs. */
 import type { DType } from "../tensor/dtype.ts";
-import type { TypedArray } from "../tensor/tensor.ts";
+import type { HostTensor } from "../tensor/host-tensor.ts";
+
+export type { HostTensor };
 
 /** Runs ONNX models. */
 export interface Runtime {
@@ -45,16 +47,6 @@ export interface IoInfo {
   readonly dtype: DType;
   /** A number where fixed, a name where symbolic, null where unknown. Empty for a scalar and where the rank is unknown. */
   readonly dims: readonly (number | string | null)[];
-}
-
-/**
- * A tensor in this program's memory: `data` row-major, as the typed array of the type's own width (16-bit floats as
- * bits in a Uint16Array, bool as Uint8Array, 4-bit integers packed low nibble first in a Uint8Array).
- */
-export interface HostTensor {
-  readonly dtype: DType;
-  readonly dims: readonly number[];
-  readonly data: TypedArray | string[];
 }
 
 export type Feeds = Readonly<Record<string, HostTensor>>;
