@@ -288,7 +288,7 @@ describe("modules", () => {
   });
 
   it.each([
-    ["a number", "export default 1", /wrong default export: .* got a number/],
+    ["a number", "export default 1", /wrong default export: .* got a value of type number/],
     ["a function that gives nothing", "export default () => {}", /returns something else/],
     ["no samples", "export default []", /gave 0 samples/],
     ["something else", "export default [1]", /#0: expected a sample/],
