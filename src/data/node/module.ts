@@ -65,7 +65,8 @@ function opener(exported: unknown, context: OpenContext, path: string): () => Sa
       if (isIterable(samples)) return samples;
       throw wrongExport(path, "a function that returns something else");
     };
-  if (!isIterable(exported)) throw wrongExport(path, exported === undefined ? "nothing" : `a value of type ${typeof exported}`);
+  if (!isIterable(exported))
+    throw wrongExport(path, exported === undefined ? "nothing" : `a value of type ${typeof exported}`);
   const isOnce = "next" in exported;
   let isUsed = false;
   return () => {
