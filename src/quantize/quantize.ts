@@ -10,7 +10,7 @@ import { type LayerRule, matchLayers, parseLayerRules } from "./layers.ts";
 import { modelScale } from "./model-scale.ts";
 import { findLayers, type SkippedNode, type WeightLayer } from "./sites.ts";
 import { slicesOf } from "./slices.ts";
-import { describeSpec, isInteger, type QuantSpec, resolveSpec, specOptions } from "./spec.ts";
+import { describeSpec, isInteger, type QuantSpec, resolveSpec, type SpecOptions, specOptions } from "./spec.ts";
 import { castWriter } from "./write/cast.ts";
 import { dequantizeWriter } from "./write/dequantize.ts";
 import type { FormatWriter, LayerPlan, WrittenLayer } from "./write/format.ts";
@@ -135,9 +135,9 @@ function makePlans(model: Model, settings: z.output<typeof quantizeOptions>): Pl
     if (layer.weight.size < minElements && !own)
       return { layer, reason: `${layer.weight.size} weights: below ${minElements} nothing is gained` };
     const subject = `weight "${layer.value.name}"`;
-    const options = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
+    const options: SpecOptions = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
     const wanted = resolveSpec(specOptions.parse({ ...printable(defaults), ...options }), subject);
-    const { spec, writer, reason } = chooseFormat(layer, wanted, "granularity" in options, subject);
+    const { spec, writer, reason } = chooseFormat(layer, wanted, options, subject);
     return { layer, plan: { layer, spec, seed, measure, accuracyLevel }, writer, ...(reason && { reason }) };
   });
   const misfits = plans.filter(({ reason }) => reason?.startsWith("group "));
@@ -164,14 +164,14 @@ function printable(defaults: z.output<typeof specOptions>) {
  * divides every layer: those that it doesn't are quantized per channel. One that was asked for this layer must fit.
  * @throws bad-recipe when it doesn't, or when the format asked for doesn't
  */
-function chooseFormat(layer: WeightLayer, spec: QuantSpec, explicit: boolean, subject: string): Choice {
+function chooseFormat(layer: WeightLayer, spec: QuantSpec, own: SpecOptions, subject: string): Choice {
   if (!isInteger(spec.dtype)) return { spec, writer: castWriter };
   const { granularity } = spec;
   if (spec.format !== "dequantize") {
     if (!gatherBlockObstacle(layer, spec)) return { spec, writer: gatherBlockQuantizedWriter };
     const obstacle = nBitsObstacle(layer, spec);
     if (!obstacle && (spec.bits < 8 || spec.format === "matmul-nbits")) return { spec, writer: matMulNBitsWriter };
-    if (spec.format === "matmul-nbits" && layer.opType === "MatMul")
+    if (own.format === "matmul-nbits")
       throw new TersorError("bad-recipe", `${subject}: format matmul-nbits does not fit: ${obstacle}.`);
     const grouped = granularity.per === "channel" && dtypeInfo(spec.dtype).bits < 8 && rowGroups(layer, spec);
     if (grouped)
@@ -182,7 +182,7 @@ function chooseFormat(layer: WeightLayer, spec: QuantSpec, explicit: boolean, su
       };
   }
   const length = layer.weight.dims[layer.axes.group] as number;
-  const fits = granularity.per !== "group" || explicit || length % granularity.size === 0;
+  const fits = granularity.per !== "group" || own.granularity || length % granularity.size === 0;
   const chosen: QuantSpec = fits ? spec : { ...spec, granularity: { per: "channel" } };
   slicesOf(layer.weight.dims, layer.axes, chosen.granularity, subject);
   if (fits) return { spec, writer: dequantizeWriter };

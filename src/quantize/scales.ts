@@ -110,7 +110,7 @@ function largestPiece(slices: Slices): number {
 function foldColumns(columns: Float32Array, fold: number, pick: (a: number, b: number) => number): Float32Array {
   if (fold === 1) return columns.slice();
   return Float32Array.from({ length: columns.length / fold }, (_, i) =>
-    columns.subarray(i * fold, (i + 1) * fold).reduce(pick),
+    columns.subarray(i * fold, (i + 1) * fold).reduce((a, b) => pick(a, b)),
   );
 }
 

@@ -190,10 +190,11 @@ class RtnRun {
         codes: memory.alloc(largest + 64) + 64,
         packed: memory.alloc(largest),
       };
+      const [scaleView, zeroView] = [memory.f32(at.scales, entries), memory.i32(at.zeroPoints, entries)];
       for (let i = 0; i < entries; i++) {
         const slice = Math.floor(i / slices.fold);
-        memory.f32(at.scales, entries)[i] = scales[slice] as number;
-        memory.i32(at.zeroPoints, entries)[i] = zeroPoints[slice] as number;
+        scaleView[i] = scales[slice] as number;
+        zeroView[i] = zeroPoints[slice] as number;
       }
       this.#memory = at;
     }
