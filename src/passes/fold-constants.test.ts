@@ -1,0 +1,99 @@
+/** @file Tests of constant folding: what is gathered for the evaluator, and what is left alone. */
+import { describe, expect, it } from "vitest";
+import type { Model } from "../ir/model.ts";
+import { parse, print } from "../ir/text/index.ts";
+import { float32, fromNumbers, type Tensor } from "../tensor/tensor.ts";
+import { foldConstants } from "./fold-constants.ts";
+
+/** Folds with an evaluator that answers zeros, and tells what it was asked: the sub-model's op types, once a call. */
+async function fold(model: Model, maxBytes?: number) {
+  const asked: string[] = [];
+  const evaluate = async (sub: Model): Promise<Tensor[]> => {
+    expect(sub.graph.inputs).toEqual([]);
+    asked.push(sub.graph.nodes.map((node) => node.opType).join(" "));
+    return sub.graph.outputs.map(({ type }) => {
+      if (type?.kind !== "tensor") throw new Error("untyped output");
+      const dims = type.shape as readonly number[];
+      return fromNumbers(type.dtype, dims, new Float32Array(dims.reduce((a, b) => a * b, 1)));
+    });
+  };
+  const result = await foldConstants(model, { evaluate, ...(maxBytes !== undefined && { maxBytes }) });
+  return { ...result, asked, ops: result.model.graph.nodes.map((node) => node.opType).join(" ") };
+}
+
+describe("fold-constants", () => {
+  it("gathers everything into one model, and leaves its input alone", async () => {
+    const model = parse`(float[2] x) => (y, z) <float[2] a = {1, 2}, float[2] b = {3, 4}> {
+      c = Add(a, b)  d = Neg(c)  e = Exp(a)  f = Mul(d, e)  y = Add(x, f)  z = Sub(x, e)
+    }`;
+    const before = print(model);
+    const { asked, ops, model: folded } = await fold(model);
+    expect(asked).toEqual(["Add Neg Exp Mul"]);
+    expect(ops).toBe("Add Sub");
+    expect(folded.graph.find("f")?.tensor?.dims).toEqual([2]);
+    expect(print(model)).toBe(before);
+    expect((await fold(folded)).modified).toBe(false);
+  });
+
+  it("needs no runtime for the arithmetic of shapes", async () => {
+    const model = parse`(float[2,3,4] x) => (y) <int64 i = {2}, int64[1] axes = {0}, int64[1] rest = {-1}> {
+      s = Shape(x)  g = Gather(s, i)  u = Unsqueeze(g, axes)  t = Concat <axis = 0> (u, rest)  y = Reshape(x, t)
+    }`;
+    const { model: folded, modified } = await foldConstants(model);
+    expect(modified).toBe(true);
+    expect(folded.graph.nodes.map((node) => node.opType)).toEqual(["Reshape"]);
+    expect(Array.from(folded.graph.find("t")?.tensor?.toNumbers() ?? [])).toEqual([4, -1]);
+  });
+
+  it("reaches into subgraphs, and keeps the names of outputs", async () => {
+    const { asked, model } = await fold(parse`(bool b, float[2] x) => (y, z) <float[2] a = {1, 2}> {
+      z = Neg(a)
+      y = If (b) <
+        then_branch = one () => (p) { k = Exp(z)  p = Add(x, k) },
+        else_branch = two () => (q) { q = Abs(a) }
+      >
+    }`);
+    expect(asked).toEqual(["Neg Exp Abs"]);
+    expect(model.graphs().map((graph) => graph.nodes.map((node) => node.opType))).toEqual([["If"], ["Add"], []]);
+    expect(model.graph.find("z")?.isConstant).toBe(true);
+  });
+
+  it("takes a transposed weight when the old one goes, not when both would stay", async () => {
+    const weight = float32([100, 100], new Float32Array(10_000));
+    const alone = await fold(parse`(float[1,100] x) => (y) <float[100,100] w = ${weight}> {
+      t = Transpose <perm = [1, 0]> (w)  y = MatMul(x, t)
+    }`);
+    expect(alone.ops).toBe("MatMul");
+    const both = await fold(parse`(float[1,100] x) => (y, z) <float[100,100] w = ${weight}> {
+      t = Transpose <perm = [1, 0]> (w)  y = MatMul(x, t)  z = MatMul(x, w)
+    }`);
+    expect(both.modified).toBe(false);
+  });
+
+  it.each([
+    ["random nodes", `<float[2] a = {1, 2}> { r = RandomNormalLike(a)  y = Add(x, r) }`],
+    ["dequantization", `<int8[2] a = {1, 2}, float s = {0.5}> { r = DequantizeLinear(a, s)  y = Add(x, r) }`],
+    ["half floats stored", `<float16[2] a = {1, 2}> { r = Cast <to = 1> (a)  y = Add(x, r) }`],
+    ["what depends on them", `<float16[2] a = {1, 2}> { r = Cast <to = 1> (a)  s = Neg(r)  y = Add(x, s) }`],
+    ["integers stored", `<int8[2] a = {1, 2}> { r = Cast <to = 1> (a)  y = Add(x, r) }`],
+    ["large results", `<float[1] a = {1}, int64[2] s = {9000, 2}> { r = Expand(a, s)  y = Add(x, r) }`],
+    ["contrib operators", `<float[2] a = {1, 2}> { r = com.microsoft.Gelu(a)  y = Add(x, r) }`],
+    ["defaults that may be overridden", `{ r = Neg(c)  y = Add(x, r) }`],
+  ])("leaves %s alone", async (_, body) => {
+    const { modified, asked } = await fold(parse(`(float[2] x, float[2] c = {1, 2}) => (y) ${body}`));
+    expect([modified, asked]).toEqual([false, []]);
+  });
+
+  it("folds a widening Cast of masks, and narrowing ones", async () => {
+    const { ops } = await fold(parse`(float[2] x) => (y, z) <bool[2] m = {1, 0}, float[2] a = {1, 2}> {
+      r = Cast <to = 1> (m)  y = Add(x, r)  h = Cast <to = 10> (a)  z = Neg(h)
+    }`);
+    expect(ops).toBe("Add");
+  });
+
+  it("obeys the limit", async () => {
+    const text = `(float[100] x) => (y) <float[1] a = {1}, int64[1] s = {100}> { r = Expand(a, s)  y = Add(x, r) }`;
+    expect((await fold(parse(text), 100)).modified).toBe(false);
+    expect((await fold(parse(text), 400)).ops).toBe("Add");
+  });
+});

@@ -1,0 +1,31 @@
+/** @file The passes that every compression starts with, in the order that suits them. */
+import type { Model } from "../ir/model.ts";
+import { constantToInitializer } from "./constant-to-initializer.ts";
+import { removeDeadCode } from "./dead-code.ts";
+import { foldBatchNorm } from "./fold-batch-norm/fold-batch-norm.ts";
+import { type FoldOptions, foldConstants } from "./fold-constants.ts";
+import { mergeInitializers } from "./merge-initializers.ts";
+import { modernizeIr } from "./modernize-ir.ts";
+import { type BoundPass, type PassResult, runPasses } from "./pass.ts";
+import { removeIdentity } from "./remove-identity/remove-identity.ts";
+
+/**
+ * Constants are made visible and folded first, since the other passes ask for them; batch norms before constants are
+ * merged, since a shared one can't be scaled; what that leaves unused goes last.
+ */
+export function standardPasses(options: FoldOptions = {}): readonly BoundPass[] {
+  return [
+    modernizeIr,
+    constantToInitializer,
+    (model) => foldConstants(model, options),
+    removeIdentity,
+    foldBatchNorm,
+    removeDeadCode,
+    mergeInitializers,
+  ];
+}
+
+/** Runs the standard passes until nothing changes: the model computes the same, to rounding, with fewer nodes. */
+export function simplify(model: Model, options: FoldOptions = {}): Promise<PassResult> {
+  return runPasses(model, standardPasses(options));
+}
