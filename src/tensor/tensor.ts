@@ -139,7 +139,7 @@ export function elementCount(dims: readonly number[]): number {
 export function viewAs(dtype: DType, bytes: Uint8Array): TypedArray {
   const { bits, kind } = dtypeInfo(dtype);
   const width = kind === "complex" ? bits / 16 : Math.max(1, bits / 8);
-  const aligned = bytes.byteOffset % width === 0 ? bytes : bytes.slice();
+  const aligned = bytes.byteOffset % width === 0 ? bytes : new Uint8Array(bytes); // a Buffer's slice() would not copy
   const View = arrayTypes[`${kind}${bits}`] ?? Uint8Array;
   return new View(aligned.buffer as ArrayBuffer, aligned.byteOffset, aligned.byteLength / width);
 }
