@@ -39,6 +39,7 @@ describe("modernize-ir", () => {
       1,
     ]);
     expect(modernizeIr(model(4)).modified).toBe(false);
+    expect(modernizeIr(model(4), { fixDefaults: true }).model.graph.inputs.map((input) => input.name)).toEqual(["x"]);
   });
 });
 

@@ -5,17 +5,19 @@ import { removeDeadCode } from "./dead-code.ts";
 import { foldBatchNorm } from "./fold-batch-norm/fold-batch-norm.ts";
 import { type FoldOptions, foldConstants } from "./fold-constants.ts";
 import { mergeInitializers } from "./merge-initializers.ts";
-import { modernizeIr } from "./modernize-ir.ts";
+import { type ModernizeOptions, modernizeIr } from "./modernize-ir.ts";
 import { type BoundPass, type PassResult, runPasses } from "./pass.ts";
 import { removeIdentity } from "./remove-identity/remove-identity.ts";
+
+export interface SimplifyOptions extends FoldOptions, ModernizeOptions {}
 
 /**
  * Constants are made visible and folded first, since the other passes ask for them; batch norms before constants are
  * merged, since a shared one can't be scaled; what that leaves unused goes last.
  */
-export function standardPasses(options: FoldOptions = {}): readonly BoundPass[] {
+export function standardPasses(options: SimplifyOptions = {}): readonly BoundPass[] {
   return [
-    modernizeIr,
+    (model) => modernizeIr(model, options),
     constantToInitializer,
     (model) => foldConstants(model, options),
     removeIdentity,
@@ -26,6 +28,6 @@ export function standardPasses(options: FoldOptions = {}): readonly BoundPass[] 
 }
 
 /** Runs the standard passes until nothing changes: the model computes the same, to rounding, with fewer nodes. */
-export function simplify(model: Model, options: FoldOptions = {}): Promise<PassResult> {
+export function simplify(model: Model, options: SimplifyOptions = {}): Promise<PassResult> {
   return runPasses(model, standardPasses(options));
 }
