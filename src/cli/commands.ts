@@ -1,0 +1,225 @@
+/** @file The commands and their flags. Static text: `--help` must not load schemas; a test keeps the two in step. */
+import type { CommandSpec, Flag, FlagGroup } from "./args.ts";
+
+const shape: Flag = {
+  name: "shape",
+  value: "INPUT=SIZES",
+  option: "shapes",
+  type: "shapes",
+  summary: "sizes that the model leaves open, such as x=1,3,224,224; may be repeated",
+};
+
+const seed: Flag = { name: "seed", value: "N", type: "number", summary: "seed of everything random (default 0)" };
+
+const dryRun: Flag = {
+  name: "dry-run",
+  summary: "say what would be done and how large the result would be; write nothing",
+};
+
+const noSimplify: Flag = {
+  name: "no-simplify",
+  option: "simplify",
+  sets: false,
+  summary: "leave the graph as it is but for constants, which become initializers",
+};
+
+const inputFlags: readonly Flag[] = [
+  {
+    name: "data",
+    value: "PATH",
+    type: "json",
+    summary:
+      "samples: a folder of images, .npy, .npz, .jsonl, .csv, .tsv, .txt, raw .bin with its .bin.json, a module, or a .json file of options",
+  },
+  { name: "data-options", value: "JSON", type: "json", summary: "options of the data, as JSON or a .json file" },
+  { name: "samples", value: "N", type: "number", summary: "use the first N samples (default all, or 8 made-up ones)" },
+  shape,
+];
+
+const measureFlags: readonly Flag[] = [
+  {
+    name: "metric",
+    value: "NAME",
+    type: "json",
+    summary:
+      'top-1, top-5, accuracy, cross-entropy, perplexity, cer, mse, a module, or JSON such as {"name":"cer","charset":"keys.txt"} (default: what suits the labels)',
+  },
+  { name: "runtime", value: "NAME", summary: "ort-node (default) or ort-web" },
+  {
+    name: "threads",
+    value: "N",
+    type: "number",
+    summary: "threads within an operator (default: the runtime's choice)",
+  },
+  {
+    name: "optimization",
+    value: "LEVEL",
+    summary: "the runtime's graph optimizations: disabled, basic, extended or all (default)",
+  },
+  { name: "runs", value: "N", type: "number", summary: "timed runs of each model (default 55); 0 times nothing" },
+  {
+    name: "no-compressed",
+    option: "compressed",
+    sets: false,
+    summary: "do not measure the sizes after gzip and brotli",
+  },
+];
+
+const quantizeFlags: FlagGroup = {
+  title: "Quantization",
+  flags: [
+    {
+      name: "dtype",
+      value: "TYPE",
+      summary: "int8 (default), uint8, int4, uint4, int2, uint2, float16 or bfloat16",
+    },
+    { name: "bits", value: "2..8", type: "number", summary: "a narrower grid in an 8-bit container, for study" },
+    { name: "symmetric", summary: "zero point in the middle (default for signed types)" },
+    { name: "asymmetric", option: "symmetric", sets: false, summary: "zero point where the weights ask for it" },
+    {
+      name: "granularity",
+      value: "G",
+      summary: "which weights share a scale: model, tensor, channel (default) or group:N",
+    },
+    { name: "scale", value: "CHOICE", summary: "absmax (default), mse or percentile:P" },
+    { name: "rounding", value: "MODE", summary: "nearest (default, to even), half-up or stochastic" },
+    { name: "method", value: "NAME", summary: "rtn (default): round to nearest" },
+    {
+      name: "format",
+      value: "NAME",
+      summary: "what is written for MatMul: auto (default), dequantize or matmul-nbits",
+    },
+    {
+      name: "layers",
+      value: "RULES",
+      summary:
+        'which layers, each with its own options: "conv1,block*.conv@int4+group:32,0-3,head@keep"; others are left alone; `tersor inspect --layers` lists them',
+    },
+    {
+      name: "min-elements",
+      value: "N",
+      type: "number",
+      summary: "weights with fewer elements stay float (default 256)",
+    },
+    {
+      name: "accuracy-level",
+      value: "0..4",
+      type: "number",
+      summary: "MatMulNBits: 4 (default) lets activations be int8, 0 keeps them float",
+    },
+    { name: "measure", summary: "measure every weight's SQNR (default up to 40 million weights)" },
+    { name: "no-measure", option: "measure", sets: false, summary: "do not measure the weights' SQNR" },
+    {
+      name: "seeds",
+      value: "K",
+      type: "number",
+      summary: "try K seeds of stochastic rounding, keep the one with the least output error",
+    },
+    seed,
+    noSimplify,
+  ],
+};
+
+const outputFlags: FlagGroup = {
+  title: "Output",
+  flags: [
+    {
+      name: "output",
+      short: "o",
+      value: "FILE",
+      summary: "the file to write (default: MODEL.DTYPE.onnx beside the model); a manifest FILE.json goes with it",
+    },
+    {
+      name: "external-data",
+      sets: "always",
+      summary: "write the weights to FILE.data (default only above 2 GB)",
+    },
+    dryRun,
+  ],
+};
+
+export const commands: readonly CommandSpec[] = [
+  {
+    name: "inspect",
+    usage: "MODEL [options]",
+    summary: "show what a model is made of, and what can be compressed",
+    args: ["MODEL"],
+    required: 1,
+    groups: [
+      {
+        title: "Options",
+        flags: [
+          {
+            name: "layers",
+            summary: "list every layer: weights, parameters, MACs, bytes, whether it can be compressed",
+          },
+          { name: "text", summary: "print the model in ONNX' textual format, large tensors as hashes" },
+          shape,
+          { ...noSimplify, summary: "list the layers of the graph as it is (quantize simplifies it first)" },
+        ],
+      },
+    ],
+    examples: ["tersor inspect model.onnx", "tersor inspect model.onnx --layers --shape x=1,3,224,224"],
+    load: () => import("./commands/inspect.ts"),
+  },
+  {
+    name: "quantize",
+    usage: "MODEL [-o FILE] [options]",
+    summary: "make the weights smaller: int8, int4, int2, float16",
+    args: ["MODEL"],
+    required: 1,
+    groups: [
+      outputFlags,
+      quantizeFlags,
+      {
+        title: "Measuring the result against the original",
+        flags: [
+          { name: "check", summary: "run both models, on --data or on made-up inputs" },
+          ...inputFlags,
+          ...measureFlags.filter(({ name }) => name !== "no-compressed"),
+        ],
+      },
+    ],
+    examples: [
+      "tersor quantize model.onnx -o small.onnx",
+      "tersor quantize model.onnx --dtype int4 --granularity group:32",
+      'tersor quantize model.onnx --layers "block*@int4+group:32,head@keep" --data images/',
+    ],
+    load: () => import("./commands/quantize.ts"),
+  },
+  {
+    name: "compare",
+    usage: "A B [options]",
+    summary: "measure model B against model A: outputs, accuracy, size, latency",
+    args: ["A", "B"],
+    required: 2,
+    groups: [
+      { title: "Data", flags: [...inputFlags, seed] },
+      { title: "Measuring", flags: measureFlags },
+    ],
+    examples: [
+      "tersor compare model.onnx model.int8.onnx",
+      "tersor compare model.onnx model.int8.onnx --data images/ --metric top-1",
+    ],
+    load: () => import("./commands/compare.ts"),
+  },
+  {
+    name: "run",
+    usage: "[RECIPE] [options]",
+    summary: "run a recipe: tersor.config.ts, .js or .json in the current folder, or another file",
+    args: ["RECIPE"],
+    required: 0,
+    groups: [
+      {
+        title: "Options",
+        flags: [
+          { name: "schema", summary: "print the JSON Schema of recipes" },
+          { ...seed, summary: "seed of everything random, in place of the recipe's" },
+          dryRun,
+        ],
+      },
+    ],
+    examples: ["tersor run", "tersor run small.config.ts --dry-run", "tersor run --schema > tersor.schema.json"],
+    load: () => import("./commands/run.ts"),
+  },
+];

@@ -1,0 +1,75 @@
+/** @file `tersor quantize`. */
+import { statSync } from "node:fs";
+import { basename, dirname, extname, join } from "node:path";
+import { runRecipe } from "../../recipe/node/run-recipe.ts";
+import { parseOptions, resolveOptions } from "../../recipe/parse-options.ts";
+import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
+import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
+import { quantizeStepOptions } from "../../recipe/steps/quantize.ts";
+import { type CommandInput, flagNaming, type Options } from "../args.ts";
+import { dataOptionsOf } from "../options-file.ts";
+import { withProgress } from "../progress.ts";
+import { headline } from "../quantize-text.ts";
+import { palette } from "../render.ts";
+import { stepText } from "../step-text.ts";
+
+export async function run({ command, args, options, io }: CommandInput): Promise<number> {
+  const [model = ""] = args;
+  const naming = flagNaming(command);
+  const own = pick(
+    options,
+    Object.keys(quantizeStepOptions.shape).filter((key) => key !== "data"),
+  );
+  const settings = resolveOptions(quantizeStepOptions, own, "quantize", naming);
+  const output = outputFor(model, options.output as string | undefined, settings.dtype as string);
+  const isMeasured = options.data !== undefined || options.check === true || options.metric !== undefined;
+  const recipe: Recipe = {
+    model,
+    output,
+    ...(options.data !== undefined && { data: options.data as string }),
+    ...(options.seed !== undefined && { seed: options.seed as number }),
+    ...(options.externalData !== undefined && { externalData: "always" }),
+    steps: [
+      { simplify: { level: options.simplify === false ? "constants" : "all" } },
+      { quantize: own },
+      ...(isMeasured ? [compareStep(options, naming)] : []),
+    ],
+  };
+  const result = await withProgress(io, (progress) =>
+    runRecipe(recipe, {
+      signal: io.signal,
+      progress,
+      dryRun: options.dryRun === true,
+      dataOptions: dataOptionsOf(options.dataOptions),
+    }),
+  );
+  const { manifest } = result;
+  io.json({ ...manifest, files: result.files });
+  const colors = palette(io.isTty, process.env);
+  const parts = [
+    headline(manifest, colors, output),
+    ...manifest.steps.map((record) => stepText(record, io.width, colors)),
+  ];
+  if (options.dryRun) parts.push("Dry run: nothing was written.");
+  io.print(parts.filter((part) => part !== "").join("\n\n"));
+  return 0;
+}
+
+function compareStep(options: Options, naming: ReturnType<typeof flagNaming>): RecipeStep {
+  const given = pick(options, ["metric", "samples", "shapes", "runtime", "threads", "optimization", "runs"]);
+  const compare: CompareOptions = { ...given, compressed: false };
+  parseOptions(compareOptions, compare, "quantize", naming);
+  return { compare };
+}
+
+function pick(options: Options, keys: readonly string[]): Options {
+  return Object.fromEntries(Object.entries(options).filter(([key]) => keys.includes(key)));
+}
+
+/** The file that is asked for; in a folder, or without one, it is named after model and dtype. */
+function outputFor(model: string, asked: string | undefined, dtype: string): string {
+  const extension = extname(model);
+  const name = `${basename(model, extension)}.${dtype}${extension || ".onnx"}`;
+  if (asked === undefined) return join(dirname(model), name);
+  return statSync(asked, { throwIfNoEntry: false })?.isDirectory() ? join(asked, name) : asked;
+}

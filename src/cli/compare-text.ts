@@ -1,0 +1,99 @@
+/** @file What a comparison found, as a person reads it. */
+import type { MetricChange } from "../recipe/compare.ts";
+import type { BeforeAfter, CompareReport } from "../recipe/steps/compare.ts";
+import {
+  type Column,
+  formatBytes,
+  formatChange,
+  formatCount,
+  formatDb,
+  formatMs,
+  type Palette,
+  plural,
+  printable,
+  renderTable,
+} from "./render.ts";
+
+/** Tables of fidelity and of both models' numbers. */
+export function compareText(report: CompareReport, width: number, colors: Palette): string {
+  const { data, fidelity } = report;
+  const source = data.madeUp
+    ? `${plural(data.samples, "made-up input")} (give --data for real ones)`
+    : `${plural(data.samples, "sample")} of ${printable(data.name)}`;
+  const skipped = data.skipped > 0 ? `, ${data.skipped} unreadable left out` : "";
+  const outputs = Object.entries(fidelity).map(([name, of]) => [
+    printable(name),
+    formatDb(of.sqnr),
+    cosineText(of.cosine),
+    formatError(of.maxAbsError),
+    of.maxRelativeError === 0 ? "" : `${formatPercent(of.maxRelativeError)} of the largest value`,
+    of.broken > 0 ? colors.red(`${of.broken} not finite`) : "",
+  ]);
+  const head = colors.bold(`Outputs against the original, ${source}${skipped}`);
+  const broken = outputs.some((row) => row.at(-1) !== "");
+  const columns: Column[] = [
+    { title: "output", shrink: true },
+    { title: "SQNR", align: "right" },
+    { title: "cosine", align: "right" },
+    { title: "max error", align: "right" },
+    { title: "" },
+    ...(broken ? [{ title: "" }] : []),
+  ];
+  return [head, renderTable(columns, outputs, { width, colors }), "", numbersTable(report, width, colors)].join("\n");
+}
+
+function numbersTable(report: CompareReport, width: number, colors: Palette): string {
+  const { size, params, loadMs, latency, metric } = report;
+  const rows: string[][] = [];
+  if (metric) rows.push([metric.name, ...metricCells(metric, colors)]);
+  const add = (name: string, { before, after }: BeforeAfter<number>, format: (value: number) => string) =>
+    rows.push([name, format(before), format(after), formatChange(before, after)]);
+  add("on disk", { before: size.before.bytes, after: size.after.bytes }, formatBytes);
+  for (const kind of ["gzip", "brotli"] as const) {
+    const [before, after] = [size.before[kind], size.after[kind]];
+    if (before !== undefined && after !== undefined) add(kind, { before, after }, formatBytes);
+  }
+  add("parameters", params, formatCount);
+  add("load", loadMs, formatMs);
+  const [before, after] = [latency?.models.before, latency?.models.after];
+  const ratio = latency?.ratios.after;
+  if (before && after && ratio) {
+    const spread = `×${ratio.ratio.toFixed(2)} (${ratio.low.toFixed(2)} to ${ratio.high.toFixed(2)})`;
+    rows.push(["latency p50", withSpread(before.p50, before.iqr), withSpread(after.p50, after.iqr), spread]);
+    add("latency p95", { before: before.p95, after: after.p95 }, formatMs);
+  }
+  const columns: Column[] = [
+    { title: "" },
+    { title: "before", align: "right" },
+    { title: "after", align: "right" },
+    { title: "change", align: "right" },
+  ];
+  return renderTable(columns, rows, { width, colors });
+}
+
+function metricCells({ before, after, unit, higherIsBetter }: MetricChange, colors: Palette): string[] {
+  const text = (value: number) => `${Number(value.toPrecision(4))}${unit ? ` ${unit}` : ""}`;
+  const delta = after - before;
+  const change = `${delta > 0 ? "+" : delta < 0 ? "−" : "±"}${Number(Math.abs(delta).toPrecision(2))}`;
+  const isWorse = higherIsBetter ? delta < 0 : delta > 0;
+  return [text(before), text(after), isWorse ? colors.yellow(change) : change];
+}
+
+function withSpread(p50: number, iqr: number): string {
+  return `${formatMs(p50)} ±${formatPercent(iqr / 2 / p50)}`;
+}
+
+function formatPercent(share: number): string {
+  const percent = share * 100;
+  if (!Number.isFinite(percent)) return "∞ %";
+  return `${percent >= 9.95 ? percent.toFixed(0) : Number(percent.toPrecision(2))} %`;
+}
+
+/** Six digits tell 0.999 from 0.99999; equal is 1. */
+function cosineText(cosine: number): string {
+  return cosine === 1 ? "1" : Math.min(cosine, 0.999999).toFixed(6);
+}
+
+function formatError(error: number): string {
+  return Number.isFinite(error) ? String(Number(error.toPrecision(3))) : "∞";
+}

@@ -1,0 +1,123 @@
+/** @file What a quantization did, as a person reads it: the worst layers, what was left alone and why, notes. */
+import { basename } from "node:path";
+import type { LayerReport } from "../quantize/quantize.ts";
+import type { SkippedNode } from "../quantize/sites.ts";
+import type { Manifest } from "../recipe/node/run-recipe.ts";
+import {
+  type Column,
+  formatBytes,
+  formatChange,
+  formatDb,
+  formatDims,
+  type Palette,
+  plural,
+  printable,
+  renderTable,
+} from "./render.ts";
+
+/** The report of the step, as its manifest has it. */
+export interface QuantizeStepReport {
+  readonly layers: readonly LayerReport[];
+  readonly skipped: readonly SkippedNode[];
+  readonly notes: readonly string[];
+  readonly seed?: number;
+  readonly seeds?: readonly { readonly seed: number; readonly error: number }[];
+  readonly seedData?: { readonly name: string; readonly madeUp: boolean };
+}
+
+const WORST = 5;
+const NAMES = 3;
+
+/** `model.onnx → model.int8.onnx  10.8 MB → 2.9 MB (−73 %)`. */
+export function headline({ input, output }: Manifest, colors: Palette, outputPath: string): string {
+  const from = basename(input.files[0]?.file ?? "");
+  const sizes = `${formatBytes(input.bytes)} → ${formatBytes(output.bytes)} (${formatChange(input.bytes, output.bytes)})`;
+  return `${printable(from)} → ${printable(outputPath)}  ${colors.bold(sizes)}`;
+}
+
+export function quantizeText(report: QuantizeStepReport, width: number, colors: Palette): string {
+  const { layers, skipped, notes } = report;
+  const quantized = layers.filter((layer) => layer.status === "quantized");
+  const kept = layers.filter((layer) => layer.status === "kept");
+  const specs = [...new Set(quantized.map((layer) => layer.spec ?? ""))];
+  const as = specs.length > 0 ? `: ${specs.slice(0, NAMES).join(", ")}${specs.length > NAMES ? ", …" : ""}` : "";
+  return [
+    `${plural(quantized.length, "layer")} quantized${as}`,
+    ...worstLayers(quantized, width, colors),
+    ...adjusted(quantized, colors),
+    ...leftAlone(kept, skipped, colors),
+    ...seedText(report, colors),
+    ...(notes.length > 0 ? ["", colors.bold("Notes"), ...notes.map((note) => `  ${printable(note)}`)] : []),
+  ].join("\n");
+}
+
+function worstLayers(layers: readonly LayerReport[], width: number, colors: Palette): string[] {
+  const measured = layers.filter((layer) => layer.sqnr !== undefined && Number.isFinite(layer.sqnr));
+  const worst = measured.toSorted((a, b) => (a.sqnr as number) - (b.sqnr as number)).slice(0, WORST);
+  if (worst.length === 0) return [];
+  const columns: Column[] = [
+    { title: "#", align: "right" },
+    { title: "layer", shrink: true },
+    { title: "operator" },
+    { title: "weight", shrink: true },
+    { title: "written as" },
+    { title: "SQNR", align: "right" },
+    { title: "bytes", align: "right" },
+  ];
+  const rows = worst.map((layer) => [
+    String(layer.index),
+    printable(layer.name),
+    layer.opType,
+    formatDims(layer.dims),
+    `${layer.spec} ${layer.format}`,
+    formatDb(layer.sqnr),
+    `${formatBytes(layer.bytesBefore)} → ${formatBytes(layer.bytesAfter)}`,
+  ]);
+  const title =
+    worst.length < measured.length ? `Lowest weight SQNR (${worst.length} of ${measured.length})` : "Weight SQNR";
+  return ["", colors.bold(title), renderTable(columns, rows, { width, colors })];
+}
+
+/** Layers where something was decided differently than asked. */
+function adjusted(layers: readonly LayerReport[], colors: Palette): string[] {
+  const rows = layers.filter((layer) => layer.reason !== undefined);
+  if (rows.length === 0) return [];
+  return [
+    "",
+    colors.bold("Decided otherwise"),
+    ...byReason(rows.map((layer) => ({ ...layer, reason: layer.reason ?? "" }))),
+  ];
+}
+
+function leftAlone(kept: readonly LayerReport[], skipped: readonly SkippedNode[], colors: Palette): string[] {
+  const all = [...kept.map(({ name, opType, reason }) => ({ name, opType, reason: reason ?? "kept" })), ...skipped];
+  return all.length > 0 ? ["", colors.bold("Left alone"), ...byReason(all)] : [];
+}
+
+/** One line per operator and reason: how many, which. */
+function byReason(
+  rows: readonly { readonly name: string; readonly opType: string; readonly reason: string }[],
+): string[] {
+  const groups = new Map<string, (typeof rows)[number][]>();
+  for (const row of rows) {
+    const what = `${row.opType}: ${row.reason}`;
+    groups.set(what, [...(groups.get(what) ?? []), row]);
+  }
+  return [...groups].map(([what, members]) => {
+    const names = members.slice(0, NAMES).map(({ name }) => printable(name));
+    const more = members.length > NAMES ? `, … ${members.length - NAMES} more` : "";
+    return `  ${members.length} × ${printable(what)} (${names.join(", ")}${more})`;
+  });
+}
+
+function seedText({ seed, seeds, seedData }: QuantizeStepReport, colors: Palette): string[] {
+  if (!seeds || seed === undefined) return [];
+  const db = (error: number) => formatDb(-10 * Math.log10(error));
+  const errors = seeds.map((trial) => trial.error);
+  const data = seedData?.madeUp ? "made-up inputs" : printable(seedData?.name ?? "");
+  return [
+    "",
+    colors.bold("Seeds"),
+    `  seed ${seed} is the best of ${seeds.length}: output SQNR ${db(Math.min(...errors))}, the worst ${db(Math.max(...errors))} (${data})`,
+  ];
+}

@@ -1,0 +1,179 @@
+/** @file Compares a model with the original: how close its outputs are, how well it does its job, how fast it is. */
+import { batches, unbatch } from "../data/batch.ts";
+import { type Dataset, take } from "../data/dataset.ts";
+import type { InputInfo } from "../data/fit-input.ts";
+import { seededDataset } from "../data/seeded.ts";
+import { type ChosenMetric, metricForLabel } from "../evaluate/choose-metric.ts";
+import { type Fidelity, FidelityMeter } from "../evaluate/fidelity.ts";
+import { type LatencyReport, measureLatency } from "../evaluate/latency.ts";
+import type { Feeds, Session } from "../runtime/runtime.ts";
+import type { StepContext } from "../step.ts";
+import { TersorError } from "../util/errors.ts";
+
+/** A metric of both models. */
+export interface MetricChange extends Pick<ChosenMetric, "name" | "unit" | "higherIsBetter"> {
+  readonly before: number;
+  readonly after: number;
+}
+
+export interface Agreement {
+  /** What the inputs were. */
+  readonly data: {
+    readonly name: string;
+    readonly samples: number;
+    readonly madeUp: boolean;
+    readonly skipped: number;
+  };
+  /** By output name. */
+  readonly fidelity: Readonly<Record<string, Fidelity>>;
+  readonly metric?: MetricChange;
+}
+
+type Watch = Pick<StepContext, "signal" | "progress">;
+
+/** Samples from the seed when there is no data. */
+export const MADE_UP_SAMPLES = 8;
+
+export interface InputChoice {
+  /** Shapes by input name, in place of the declared ones. For made-up inputs only. */
+  readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
+  readonly samples?: number | undefined;
+  readonly seed: number;
+}
+
+/** The data, cut to `samples`; without data, inputs made up from the seed. @throws bad-recipe for shapes that fit no input */
+export function chooseInputs(data: Dataset | undefined, inputs: readonly InputInfo[], choice: InputChoice): Dataset {
+  const { shapes = {}, samples, seed } = choice;
+  if (data) return samples === undefined ? data : take(data, samples);
+  return seededDataset(withShapes(inputs, shapes), { seed, count: samples ?? MADE_UP_SAMPLES });
+}
+
+/** The inputs with other shapes. @throws bad-recipe for a name that is no input or a shape that contradicts the declared one. */
+export function withShapes(
+  inputs: readonly InputInfo[],
+  shapes: Readonly<Record<string, readonly number[]>>,
+): readonly InputInfo[] {
+  for (const [name, dims] of Object.entries(shapes)) {
+    const input = inputs.find((each) => each.name === name);
+    if (!input)
+      throw new TersorError(
+        "bad-recipe",
+        `shape of "${name}": the model has no such input: expected one of ${inputs.map((each) => each.name).join(", ")}.`,
+      );
+    const fits =
+      input.dims.length === 0 ||
+      (dims.length === input.dims.length && input.dims.every((dim, at) => typeof dim !== "number" || dim === dims[at]));
+    if (!fits)
+      throw new TersorError(
+        "bad-recipe",
+        `shape of "${name}": does not fit the model: expected [${input.dims.map((dim) => dim ?? "?").join(", ")}], got [${dims.join(", ")}].`,
+      );
+  }
+  return inputs.map((input) => ({ ...input, dims: shapes[input.name] ?? input.dims }));
+}
+
+/**
+ * Runs both models on every sample. The metric is the given one, else the one that suits the labels; none without labels.
+ * @throws bad-data, shape-mismatch, runtime-failed, aborted as the parts do.
+ */
+export async function measureAgreement(
+  [reference, candidate]: readonly [Session, Session],
+  data: Dataset,
+  watch: Watch,
+  chosen?: ChosenMetric,
+): Promise<Agreement> {
+  const { signal } = watch;
+  const meter = new FidelityMeter();
+  let metric: ChosenMetric | undefined = chosen;
+  let scores: { before: ReturnType<ChosenMetric["create"]>; after: ReturnType<ChosenMetric["create"]> } | undefined;
+  let samples = 0;
+  const progress = watch.progress("comparing", data.size ?? 0, "samples");
+  try {
+    for await (const batch of batches(data, { size: fixedBatch(reference), pad: "split", last: "fill" })) {
+      const rows = fixedBatch(reference);
+      const before = unbatch(await reference.run(batch.inputs, undefined, { signal }), rows);
+      const after = unbatch(await candidate.run(batch.inputs, undefined, { signal }), rows);
+      for (const [row, sample] of batch.samples.entries()) {
+        const [wanted = {}, given = {}] = [before[row], after[row]];
+        meter.add(wanted, given);
+        if (samples++ === 0) metric ??= metricForLabel(sample);
+        scores ??= metric && { before: metric.create(), after: metric.create() };
+        scores?.before.add(wanted, sample);
+        scores?.after.add(given, sample);
+      }
+      progress.update(samples);
+    }
+  } catch (error) {
+    throw data.synthetic ? adviseData(error) : error;
+  } finally {
+    progress.end();
+  }
+  if (samples === 0) throw new TersorError("bad-data", `${data.name}: holds no samples. Nothing can be compared.`);
+  return {
+    data: { name: data.name, samples, madeUp: data.synthetic ?? false, skipped: data.skipped?.size ?? 0 },
+    fidelity: meter.result(),
+    ...(metric && scores && { metric: change(metric, scores.before.value(), scores.after.value()) }),
+  };
+}
+
+function change({ name, unit, higherIsBetter }: ChosenMetric, before: number, after: number): MetricChange {
+  return { name, unit, higherIsBetter, before, after };
+}
+
+/** Rows that a model wants at once: its fixed batch size when all inputs agree on one, else 1. */
+function fixedBatch({ inputs }: Session): number {
+  const [first] = inputs;
+  const size = first?.dims[0];
+  return typeof size === "number" && size > 1 && inputs.every(({ dims }) => dims[0] === size) ? size : 1;
+}
+
+/** Made-up inputs of made-up sizes need not suit a model: the error says what does. */
+function adviseData(error: unknown): unknown {
+  if (!(error instanceof TersorError) || error.code !== "runtime-failed") return error;
+  return new TersorError(
+    error.code,
+    `${error.message} The inputs were made up: give real ones with --data, or their sizes with --shape.`,
+    { cause: error },
+  );
+}
+
+/** How the two worst-measured things of an agreement sum up: mean noise-to-signal ratio over the outputs. Smaller is closer. */
+export function outputError(fidelity: Agreement["fidelity"]): number {
+  const ratios = Object.values(fidelity).map(({ sqnr }) => 10 ** (-sqnr / 10));
+  return ratios.reduce((sum, ratio) => sum + ratio, 0) / Math.max(1, ratios.length);
+}
+
+/** Rounds of runs, in turns. */
+const RUNS_PER_TURN = 5;
+/** No further round begins after this long. */
+const LATENCY_BUDGET_MS = 10_000;
+
+/** Times both models in turns on the first sample, `runs` runs of each or as many as the time allows. */
+export async function compareLatency(
+  sessions: Readonly<Record<"before" | "after", Session>>,
+  data: Dataset,
+  runs: number,
+  { signal, progress }: Watch,
+): Promise<LatencyReport> {
+  const feeds = await firstFeeds(sessions.before, data);
+  const perTurn = Math.min(RUNS_PER_TURN, runs);
+  const rounds = Math.max(1, Math.round(runs / perTurn));
+  const line = progress("timing", rounds, "rounds");
+  try {
+    return await measureLatency(
+      {
+        before: (count) => sessions.before.time(feeds, count, { signal }),
+        after: (count) => sessions.after.time(feeds, count, { signal }),
+      },
+      { rounds, runs: perTurn, budgetMs: LATENCY_BUDGET_MS, signal, onRound: (done) => line.update(done) },
+    );
+  } finally {
+    line.end();
+  }
+}
+
+async function firstFeeds(session: Session, data: Dataset): Promise<Feeds> {
+  for await (const { inputs } of batches(take(data, fixedBatch(session)), { size: fixedBatch(session), last: "fill" }))
+    return inputs;
+  throw new TersorError("bad-data", `${data.name}: holds no samples. Nothing can be timed.`);
+}

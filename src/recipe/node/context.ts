@@ -1,0 +1,113 @@
+/** @file The world around steps in Node: files, workers, data. */
+import { readFileSync, statSync } from "node:fs";
+import { dirname, relative, resolve } from "node:path";
+import type { Dataset } from "../../data/dataset.ts";
+import type { InputInfo } from "../../data/fit-input.ts";
+import type { ChosenMetric, MetricSpec } from "../../evaluate/choose-metric.ts";
+import type { Model } from "../../ir/model.ts";
+import { measureSize } from "../../node/size.ts";
+import type { RuntimeName } from "../../runtime/in-process.ts";
+import type { Session } from "../../runtime/runtime.ts";
+import type { WorkerRuntime } from "../../runtime/worker-runtime.ts";
+import type { DataSpec, ModelSize, OpenModelOptions, StepContext } from "../../step.ts";
+import { modelFiles } from "./files.ts";
+import type { Workspace } from "./workspace.ts";
+
+export interface NodeContextOptions {
+  readonly original: Model;
+  /** Models that are files already. */
+  readonly paths: ReadonlyMap<Model, string>;
+  /** Where other models are written when they must be; absent where there are none. */
+  readonly workspace?: Workspace;
+  readonly seed: number;
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+  readonly progress: StepContext["progress"];
+  /** Data of the recipe. */
+  readonly data?: DataSpec | undefined;
+  /** Options on top of those of the data's spec. */
+  readonly dataOptions?: Readonly<Record<string, unknown>> | undefined;
+  /** What paths in recipes are relative to. */
+  readonly folder: string;
+}
+
+/** Ends with its worker: close it. */
+export class NodeContext implements StepContext {
+  readonly original: Model;
+  readonly seed: number;
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+  readonly progress: StepContext["progress"];
+  readonly #options: NodeContextOptions;
+  readonly #runtimes = new Map<RuntimeName, WorkerRuntime>();
+
+  constructor(options: NodeContextOptions) {
+    this.#options = options;
+    this.original = options.original;
+    this.seed = options.seed;
+    this.dryRun = options.dryRun;
+    this.signal = options.signal;
+    this.progress = options.progress;
+  }
+
+  async open(model: Model, { runtime: name, ...settings }: OpenModelOptions): Promise<Session> {
+    const [path = "", ...data] = await this.#files(model);
+    const runtime = await this.#runtime(name);
+    const options = { ...settings, signal: this.signal };
+    if (name === "ort-node") return runtime.create({ path }, options);
+    // The wasm build has no file system: it is handed all bytes.
+    const location = (file: string) => relative(dirname(path), file).replaceAll("\\", "/");
+    const externalData = data.map((file) => ({ path: location(file), data: readFileSync(file) }));
+    return runtime.create(readFileSync(path), { ...options, ...(data.length > 0 && { externalData }) });
+  }
+
+  async size(model: Model, { compressed }: { readonly compressed: boolean }): Promise<ModelSize> {
+    const files = await this.#files(model);
+    if (!compressed) return { bytes: files.reduce((sum, file) => sum + statSync(file).size, 0) };
+    const { bytes, gzip, brotli } = await measureSize(files, { signal: this.signal });
+    return { bytes, gzip, brotli };
+  }
+
+  discard(model: Model): void {
+    this.#options.workspace?.discard(model);
+  }
+
+  async data(spec: DataSpec | undefined, inputs: readonly InputInfo[]): Promise<Dataset | undefined> {
+    const chosen = spec ?? this.#options.data;
+    if (chosen === undefined) return undefined;
+    const { openData } = await import("../../data/node/open-data.ts");
+    const { dataOptions, folder } = this.#options;
+    return openData(chosen, { inputs, folder, ...(dataOptions && { options: dataOptions }) });
+  }
+
+  async metric(spec: MetricSpec): Promise<ChosenMetric> {
+    const [{ chooseMetric }, { readText }, { loadModule }] = await Promise.all([
+      import("../../evaluate/choose-metric.ts"),
+      import("../../data/node/files.ts"),
+      import("../../data/node/module.ts"),
+    ]);
+    const locate = (path: string) => resolve(this.#options.folder, path);
+    return chooseMetric(spec, {
+      readText: (path) => readText(locate(path)),
+      loadModule: (path) => loadModule(locate(path)),
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#runtimes.values()].map((runtime) => runtime.close()));
+  }
+
+  async #files(model: Model): Promise<string[]> {
+    const path = this.#options.paths.get(model);
+    if (path !== undefined) return modelFiles(model, path);
+    const saved = await this.#options.workspace?.write(model);
+    return [...(saved ? [saved.path] : []), ...(saved?.dataPath ? [saved.dataPath] : [])];
+  }
+
+  async #runtime(name: RuntimeName): Promise<WorkerRuntime> {
+    const { workerRuntime } = await import("../../runtime/worker-runtime.ts");
+    const runtime = this.#runtimes.get(name) ?? workerRuntime(name);
+    this.#runtimes.set(name, runtime);
+    return runtime;
+  }
+}

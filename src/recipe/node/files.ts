@@ -1,0 +1,128 @@
+/** @file Files around a recipe: those a model consists of, checks of where the output goes, hashes. */
+import { createHash } from "node:crypto";
+import { accessSync, constants, statSync } from "node:fs";
+import { basename, dirname, resolve } from "node:path";
+import type { Attribute } from "../../ir/attribute.ts";
+import { isReference } from "../../ir/attribute.ts";
+import type { Model } from "../../ir/model.ts";
+import { FileSource, reason } from "../../node/file-source.ts";
+import { isSameFile } from "../../node/save.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { SliceSource } from "../../util/bytes.ts";
+import { TersorError } from "../../util/errors.ts";
+
+/** The files that a loaded model is read from: the model itself first, then its external data. */
+export function modelFiles(model: Model, path: string): string[] {
+  const files = new Set([path]);
+  for (const tensor of tensorsOf(model)) {
+    const { bytes } = tensor;
+    const source = bytes instanceof SliceSource ? bytes.parent : bytes;
+    if (source instanceof FileSource) files.add(source.path);
+  }
+  return [...files];
+}
+
+function* tensorsOf(model: Model): Iterable<Tensor> {
+  const graphs = [model, ...model.functions].flatMap(({ graph }) => [graph, ...nested(graph)]);
+  for (const graph of graphs) {
+    for (const { tensor, sparse } of graph.values) {
+      if (tensor) yield tensor;
+      if (sparse) yield* [sparse.values, sparse.indices];
+    }
+    for (const node of graph.nodes)
+      for (const attribute of node.attributes.values()) yield* attributeTensors(attribute);
+  }
+}
+
+function nested(graph: Model["graph"]): Model["graph"][] {
+  return graph.nodes.flatMap((node) => node.subgraphs().flatMap((inner) => [inner, ...nested(inner)]));
+}
+
+function attributeTensors(attribute: Attribute): readonly Tensor[] {
+  if (isReference(attribute)) return [];
+  if (attribute.type === "tensor") return [attribute.value];
+  return attribute.type === "tensors" ? attribute.value : [];
+}
+
+/** Where everything of one output goes. */
+export interface OutputPaths {
+  readonly model: string;
+  readonly data: string;
+  readonly manifest: string;
+}
+
+export function outputPaths(path: string): OutputPaths {
+  return { model: path, data: `${path}.data`, manifest: `${path}.json` };
+}
+
+/**
+ * Checked before any work.
+ * @throws bad-recipe when the folder is not there or not writable, or something that is written would replace an input
+ */
+export function checkOutput(paths: OutputPaths, inputs: readonly string[]): void {
+  const folder = dirname(resolve(paths.model));
+  try {
+    if (!statSync(folder).isDirectory())
+      throw new TersorError("bad-recipe", `output "${paths.model}": "${folder}" is a file, not a folder.`);
+    accessSync(folder, constants.W_OK | constants.X_OK);
+  } catch (error) {
+    if (error instanceof TersorError) throw error;
+    throw new TersorError(
+      "bad-recipe",
+      `output "${paths.model}": folder "${folder}" can't be written to: ${reason(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+  for (const path of Object.values(paths)) {
+    if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+      throw new TersorError("bad-recipe", `output "${path}": expected a file or nothing there, got a folder.`);
+    const same = inputs.find((input) => isSameFile(input, path));
+    if (same !== undefined)
+      throw new TersorError(
+        "bad-recipe",
+        `output "${path}": is the input file "${same}" itself. Inputs are never overwritten: choose another output.`,
+      );
+  }
+}
+
+/** What a manifest says of one file. */
+export interface FileRecord {
+  /** Without its folder: the same whatever the place. */
+  readonly file: string;
+  readonly bytes: number;
+  readonly sha256: string;
+  /** What was hashed, when it was not the whole file. */
+  readonly sha256Of?: string;
+}
+
+/** Larger files are hashed in part: reading them again would cost as much as quantizing them. */
+const WHOLE_UP_TO = 64 << 20;
+const BLOCK = 1 << 16;
+const BLOCKS = 64;
+
+/** Name, size and hash of a file. @throws bad-data when it can't be read */
+export function recordOf(path: string): FileRecord {
+  const source = new FileSource(path);
+  try {
+    const { byteLength } = source;
+    const hash = createHash("sha256");
+    const whole = byteLength <= WHOLE_UP_TO;
+    const [count, size] = whole ? [Math.ceil(byteLength / BLOCK), BLOCK] : [BLOCKS, BLOCK];
+    if (!whole) hash.update(`${byteLength}\n`);
+    for (let i = 0; i < count; i++) {
+      const at = whole ? i * size : Math.floor(((byteLength - size) * i) / (count - 1));
+      hash.update(source.read(at, Math.min(size, byteLength - at)));
+    }
+    const sampled = `its length in decimal, a line feed, and ${BLOCKS} blocks of ${BLOCK} bytes, evenly spaced from first to last`;
+    return {
+      file: basename(path),
+      bytes: byteLength,
+      sha256: hash.digest("hex"),
+      ...(!whole && { sha256Of: sampled }),
+    };
+  } finally {
+    source.close();
+  }
+}

@@ -1,0 +1,135 @@
+/** @file Runs a recipe on files: reads the model, takes the steps, writes output and manifest whole or not at all. */
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Model } from "../../ir/model.ts";
+import { encodeModel } from "../../ir/serde/encode-model.ts";
+import { loadModel } from "../../node/load.ts";
+import type { Progress, StepContext } from "../../step.ts";
+import { parseRecipe, type Recipe } from "../recipe.ts";
+import { runSteps, type StepRecord } from "../run-steps.ts";
+import { NodeContext } from "./context.ts";
+import { checkOutput, type FileRecord, modelFiles, outputPaths, recordOf } from "./files.ts";
+import { Workspace } from "./workspace.ts";
+
+export interface RunOptions {
+  /** What the recipe's paths are relative to; the current folder when absent. */
+  readonly folder?: string;
+  /** Options on top of those of the recipe's data. */
+  readonly dataOptions?: Readonly<Record<string, unknown>> | undefined;
+  /** Plan and predict, but run and write nothing. */
+  readonly dryRun?: boolean;
+  readonly signal?: AbortSignal;
+  readonly progress?: StepContext["progress"];
+}
+
+/** The `.json` beside an output. The same for the same input and recipe, but for what was timed. */
+export interface Manifest {
+  /** Version of Tersor. */
+  readonly tersor: string;
+  readonly input: ModelRecord;
+  /** Hashes are absent in a dry run: sizes are predicted then. */
+  readonly output: ModelRecord;
+  readonly seed: number;
+  readonly steps: readonly StepRecord[];
+}
+
+export interface ModelRecord {
+  /** Of all its files. */
+  readonly bytes: number;
+  readonly files: readonly (FileRecord | Pick<FileRecord, "file" | "bytes">)[];
+}
+
+export interface RecipeResult {
+  readonly manifest: Manifest;
+  /** Paths that were written, the model first; none in a dry run. */
+  readonly files: readonly string[];
+}
+
+const silent: Progress = { update: () => {}, end: () => {} };
+
+/**
+ * Runs a recipe.
+ * @throws bad-recipe before anything is done when the recipe, or where its output goes, is wrong; aborted; what its steps
+ * throw. Nothing is written then.
+ */
+export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promise<RecipeResult> {
+  const { folder = ".", dryRun = false, signal = new AbortController().signal, progress = () => silent } = options;
+  const parsed = parseRecipe(recipe);
+  const input = resolve(folder, parsed.model);
+  const paths = outputPaths(resolve(folder, parsed.output));
+  checkOutput(paths, [input]);
+  const original = loadModel(input);
+  const inputs = modelFiles(original, input);
+  checkOutput(paths, inputs);
+  const workspace = new Workspace(paths, { external: parsed.externalData, signal, ...watched(progress) });
+  const ctx = new NodeContext({
+    original,
+    paths: new Map([[original, input]]),
+    workspace,
+    seed: parsed.seed,
+    dryRun,
+    signal,
+    progress,
+    data: parsed.data,
+    dataOptions: options.dataOptions,
+    folder,
+  });
+  try {
+    const { model, records } = await runSteps(original, parsed.steps, ctx);
+    const describe = (output: ModelRecord): Manifest => ({
+      tersor: version(),
+      input: total(inputs.map(recordOf)),
+      output,
+      seed: parsed.seed,
+      steps: records(),
+    });
+    if (dryRun) return { manifest: describe(predicted(model, paths.model, parsed.externalData)), files: [] };
+    const saved = await workspace.write(model);
+    await ctx.close();
+    const manifest = describe(total([saved.path, ...(saved.dataPath ? [saved.dataPath] : [])].map(recordOf)));
+    workspace.publish(model, manifestText(manifest));
+    return { manifest, files: [paths.model, ...(saved.dataPath ? [paths.data] : []), paths.manifest] };
+  } finally {
+    await ctx.close();
+    workspace.remove();
+  }
+}
+
+/** JSON with a line per entry. What is infinite, such as the SQNR of equal tensors, becomes null. */
+export function manifestText(manifest: Manifest): string {
+  return `${JSON.stringify(manifest, null, 2)}\n`;
+}
+
+/** Shows the bytes written of one model after the other. */
+function watched(progress: StepContext["progress"]) {
+  let line: Progress | undefined;
+  return {
+    onProgress: (done: number, all: number) => {
+      line ??= progress("writing", all, "bytes");
+      line.update(done);
+      if (done < all) return;
+      line.end();
+      line = undefined;
+    },
+  };
+}
+
+function total(files: ModelRecord["files"]): ModelRecord {
+  return { bytes: files.reduce((sum, file) => sum + file.bytes, 0), files };
+}
+
+function predicted(model: Model, path: string, external: "auto" | "always" | "never"): ModelRecord {
+  const encoded = encodeModel(model, { external, location: `${nameOf(path)}.data` });
+  const data = encoded.data ? [{ file: encoded.data.location, bytes: encoded.data.byteLength }] : [];
+  return total([{ file: nameOf(path), bytes: encoded.model.byteLength }, ...data]);
+}
+
+function nameOf(path: string): string {
+  return path.split(/[/\\]/).at(-1) ?? path;
+}
+
+/** Version of this package. */
+export function version(): string {
+  const file = new URL("../../../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}

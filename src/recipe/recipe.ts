@@ -1,0 +1,100 @@
+/** @file Recipes: what is to be done to a model, as data. Checked here; a wrong key is an error that names the near ones. */
+import * as z from "zod";
+import type { DataSpec, Step } from "../step.ts";
+import { TersorError } from "../util/errors.ts";
+import { nearestNames } from "../util/nearest.ts";
+import { parseOptions, resolveOptions } from "./parse-options.ts";
+import type { compareStep } from "./steps/compare.ts";
+import type { quantizeStep } from "./steps/quantize.ts";
+import type { simplifyStep } from "./steps/simplify.ts";
+import { steps } from "./steps.ts";
+
+type OptionsOf<S extends { readonly options: z.ZodType }> = z.input<S["options"]>;
+
+/** One step: its name and its options. */
+export type RecipeStep =
+  | { readonly simplify: OptionsOf<typeof simplifyStep> }
+  | { readonly quantize: OptionsOf<typeof quantizeStep> }
+  | { readonly compare: OptionsOf<typeof compareStep> };
+
+export interface Recipe {
+  /** The model to read. Paths are relative to the recipe's folder. */
+  readonly model: string;
+  /** The model to write; its manifest is written beside it, with `.json` appended. */
+  readonly output: string;
+  /** Data for every step that needs some. */
+  readonly data?: DataSpec;
+  /** Seed of everything random; 0 when absent. */
+  readonly seed?: number;
+  /** Whether weights go into a file beside the model; "auto" when absent: above 2 GB. */
+  readonly externalData?: "auto" | "always" | "never";
+  readonly steps: readonly RecipeStep[];
+}
+
+/** The recipe itself: gives a tersor.config.ts its types. */
+export function defineConfig(recipe: Recipe): Recipe {
+  return recipe;
+}
+
+const recipeSchema = z.strictObject({
+  model: z.string().min(1).describe("the model to read, relative to this file"),
+  output: z.string().min(1).describe("the model to write"),
+  data: z
+    .union([z.string().min(1), z.record(z.string(), z.unknown())])
+    .optional()
+    .describe("data for every step that needs some"),
+  seed: z.int().min(0).default(0).describe("seed of everything random"),
+  externalData: z
+    .enum(["auto", "always", "never"])
+    .default("auto")
+    .describe("weights in a file beside the model; auto: above 2 GB"),
+  steps: z.array(z.record(z.string(), z.unknown())).min(1).describe("what to do, in order"),
+});
+
+/** A step with its options, checked and complete. */
+export interface BoundStep {
+  readonly step: Step;
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+export interface ParsedRecipe extends Omit<z.output<typeof recipeSchema>, "steps"> {
+  readonly steps: readonly BoundStep[];
+}
+
+/** Checks a recipe from outside. @throws bad-recipe; `subject` opens the message */
+export function parseRecipe(recipe: unknown, subject = "recipe"): ParsedRecipe {
+  const parsed = parseOptions(recipeSchema, recipe, subject);
+  return {
+    ...parsed,
+    steps: parsed.steps.map((each, at) => bindStep(each, `${subject}: step ${at + 1}`, parsed.seed)),
+  };
+}
+
+/** A step by name with its options. The seed holds for options that name none. @throws bad-recipe */
+function bindStep(entry: Readonly<Record<string, unknown>>, subject: string, seed: number): BoundStep {
+  const [name, ...more] = Object.keys(entry);
+  const step = steps.find((each) => each.name === name);
+  const names = steps.map((each) => each.name);
+  if (name === undefined || !step || more.length > 0) {
+    const near = name === undefined || step ? [] : nearestNames(name, names, 1);
+    const got = name === undefined ? "no key" : [name, ...more].map((key) => `"${key}"`).join(", ");
+    throw new TersorError(
+      "bad-recipe",
+      `${subject}: expected one of ${names.join(", ")} as the only key, got ${got}${near.length > 0 ? ` (did you mean ${near[0]}?)` : ""}.`,
+    );
+  }
+  const given = entry[name];
+  const seeded = "seed" in step.options.shape && typeof given === "object" ? { seed, ...given } : given;
+  return { step, options: resolveOptions(step.options, seeded, `${subject} (${name})`) };
+}
+
+/** The JSON Schema of recipes, for editors. */
+export function recipeJsonSchema(): unknown {
+  const step = z.union(
+    steps.map((each) => z.strictObject({ [each.name]: each.options }).describe(each.summary)) as unknown as readonly [
+      z.ZodType,
+      z.ZodType,
+    ],
+  );
+  return z.toJSONSchema(recipeSchema.extend({ steps: z.array(step).min(1) }), { io: "input" });
+}

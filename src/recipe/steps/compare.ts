@@ -1,0 +1,122 @@
+/** @file Step: measures the model against the original. Changes nothing. */
+import * as z from "zod";
+import type { InputInfo } from "../../data/fit-input.ts";
+import type { LatencyReport } from "../../evaluate/latency.ts";
+import type { Model } from "../../ir/model.ts";
+import { runtimeNames } from "../../runtime/in-process.ts";
+import type { ModelSize, Step, StepContext } from "../../step.ts";
+import { type Agreement, chooseInputs, compareLatency, measureAgreement } from "../compare.ts";
+import { countParams } from "../describe-model.ts";
+
+/** Where inputs come from, for every step that runs models. */
+export const inputOptions = {
+  data: z
+    .union([z.string().min(1), z.record(z.string(), z.unknown())])
+    .optional()
+    .describe("samples: a path, or an object of data options; without, made-up inputs"),
+  samples: z.int().min(1).optional().describe("use the first samples only; default all, or 8 made-up ones"),
+  shapes: z
+    .record(z.string(), z.array(z.int().min(0)))
+    .optional()
+    .describe("shapes of made-up inputs by name, where the model leaves them open"),
+};
+
+/** How models are run. */
+export const runtimeOptions = {
+  runtime: z
+    .enum(runtimeNames as ["ort-node", "ort-web"])
+    .default("ort-node")
+    .describe("what runs the models"),
+  threads: z
+    .int()
+    .min(1)
+    .max(1024)
+    .optional()
+    .describe("threads within an operator; default: the runtime's own choice"),
+  optimization: z
+    .enum(["disabled", "basic", "extended", "all"])
+    .default("all")
+    .describe("graph optimizations that the runtime makes at load"),
+};
+
+export const compareOptions = z.strictObject({
+  ...inputOptions,
+  metric: z
+    .union([z.string().min(1), z.looseObject({ name: z.string() })])
+    .optional()
+    .describe(
+      "top-1, top-5, accuracy, cross-entropy, perplexity, cer, mse or a module; default: what suits the labels",
+    ),
+  ...runtimeOptions,
+  runs: z.int().min(0).default(55).describe("timed runs of each model; 0 times nothing"),
+  compressed: z.boolean().default(true).describe("measure the sizes after gzip and brotli too"),
+});
+
+export type CompareOptions = z.input<typeof compareOptions>;
+
+/** Both sides of a number. */
+export interface BeforeAfter<T> {
+  readonly before: T;
+  readonly after: T;
+}
+
+export interface CompareReport extends Agreement {
+  readonly size: BeforeAfter<ModelSize>;
+  /** Elements of the constants that are weights: floats and narrow integers. */
+  readonly params: BeforeAfter<number>;
+  /** Milliseconds to load the model. */
+  readonly loadMs: BeforeAfter<number>;
+  readonly latency?: LatencyReport;
+  readonly runtime: string;
+}
+
+export const compareStep: Step<typeof compareOptions> = {
+  name: "compare",
+  summary: "Measure outputs, accuracy, size and latency against the original.",
+  options: compareOptions,
+  needs: [],
+  async run(model, options, ctx) {
+    if (ctx.dryRun) return { model, report: () => ({ notes: ["compare: nothing is measured in a dry run"] }) };
+    const report = await compareModels(ctx.original, model, options, ctx);
+    return { model, report: () => ({ ...report }) };
+  },
+};
+
+/** Measures `candidate` against `reference`. @throws as {@link measureAgreement}; bad-recipe for wrong options */
+export async function compareModels(
+  reference: Model,
+  candidate: Model,
+  options: CompareOptions,
+  ctx: StepContext,
+): Promise<CompareReport> {
+  const { data: spec, metric, runs, compressed, runtime, ...rest } = compareOptions.parse(options);
+  const { threads, optimization } = rest;
+  const chosen = metric === undefined ? undefined : await ctx.metric(metric);
+  const settings = { runtime, optimization, ...(threads !== undefined && { threads }) };
+  const before = await ctx.open(reference, settings);
+  try {
+    const after = await ctx.open(candidate, settings);
+    try {
+      const inputs: readonly InputInfo[] = before.inputs;
+      const data = chooseInputs(await ctx.data(spec, inputs), inputs, { ...rest, seed: ctx.seed });
+      const agreement = await measureAgreement([before, after], data, ctx, chosen);
+      const latency = runs > 0 ? await compareLatency({ before, after }, data, runs, ctx) : undefined;
+      const size = {
+        before: await ctx.size(reference, { compressed }),
+        after: await ctx.size(candidate, { compressed }),
+      };
+      return {
+        ...agreement,
+        size,
+        params: { before: countParams(reference), after: countParams(candidate) },
+        loadMs: { before: before.loadMs, after: after.loadMs },
+        ...(latency && { latency }),
+        runtime,
+      };
+    } finally {
+      await after.release();
+    }
+  } finally {
+    await before.release();
+  }
+}

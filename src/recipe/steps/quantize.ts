@@ -1,0 +1,122 @@
+/** @file Step: quantizes weights; on request with the best of several seeds of stochastic rounding. */
+import * as z from "zod";
+import type { Dataset } from "../../data/dataset.ts";
+import type { Model } from "../../ir/model.ts";
+import { type QuantizeOptions, type QuantizeResult, quantize, quantizeOptions } from "../../quantize/quantize.ts";
+import type { Session } from "../../runtime/runtime.ts";
+import type { Step, StepContext } from "../../step.ts";
+import { TersorError } from "../../util/errors.ts";
+import { chooseInputs, measureAgreement, outputError } from "../compare.ts";
+import { inputOptions, runtimeOptions } from "./compare.ts";
+
+export const quantizeStepOptions = quantizeOptions.extend({
+  seeds: z
+    .int()
+    .min(1)
+    .max(1000)
+    .default(1)
+    .describe("try this many seeds of stochastic rounding, keep the one with the least output error"),
+  ...inputOptions,
+  ...runtimeOptions,
+});
+
+type Options = z.input<typeof quantizeStepOptions>;
+
+/** The error of one seed: mean noise-to-signal ratio over the outputs. */
+interface SeedTrial {
+  readonly seed: number;
+  readonly error: number;
+}
+
+export const quantizeStep: Step<typeof quantizeStepOptions> = {
+  name: "quantize",
+  summary: "Quantize weights: int8, int4, int2, float16, per model, tensor, channel or group.",
+  options: quantizeStepOptions,
+  needs: [],
+  async run(model, options, ctx) {
+    const own = ownOptions(options, ctx.seed);
+    const trials = ctx.dryRun ? undefined : await trySeeds(model, options, own, ctx);
+    const result = trials?.best.result ?? quantize(model, own);
+    return {
+      model: result.model,
+      report: () => ({
+        layers: result.layers(),
+        skipped: result.skipped,
+        notes: result.notes,
+        ...(trials && { seed: trials.best.seed, seeds: trials.all, seedData: trials.data }),
+      }),
+    };
+  },
+};
+
+/** The part of the options that quantize itself knows. */
+function ownOptions(options: Options, seed: number): QuantizeOptions {
+  const known = Object.keys(quantizeOptions.shape);
+  const own = Object.entries(options).filter(([key]) => known.includes(key));
+  return { ...Object.fromEntries(own), seed: options.seed ?? seed };
+}
+
+/** Quantizes with each seed and runs the results against the original. Undefined when there is nothing to choose from. */
+async function trySeeds(model: Model, options: Options, own: QuantizeOptions, ctx: StepContext) {
+  const { seeds, data: spec, ...rest } = quantizeStepOptions.parse(options);
+  if (seeds === 1) return undefined;
+  checkStochastic(own, seeds);
+  const { runtime, threads, optimization } = rest;
+  const settings = { runtime, optimization, ...(threads !== undefined && { threads }) };
+  const first = own.seed ?? 0;
+  const reference = await ctx.open(ctx.original, settings);
+  const progress = ctx.progress("trying seeds", seeds, "seeds");
+  try {
+    const data = chooseInputs(await ctx.data(spec, reference.inputs), reference.inputs, { ...rest, seed: first });
+    const all: SeedTrial[] = [];
+    let best: (SeedTrial & { result: QuantizeResult }) | undefined;
+    for (let k = 0; k < seeds; k++) {
+      const seed = first + k;
+      const result = quantize(model, { ...own, seed });
+      const error = await errorOf(result.model, reference, data, ctx, settings);
+      all.push({ seed, error });
+      if (!best || error < best.error) {
+        if (best) ctx.discard(best.result.model);
+        best = { seed, error, result };
+      } else ctx.discard(result.model);
+      progress.update(k + 1);
+    }
+    if (!best) throw new TersorError("internal", "quantize: no seed was tried. This is a bug in Tersor.");
+    return { best, all, data: { name: data.name, madeUp: data.synthetic ?? false } };
+  } finally {
+    progress.end();
+    await reference.release();
+  }
+}
+
+async function errorOf(
+  model: Model,
+  reference: Session,
+  data: Dataset,
+  ctx: StepContext,
+  settings: Parameters<StepContext["open"]>[1],
+): Promise<number> {
+  const session = await ctx.open(model, settings);
+  try {
+    const quiet = { update: () => {}, end: () => {} };
+    const watch = { signal: ctx.signal, progress: () => quiet };
+    const { fidelity } = await measureAgreement([reference, session], data, watch);
+    return outputError(fidelity);
+  } finally {
+    await session.release();
+  }
+}
+
+/** @throws bad-recipe when nothing depends on the seed. */
+function checkStochastic(own: QuantizeOptions, seeds: number): void {
+  const { layers } = own;
+  const inLayers =
+    typeof layers === "string"
+      ? layers.includes("stochastic")
+      : layers?.some((rule) => rule.options?.rounding === "stochastic");
+  if (own.rounding === "stochastic" || inLayers) return;
+  throw new TersorError(
+    "bad-recipe",
+    `seeds ${seeds}: only stochastic rounding depends on the seed: expected rounding "stochastic", got "${own.rounding ?? "nearest"}".`,
+  );
+}

@@ -1,0 +1,78 @@
+/** @file The one interface that every step of a recipe implements, and what a step is given. Types only. */
+import type { z } from "zod";
+import type { Dataset } from "./data/dataset.ts";
+import type { InputInfo } from "./data/fit-input.ts";
+import type { ChosenMetric, MetricSpec } from "./evaluate/choose-metric.ts";
+import type { Model } from "./ir/model.ts";
+import type { RuntimeName } from "./runtime/in-process.ts";
+import type { Session, SessionOptions } from "./runtime/runtime.ts";
+
+/** Something that is done to a model, or measured of it: a row of the list in recipe/steps.ts. */
+export interface Step<Schema extends z.ZodObject = z.ZodObject> {
+  readonly name: string;
+  readonly summary: string;
+  /** Feeds the recipe parser, the command line, the JSON Schema and the docs. */
+  readonly options: Schema;
+  readonly needs: readonly ("calibration" | "training" | "teacher")[];
+  /**
+   * Never changes `model`; returns it where there is nothing to do.
+   * @param options valid, in the form in which they are written in a recipe, with every default filled in
+   */
+  run(model: Model, options: z.input<Schema>, ctx: StepContext): Promise<StepResult>;
+}
+
+export interface StepResult {
+  readonly model: Model;
+  /** What was done, as plain data for the manifest. Asked for after the model was written: some numbers are known only then. */
+  report(): StepReport;
+}
+
+export interface StepReport {
+  /** What the user should know. */
+  readonly notes?: readonly string[];
+  readonly [key: string]: unknown;
+}
+
+/** A path, the text of a JSON object, or the object: data and the options of its format. See data/node/open-data.ts. */
+export type DataSpec = string | Readonly<Record<string, unknown>>;
+
+export type ProgressUnit = "bytes" | "samples" | "rounds" | "seeds";
+
+/** An activity whose progress is shown. */
+export interface Progress {
+  update(done: number): void;
+  end(): void;
+}
+
+/** Weight of the files of a model, in bytes. */
+export interface ModelSize {
+  readonly bytes: number;
+  /** As a server would send it; absent when not asked for. */
+  readonly gzip?: number;
+  readonly brotli?: number;
+}
+
+export interface OpenModelOptions extends Pick<SessionOptions, "threads" | "optimization"> {
+  readonly runtime: RuntimeName;
+}
+
+/** What steps need of the world around: injected, so that the steps themselves run anywhere. */
+export interface StepContext {
+  /** The model as it was before the first step. */
+  readonly original: Model;
+  /** Seed of everything random whose step has no seed of its own. */
+  readonly seed: number;
+  /** Nothing is to be run or written: steps that measure say so and return. */
+  readonly dryRun: boolean;
+  readonly signal: AbortSignal;
+  /** Loads a model into a runtime. The caller releases the session. */
+  open(model: Model, options: OpenModelOptions): Promise<Session>;
+  /** Weighs a model as a file. */
+  size(model: Model, options: { readonly compressed: boolean }): Promise<ModelSize>;
+  /** Gives up what was kept for a model that is no longer needed. */
+  discard(model: Model): void;
+  /** The data of a step, else of the recipe; undefined when neither names any. */
+  data(spec: DataSpec | undefined, inputs: readonly InputInfo[]): Promise<Dataset | undefined>;
+  metric(spec: MetricSpec): Promise<ChosenMetric>;
+  progress(label: string, total: number, unit: ProgressUnit): Progress;
+}
