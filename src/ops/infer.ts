@@ -11,7 +11,15 @@ import { contentRule } from "./contents/index.ts";
 import { contentsOfTensor, numericShape } from "./contents/tensor.ts";
 import { bindingsOf, boundType, type InputShapes, inputType, mapDims, withoutSymbols } from "./infer-inputs.ts";
 import { schemaOf } from "./schema.ts";
-import { type BodyInput, type BodyOutput, Call, type Contents, type MaybeType } from "./shapes/call.ts";
+import {
+  type BodyInput,
+  type BodyOutput,
+  type BodyResult,
+  Call,
+  type Contents,
+  type MaybeType,
+} from "./shapes/call.ts";
+import { takenBranch } from "./shapes/control.ts";
 import { shapeRule } from "./shapes/index.ts";
 import { combinedType } from "./shapes/merge.ts";
 import type { Bindings } from "./symbolic/dim.ts";
@@ -137,9 +145,15 @@ class Scope {
     else this.contents.delete(value);
   }
 
-  run(graph: Graph, mode: Mode): void {
+  /** Infers every node. Gives the first misfit of a graph that need not fit. */
+  run(graph: Graph, mode: Mode): TersorError | undefined {
+    let misfit: TersorError | undefined;
     for (const value of graph.values) if (value.isConstant) this.#constant(value);
-    for (const node of graph.nodes) this.#node(node, mode);
+    for (const node of graph.nodes) {
+      const found = this.#node(node, mode);
+      misfit ??= found;
+    }
+    return misfit;
   }
 
   #constant(value: Value): void {
@@ -151,7 +165,7 @@ class Scope {
     if (value.tensor) this.setContents(value, contentsOfTensor(value.tensor));
   }
 
-  #node(node: Node, mode: Mode): void {
+  #node(node: Node, mode: Mode): TersorError | undefined {
     if (++this.#state.nodes > NODE_LIMIT)
       throw new TersorError(
         "limit-exceeded",
@@ -160,11 +174,12 @@ class Scope {
     try {
       const results = this.#infer(node, mode);
       this.#setResults(node, results, mode);
+      return undefined;
     } catch (error) {
-      const misfit = error instanceof TersorError && (error.code === "shape-mismatch" || error.code === "bad-model");
-      if (!mode.lenient || !misfit) throw error;
+      if (!mode.lenient || !isMisfit(error)) throw error;
       this.#state.inconsistent.add(this.#caller ?? node);
       this.#setResults(node, [], mode);
+      return error;
     }
   }
 
@@ -221,14 +236,18 @@ class Scope {
       return [];
     }
     const opset = this.#opsets.get(node.domain) ?? 1;
-    const bodies = new Map<string, readonly BodyOutput[]>();
+    const bodies = new Map<string, BodyResult>();
     const call = new Call(node, opset, inputs, schemaOf(node.domain, node.opType, opset), (attribute, given) => {
-      const outputs = this.#body(node, attribute, given, mode);
-      bodies.set(attribute, outputs);
-      return outputs;
+      const result = this.#body(node, attribute, given, mode);
+      bodies.set(attribute, result);
+      return result;
     });
     const types = rule(call);
-    if (node.opType === "If" && node.domain === "") return takenBranch(call, types, bodies);
+    const [then, otherwise] = [bodies.get("then_branch"), bodies.get("else_branch")];
+    if (then && otherwise) {
+      const taken = takenBranch(call, then, otherwise);
+      return types.map((type, i) => ({ type, contents: taken?.outputs[i]?.contents }));
+    }
     const contents =
       contentRule(node.domain, node.opType)?.(
         call,
@@ -239,7 +258,7 @@ class Scope {
     return types.map((type, i) => ({ type, contents: contents[i] }));
   }
 
-  #body(node: Node, attribute: string, inputs: readonly BodyInput[], mode: Mode): readonly BodyOutput[] {
+  #body(node: Node, attribute: string, inputs: readonly BodyInput[], mode: Mode): BodyResult {
     const graph = node.get(attribute, "graph");
     if (!graph) throw new TersorError("bad-model", `${node}: attribute "${attribute}": expected a graph, got nothing.`);
     graph.inputs.forEach((value, i) => {
@@ -249,8 +268,8 @@ class Scope {
       );
       this.setContents(value, inputs[i]?.contents);
     });
-    this.run(graph, { isMain: false, lenient: mode.lenient || node.opType === "If" });
-    return graph.outputs.map((value) => this.#inputOf(value));
+    const misfit = this.run(graph, { isMain: false, lenient: mode.lenient || node.opType === "If" });
+    return { outputs: graph.outputs.map((value) => this.#inputOf(value)), misfit };
   }
 
   /** Infers the function's body for these inputs, on a copy that has the call's attributes. */
@@ -266,20 +285,15 @@ class Scope {
       scope.setType(value, inputs[i]?.type);
       scope.setContents(value, inputs[i]?.contents);
     });
-    scope.run(graph, { isMain: false, lenient: mode.lenient });
+    const misfit = scope.run(graph, { isMain: false, lenient: mode.lenient });
+    if (misfit) throw misfit;
     return graph.outputs.map((value) => scope.#inputOf(value));
   }
 }
 
-/** Of an If with a known condition also the elements are those of the branch taken. */
-function takenBranch(
-  call: Call,
-  types: readonly MaybeType[],
-  bodies: ReadonlyMap<string, readonly BodyOutput[]>,
-): readonly BodyOutput[] {
-  const condition = call.scalar(0);
-  const taken = condition === null ? undefined : bodies.get(condition === 0 ? "else_branch" : "then_branch");
-  return types.map((type, i) => ({ type, contents: taken?.[i]?.contents }));
+/** Whether an error says that shapes do not fit, rather than that something else is wrong. */
+function isMisfit(error: unknown): error is TersorError {
+  return error instanceof TersorError && (error.code === "shape-mismatch" || error.code === "bad-model");
 }
 
 /** A copy of a function's body in which attributes that stand for the function's own have the values of one call. */

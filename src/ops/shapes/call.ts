@@ -5,7 +5,7 @@ import { tensorType, typeToString } from "../../ir/types.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { type ErrorCode, TersorError } from "../../util/errors.ts";
 import { formalAt, type OpSchema } from "../schema.ts";
-import { sameDim } from "../symbolic/dim.ts";
+import { maxDim, sameDim } from "../symbolic/dim.ts";
 
 /**
  * What is known of the elements of a small tensor, row-major: numbers, sizes that depend on symbols, or null. Booleans
@@ -28,12 +28,18 @@ export interface BodyInput {
 /** What inference found for the outputs of a subgraph. */
 export type BodyOutput = BodyInput;
 
+export interface BodyResult {
+  readonly outputs: readonly BodyOutput[];
+  /** Why the subgraph can't run on these inputs. Only branches of an If have it: others fail at once. */
+  readonly misfit?: TersorError | undefined;
+}
+
 /** Types of a node's outputs, in order; undefined, or a shorter list, where nothing is known. Pure. */
 export type ShapeRule = (call: Call) => readonly MaybeType[];
 export type ShapeRules = Readonly<Record<string, ShapeRule>>;
 
 /** Infers the subgraph in an attribute for inputs as given. */
-export type BodyInference = (attribute: string, inputs: readonly BodyInput[]) => readonly BodyOutput[];
+export type BodyInference = (attribute: string, inputs: readonly BodyInput[]) => BodyResult;
 
 /** One node under inference. */
 export class Call {
@@ -177,14 +183,14 @@ export class Call {
     );
   }
 
-  /** A fixed size other than 1 decides; of two different symbols nothing is known. */
+  /** A fixed size other than 1 decides. Of two symbols one is 1 or they are equal: the larger one. */
   #broadcastDim(a: Dim, b: Dim): Dim {
     if (a === 1) return b;
     if (b === 1 || sameDim(a, b)) return a;
     if (typeof a === "number" && typeof b === "number")
       this.fail("shapes can't be broadcast together", `${a} or 1`, `${b}`);
     if (typeof a === "number") return a;
-    return typeof b === "number" ? b : null;
+    return typeof b === "number" ? b : maxDim(a, b);
   }
 
   /** @throws the error that names the node. */

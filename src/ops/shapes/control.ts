@@ -1,22 +1,39 @@
 /** @file Shape rules: operators with subgraphs. */
 import type { Dim, Shape } from "../../ir/types.ts";
 import { tensorType } from "../../ir/types.ts";
-import type { BodyInput, BodyOutput, Call, MaybeType, ShapeRule, ShapeRules } from "./call.ts";
+import type { BodyInput, BodyOutput, BodyResult, Call, MaybeType, ShapeRule, ShapeRules } from "./call.ts";
 import { eitherType } from "./merge.ts";
 
 /** Rounds after which loop-carried values count as unknown; a type can only lose dims, its rank, then itself. */
 const ROUND_LIMIT = 4;
 
-/** Both branches are inferred; a known condition picks one. */
+/**
+ * The branch that a known condition picks, or that alone fits its inputs; else what holds for both.
+ * @throws the misfit of the branch that is taken.
+ */
+export function takenBranch(call: Call, then: BodyResult, otherwise: BodyResult): BodyResult | undefined {
+  const condition = call.scalar(0);
+  const taken =
+    condition !== null
+      ? condition !== 0
+        ? then
+        : otherwise
+      : then.misfit
+        ? otherwise
+        : otherwise.misfit
+          ? then
+          : undefined;
+  if (taken?.misfit) throw taken.misfit;
+  return taken;
+}
+
 const conditional: ShapeRule = (call) => {
   const then = call.body("then_branch", []);
   const otherwise = call.body("else_branch", []);
-  const condition = call.scalar(0);
-  return call.node.outputs.map((_, i) => {
-    const [a, b] = [then[i]?.type, otherwise[i]?.type];
-    if (condition === null) return eitherType(a, b);
-    return condition !== 0 ? a : b;
-  });
+  const taken = takenBranch(call, then, otherwise);
+  return call.node.outputs.map((_, i) =>
+    taken ? taken.outputs[i]?.type : eitherType(then.outputs[i]?.type, otherwise.outputs[i]?.type),
+  );
 };
 
 /**
@@ -31,7 +48,8 @@ function stable(
 ): { readonly carried: readonly MaybeType[]; readonly outputs: readonly BodyOutput[] } {
   let types = carried;
   for (let round = 0; ; round++) {
-    const outputs = call.body("body", inputs(types));
+    const { outputs, misfit } = call.body("body", inputs(types));
+    if (misfit) throw misfit;
     const next = types.map((type, i) => eitherType(type, outputs[from + i]?.type));
     const settled = next.every((type, i) => equalTypes(type, types[i]));
     if (settled) return { carried: types, outputs };
@@ -121,7 +139,9 @@ function without(type: MaybeType, count: number): MaybeType {
 /** The body maps elements of the sequences (and whole tensors) to elements. */
 const sequenceMap: ShapeRule = (call) => {
   const inputs = call.types.map((type): BodyInput => ({ type: type?.kind === "sequence" ? type.element : type }));
-  return call.body("body", inputs).map(({ type }): MaybeType => type && { kind: "sequence", element: type });
+  const { outputs, misfit } = call.body("body", inputs);
+  if (misfit) throw misfit;
+  return outputs.map(({ type }): MaybeType => type && { kind: "sequence", element: type });
 };
 
 export const control: ShapeRules = { If: conditional, Loop: loop, Scan: scan, SequenceMap: sequenceMap };

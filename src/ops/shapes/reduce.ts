@@ -1,7 +1,7 @@
 /** @file Shape rules: reductions, normalization, losses and what else works along axes. */
 import type { Shape } from "../../ir/types.ts";
 import { dtypeOfCode } from "../../tensor/dtype.ts";
-import { addDims, floorDivideDims, subtractDims } from "../symbolic/dim.ts";
+import { addDims, floorDivideDims, multiplyDims, subtractDims } from "../symbolic/dim.ts";
 import { type Call, type ShapeRule, type ShapeRules, unknownShape, withDim } from "./call.ts";
 import { likeFirst } from "./elementwise.ts";
 
@@ -94,7 +94,8 @@ const dft: ShapeRule = (call) => {
   const axis = call.axis(given, shape.length);
   const onesided = call.flag("onesided");
   const inverse = call.flag("inverse");
-  const length = call.has(1) ? call.scalar(1) : onesided && inverse ? null : (shape[axis] ?? null);
+  const bins = shape[axis] ?? null;
+  const length = call.has(1) ? call.scalar(1) : onesided && inverse ? multiplyDims(2, subtractDims(bins, 1)) : bins;
   const last = onesided && inverse ? 1 : 2;
   const dims = withDim(shape, axis, onesided && !inverse ? halfPlusOne(length) : length);
   return [call.out(withDim(dims, shape.length - 1, last))];

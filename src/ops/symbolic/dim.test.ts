@@ -26,6 +26,7 @@ describe("canonical forms", () => {
     ["min", D.minDim("N", "N + 2"), "N"],
     ["max of unrelated", D.maxDim("N", "M"), "max(M, N)"],
     ["min with what is larger", D.minDim("min(N, 4)", 7), "min(4, N)"],
+    ["max with a min of it", D.maxDim("T", "min(512, T)"), "T"],
     ["dynamo's floor", D.canonicalDim("s0//2 + 1"), "floor(s0/2) + 1"],
     ["unknown", D.addDims("N", null), null],
     ["zero times unknown", D.multiplyDims(0, null), 0],

@@ -137,7 +137,7 @@ export function atLeast(a: Dim, b: Dim): boolean {
   if (typeof a === "number" && typeof b === "number") return a >= b;
   try {
     const [x, y] = [expressionOf(a), expressionOf(b)];
-    return x !== undefined && y !== undefined && E.isNonNegative(E.subtract(x, y));
+    return x !== undefined && y !== undefined && E.isAtMost(y, x);
   } catch (error) {
     if (error instanceof E.TooComplex) return false;
     throw error;

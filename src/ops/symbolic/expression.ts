@@ -142,17 +142,26 @@ export function extremum(kind: "min" | "max", of: readonly Expression[]): Expres
     return atom?.kind === kind ? atom.of : [e];
   });
   const kept: Expression[] = [];
+  const beats = (a: Expression, b: Expression) => (kind === "min" ? isAtMost(a, b) : isAtMost(b, a));
   for (const e of flat) {
-    const beaten = (by: Expression) => isNonNegative(kind === "min" ? subtract(e, by) : subtract(by, e));
-    if (kept.some(beaten)) continue;
-    const beats = (other: Expression) => isNonNegative(kind === "min" ? subtract(other, e) : subtract(e, other));
-    kept.splice(0, kept.length, ...kept.filter((other) => !beats(other)), e);
+    if (kept.some((other) => beats(other, e))) continue;
+    kept.splice(0, kept.length, ...kept.filter((other) => !beats(e, other)), e);
   }
   const [first] = kept;
   if (first && kept.length === 1) return first;
   const texts = kept.map((e) => ({ e, text: toText(e) })).sort((a, b) => (a.text < b.text ? -1 : 1));
   const key = `${kind}(${texts.map(({ text }) => text).join(", ")})`;
   return ofAtom({ kind, key, of: texts.map(({ e }) => e) });
+}
+
+/** Whether a ≤ b whatever sizes the symbols stand for. False when that is not certain. */
+export function isAtMost(a: Expression, b: Expression): boolean {
+  if (isNonNegative(subtract(b, a))) return true;
+  const [left, right] = [soleAtom(a), soleAtom(b)];
+  if (left?.kind === "min" && left.of.some((part) => isAtMost(part, b))) return true;
+  if (right?.kind === "max" && right.of.some((part) => isAtMost(a, part))) return true;
+  if (left?.kind === "max") return left.of.every((part) => isAtMost(part, b));
+  return right?.kind === "min" && right.of.every((part) => isAtMost(a, part));
 }
 
 /** Whether an expression is ≥ 0 whatever sizes its symbols stand for. False when that is not certain. */
