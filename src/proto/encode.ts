@@ -1,5 +1,5 @@
 /** @file Encodes a message as a list of parts: small bytes in memory, and the sources of large payloads, not yet read. */
-import { type ByteSource, MemorySink } from "../util/bytes.ts";
+import type { ByteSource } from "../util/bytes.ts";
 import { type FieldSpec, fieldsOf, isMessage, type Message, type MessageName } from "./messages.ts";
 
 /** What to write, in order. The total size is known before any source is read. */
@@ -11,168 +11,208 @@ export interface EncodedMessage {
 const VARINT = 0;
 const LENGTH = 2;
 const FIXED32 = 5;
+const BUFFER = 1 << 14;
 const utf8 = new TextEncoder();
 
 /** Encodes a message by the table; fields in the table's order, then what the message keeps in `unknown`. */
 export function encodeMessage(message: Message, name: MessageName): EncodedMessage {
-  const encoder = new Encoder();
-  encoder.message(message, name);
-  return encoder.finish();
+  const sizes = new Map<object, number>();
+  const byteLength = sizeOfMessage(message, name, sizes);
+  const writer = new Writer();
+  writeMessage(message, name, sizes, writer);
+  return { parts: writer.finish(), byteLength };
 }
 
-/** Field values prepared for writing: strings as bytes, lengths known. */
-interface Prepared {
-  readonly byteLength: number;
-  write(encoder: Encoder): void;
+/** Bytes of a message; `sizes` remembers it for each message inside. */
+function sizeOfMessage(message: Message, name: MessageName, sizes: Map<object, number>): number {
+  const known = sizes.get(message);
+  if (known !== undefined) return known;
+  let size = message.unknown?.byteLength ?? 0;
+  for (const [number, field] of fieldsOf(name)) {
+    const value = message[field.name];
+    if (value === undefined) continue;
+    const { kind } = field;
+    const tag = sizeOfVarint(number * 8);
+    if (isMessage(kind)) {
+      for (const item of items(field, value)) size += tag + delimited(sizeOfMessage(item as Message, kind, sizes));
+      continue;
+    }
+    const scalar = scalarOf(field);
+    if (isPacked(field, scalar)) {
+      const length = sizeOfPacked(scalar, value as unknown[]);
+      if (length > 0) size += tag + delimited(length);
+    } else
+      for (const item of items(field, value)) {
+        const length = scalar.size(item as never);
+        size += tag + (scalar.wire === LENGTH ? delimited(length) : length);
+      }
+  }
+  sizes.set(message, size);
+  return size;
 }
 
-class Encoder {
+function writeMessage(message: Message, name: MessageName, sizes: ReadonlyMap<object, number>, writer: Writer): void {
+  for (const [number, field] of fieldsOf(name)) {
+    const value = message[field.name];
+    if (value === undefined) continue;
+    const { kind } = field;
+    if (isMessage(kind)) {
+      for (const item of items(field, value)) {
+        writer.varint(number * 8 + LENGTH);
+        writer.varint(sizes.get(item as object) as number);
+        writeMessage(item as Message, kind, sizes, writer);
+      }
+      continue;
+    }
+    const scalar = scalarOf(field);
+    if (isPacked(field, scalar)) {
+      const length = sizeOfPacked(scalar, value as unknown[]);
+      if (length === 0) continue;
+      writer.varint(number * 8 + LENGTH);
+      writer.varint(length);
+      for (const item of value as unknown[]) scalar.write(writer, item as never);
+    } else
+      for (const item of items(field, value)) {
+        writer.varint(number * 8 + scalar.wire);
+        if (scalar.wire === LENGTH) writer.varint(scalar.size(item as never));
+        scalar.write(writer, item as never);
+      }
+  }
+  if (message.unknown) writer.bytes(message.unknown);
+}
+
+function items(field: FieldSpec, value: unknown): readonly unknown[] {
+  return field.repeated ? (value as unknown[]) : [value];
+}
+
+/** Repeated numbers are packed: ONNX asks for it where it matters, and readers accept both everywhere. */
+function isPacked(field: FieldSpec, scalar: Scalar): boolean {
+  return field.repeated && scalar.wire !== LENGTH;
+}
+
+function sizeOfPacked(scalar: Scalar, values: readonly unknown[]): number {
+  return values.reduce((sum: number, value) => sum + scalar.size(value as never), 0);
+}
+
+function delimited(length: number): number {
+  return sizeOfVarint(length) + length;
+}
+
+function sizeOfVarint(value: number): number {
+  let size = 1;
+  for (let rest = value; rest >= 0x80; rest /= 128) size++;
+  return size;
+}
+
+/** Bytes of a 64-bit integer as a varint; negative ones take ten. */
+function sizeOfInt64(value: bigint): number {
+  if (value < 0n) return 10;
+  if (value <= Number.MAX_SAFE_INTEGER) return sizeOfVarint(Number(value));
+  return value < 1n << 56n ? 8 : 9;
+}
+
+function sizeOfString(text: string): number {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return utf8.encode(text).byteLength;
+  return text.length;
+}
+
+/** Gathers small bytes into parts, between sources. */
+class Writer {
   readonly #parts: (Uint8Array | ByteSource)[] = [];
-  #byteLength = 0;
-  #small = new MemorySink(1 << 12);
-  readonly #prepared = new Map<object, Prepared>();
+  #buffer = new Uint8Array(BUFFER);
+  #view = new DataView(this.#buffer.buffer);
+  #from = 0;
+  #at = 0;
 
-  message(message: Message, name: MessageName): void {
-    this.#prepare(message, name).write(this);
-  }
-
-  finish(): EncodedMessage {
+  finish(): readonly (Uint8Array | ByteSource)[] {
     this.#flush();
-    return { parts: this.#parts, byteLength: this.#byteLength };
+    return this.#parts;
   }
 
-  small(bytes: Uint8Array): void {
-    this.#small.write(bytes);
+  varint(value: number): void {
+    this.#reserve(10);
+    let rest = value;
+    for (; rest >= 0x80; rest = Math.floor(rest / 128)) this.#buffer[this.#at++] = (rest % 128) | 0x80;
+    this.#buffer[this.#at++] = rest;
   }
 
-  varint(value: number | bigint): void {
-    this.#small.write(varintBytes(value));
+  int64(value: bigint): void {
+    let rest = BigInt.asUintN(64, value);
+    this.#reserve(10);
+    for (; rest > Number.MAX_SAFE_INTEGER; rest >>= 7n) this.#buffer[this.#at++] = Number(rest & 0x7fn) | 0x80;
+    this.varint(Number(rest));
+  }
+
+  float(value: number): void {
+    this.#reserve(4);
+    this.#view.setFloat32(this.#at, value, true);
+    this.#at += 4;
+  }
+
+  string(text: string): void {
+    this.#reserve(sizeOfString(text));
+    this.#at += utf8.encodeInto(text, this.#buffer.subarray(this.#at)).written;
+  }
+
+  bytes(bytes: Uint8Array): void {
+    this.#reserve(bytes.byteLength);
+    this.#buffer.set(bytes, this.#at);
+    this.#at += bytes.byteLength;
   }
 
   source(source: ByteSource): void {
+    if (source.byteLength === 0) return;
     this.#flush();
     this.#parts.push(source);
-    this.#byteLength += source.byteLength;
+  }
+
+  #reserve(length: number): void {
+    if (this.#at + length <= this.#buffer.byteLength) return;
+    this.#flush();
+    this.#buffer = new Uint8Array(Math.max(BUFFER, length));
+    this.#view = new DataView(this.#buffer.buffer);
+    this.#from = 0;
+    this.#at = 0;
   }
 
   #flush(): void {
-    const bytes = this.#small.bytes();
-    if (bytes.byteLength === 0) return;
-    this.#parts.push(bytes);
-    this.#byteLength += bytes.byteLength;
-    this.#small = new MemorySink(1 << 12);
-  }
-
-  #prepare(message: Message, name: MessageName): Prepared {
-    const known = this.#prepared.get(message);
-    if (known) return known;
-    const fields: Prepared[] = [];
-    for (const [number, field] of fieldsOf(name)) {
-      const value = message[field.name];
-      if (value !== undefined) this.#prepareField(fields, number, field, value);
-    }
-    const { unknown } = message;
-    if (unknown) fields.push({ byteLength: unknown.byteLength, write: (encoder) => encoder.small(unknown) });
-    const prepared = {
-      byteLength: fields.reduce((sum, field) => sum + field.byteLength, 0),
-      write: (encoder: Encoder) => {
-        for (const field of fields) field.write(encoder);
-      },
-    };
-    this.#prepared.set(message, prepared);
-    return prepared;
-  }
-
-  #prepareField(fields: Prepared[], number: number, field: FieldSpec, value: unknown): void {
-    const { kind, repeated } = field;
-    const items = repeated ? (value as unknown[]) : [value];
-    if (isMessage(kind)) {
-      for (const item of items) {
-        const inner = this.#prepare(item as Message, kind);
-        fields.push(delimited(number, inner.byteLength, (encoder) => inner.write(encoder)));
-      }
-      return;
-    }
-    const scalar = scalars[kind];
-    if (!scalar) throw new TypeError(`${field.name}: written as raw_data, never as ${kind}`);
-    if (repeated && scalar.wire !== LENGTH) {
-      // proto3 packs repeated numbers; ONNX is proto2 with [packed = true] where it matters, and readers accept both.
-      const packed = items.map((item) => scalar.bytes(item as never));
-      const total = packed.reduce((sum, bytes) => sum + bytes.byteLength, 0);
-      if (total > 0)
-        fields.push(
-          delimited(number, total, (encoder) => {
-            for (const bytes of packed) encoder.small(bytes);
-          }),
-        );
-      return;
-    }
-    for (const item of items) fields.push(scalarField(number, scalar, item));
+    if (this.#at > this.#from) this.#parts.push(this.#buffer.subarray(this.#from, this.#at));
+    this.#from = this.#at;
   }
 }
 
-function scalarField(number: number, scalar: Scalar, item: unknown): Prepared {
-  if (isSource(item)) return delimited(number, item.byteLength, (encoder) => encoder.source(item));
-  const bytes = scalar.bytes(item as never);
-  if (scalar.wire === LENGTH) return delimited(number, bytes.byteLength, (encoder) => encoder.small(bytes));
-  const tag = varintBytes(number * 8 + scalar.wire);
-  return {
-    byteLength: tag.byteLength + bytes.byteLength,
-    write: (encoder) => {
-      encoder.small(tag);
-      encoder.small(bytes);
-    },
-  };
-}
-
-function delimited(number: number, length: number, write: (encoder: Encoder) => void): Prepared {
-  const tag = varintBytes(number * 8 + LENGTH);
-  const size = varintBytes(length);
-  return {
-    byteLength: tag.byteLength + size.byteLength + length,
-    write: (encoder) => {
-      encoder.small(tag);
-      encoder.small(size);
-      write(encoder);
-    },
-  };
-}
-
+/** How a kind of field is written; `size` leaves the length prefix of LENGTH fields out. */
 interface Scalar {
   readonly wire: number;
-  bytes(value: never): Uint8Array;
+  size(value: never): number;
+  write(writer: Writer, value: never): void;
 }
 
-const scalars: { readonly [kind in FieldSpec["kind"]]?: Scalar } = {
-  int64: { wire: VARINT, bytes: (value: bigint) => varintBytes(value) },
-  int32: { wire: VARINT, bytes: (value: number) => varintBytes(BigInt(value)) },
-  float: { wire: FIXED32, bytes: (value: number) => new Uint8Array(Float32Array.of(value).buffer) },
-  string: { wire: LENGTH, bytes: (value: string) => utf8.encode(value) },
-  bytes: { wire: LENGTH, bytes: (value: Uint8Array) => value },
-  lazy: { wire: LENGTH, bytes: (value: Uint8Array) => value },
+const bytesScalar: Scalar = {
+  wire: LENGTH,
+  size: (value: Uint8Array) => value.byteLength,
+  write: (writer, value: Uint8Array) => writer.bytes(value),
 };
 
-function isSource(value: unknown): value is ByteSource {
-  return typeof value === "object" && value !== null && "read" in value;
-}
+const scalars: { readonly [kind in FieldSpec["kind"]]?: Scalar } = {
+  int64: { wire: VARINT, size: sizeOfInt64, write: (writer, value: bigint) => writer.int64(value) },
+  int32: {
+    wire: VARINT,
+    size: (value: number) => sizeOfInt64(BigInt(value)),
+    write: (writer, value: number) => writer.int64(BigInt(value)),
+  },
+  float: { wire: FIXED32, size: () => 4, write: (writer, value: number) => writer.float(value) },
+  string: { wire: LENGTH, size: sizeOfString, write: (writer, value: string) => writer.string(value) },
+  bytes: bytesScalar,
+  lazy: {
+    wire: LENGTH,
+    size: (value: ByteSource) => value.byteLength,
+    write: (writer, value: ByteSource) => writer.source(value),
+  },
+};
 
-/** A varint; negative bigints take ten bytes, as protobuf's int64 and int32 do. */
-function varintBytes(value: number | bigint): Uint8Array {
-  const out: number[] = [];
-  if (typeof value === "number" || (value >= 0n && value <= Number.MAX_SAFE_INTEGER)) {
-    let rest = Number(value);
-    while (rest >= 0x80) {
-      out.push((rest % 128) | 0x80);
-      rest = Math.floor(rest / 128);
-    }
-    out.push(rest);
-  } else {
-    let rest = BigInt.asUintN(64, value);
-    while (rest >= 0x80n) {
-      out.push(Number(rest & 0x7fn) | 0x80);
-      rest >>= 7n;
-    }
-    out.push(Number(rest));
-  }
-  return Uint8Array.from(out);
+function scalarOf({ name, kind }: FieldSpec): Scalar {
+  const scalar = scalars[kind];
+  if (!scalar) throw new TypeError(`${name}: written as raw_data, never as ${kind}`);
+  return scalar;
 }
