@@ -36,6 +36,9 @@ export function inspectText(file: InspectedFile, model: ModelDescription, option
     `${colors.bold("Inputs")}\n${ioTable(model.inputs, width)}\n\n${colors.bold("Outputs")}\n${ioTable(model.outputs, width)}`,
     `${colors.bold("Operators")}\n${operatorTable(model, width, colors)}`,
     options.layers ? layerTables(model, width, colors) : layerSummary(model, colors),
+    ...(model.notes.length > 0
+      ? [`${colors.bold("Notes")}\n${model.notes.map((note) => `  ${printable(note)}`).join("\n")}`]
+      : []),
   ].join("\n\n");
 }
 
@@ -44,6 +47,8 @@ function summary(file: InspectedFile, model: ModelDescription, colors: Palette):
   const external = file.externalBytes > 0 ? ` (${formatBytes(file.externalBytes)} of it external data)` : "";
   const versions = Object.entries(opsets).map(([domain, version]) => `${printable(domain)} ${version}`);
   const dtypes = Object.entries(model.bytesByDtype).sort((a, b) => b[1] - a[1]);
+  const open =
+    macs.openSizes.length > 0 ? ` with ${macs.openSizes.map(printable).join(", ")} = 1 (--shape sets them)` : "";
   const unknown = macs.unknownNodes > 0 ? `, not counting ${plural(macs.unknownNodes, "node")} of unknown shape` : "";
   const about = [
     `opset ${versions.join(", ")}, IR version ${irVersion}`,
@@ -54,7 +59,7 @@ function summary(file: InspectedFile, model: ModelDescription, colors: Palette):
     `${colors.bold(printable(file.name))}  ${formatBytes(file.bytes)}${external}`,
     about.join(", "),
     `${formatCount(params)} parameters in ${formatBytes(model.constantBytes)} of constants${dtypes.length > 0 ? `: ${dtypes.map(([dtype, bytes]) => `${dtype} ${formatBytes(bytes)}`).join(", ")}` : ""}`,
-    `${formatCount(macs.total)} MACs${unknown}; ${plural(model.nodes, "node")}${structure(model)}`,
+    `${formatCount(macs.total)} MACs${open}${unknown}; ${plural(model.nodes, "node")}${structure(model)}`,
     ...entries.slice(0, METADATA).map(([key, value]) => colors.dim(`${printable(key)}: ${shorten(printable(value))}`)),
     ...(entries.length > METADATA
       ? [colors.dim(`… ${plural(entries.length - METADATA, "more metadata entry", "more metadata entries")}`)]
@@ -62,14 +67,15 @@ function summary(file: InspectedFile, model: ModelDescription, colors: Palette):
   ].join("\n");
 }
 
-function structure({ subgraphs, functions }: ModelDescription): string {
+function structure({ subgraphs, functions, defaults }: ModelDescription): string {
   const parts = [
+    ...(defaults > 0 ? [`${plural(defaults, "initializer")} listed as inputs too`] : []),
     ...(subgraphs > 0 ? [`in ${plural(subgraphs + 1, "graph")} (${plural(subgraphs, "subgraph")})`] : []),
     ...(functions.length > 0
       ? [`${plural(functions.length, "function")}: ${functions.map(printable).join(", ")}`]
       : []),
   ];
-  return parts.length > 0 ? ` ${parts.join("; ")}` : "";
+  return parts.length > 0 ? `; ${parts.join("; ")}` : "";
 }
 
 function shorten(text: string): string {
@@ -106,7 +112,7 @@ function operatorTable({ operators, constantBytes }: ModelDescription, width: nu
     String(count),
     nonZero(params, formatCount),
     nonZero(bytes, formatBytes),
-    nonZero(bytes, () => `${((100 * bytes) / constantBytes).toFixed(1)} %`),
+    shareText(bytes / constantBytes),
     macsText(macs),
   ]);
   return renderTable(columns, rows, { width, colors });
@@ -164,6 +170,11 @@ function obstacles(layers: readonly LayerDescription[], width: number, colors: P
     printable(reason ?? ""),
   ]);
   return renderTable(columns, rows, { width, colors });
+}
+
+/** Nothing below a twentieth of a percent. */
+function shareText(share: number): string {
+  return share >= 0.0005 ? `${(100 * share).toFixed(1)} %` : "";
 }
 
 function nonZero(value: number, format: (value: number) => string): string {

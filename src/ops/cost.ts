@@ -98,7 +98,8 @@ function macsOf(node: Node, shapeOf: ShapeLookup): number | undefined {
 /** Names of formal inputs that say how numbers are stored, or where. */
 const storage = /_scale$|_zero_point$|^scales$|^zero_points$|^absmax$|^g_idx$|^roi$/;
 
-function constantsOfNode(node: Node): { value: Value; tensor: Tensor; params: number }[] {
+/** The constants that a node reads, each once; `params`: how many numbers the model learned are in it. */
+export function constantsOfNode(node: Node): { value: Value; tensor: Tensor; params: number }[] {
   const formals = schemaVersions(node.domain, node.opType).at(-1)?.inputs ?? [];
   return [...new Set(node.inputs)].flatMap((value) => {
     const tensor = value?.tensor ?? constantTensor(value?.producer);

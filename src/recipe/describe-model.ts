@@ -3,11 +3,14 @@ import { type Attribute, isReference } from "../ir/attribute.ts";
 import type { Graph } from "../ir/graph.ts";
 import { type Model, nestedGraphs } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
-import { typeToString } from "../ir/types.ts";
+import { typeToString, type ValueType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
+import { constantsOfNode, costOf, modelCost } from "../ops/cost.ts";
+import { infer } from "../ops/infer.ts";
+import type { InputShapes } from "../ops/infer-inputs.ts";
 import { findLayers, nodeName } from "../quantize/sites.ts";
-import { dtypeInfo } from "../tensor/dtype.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { TersorError } from "../util/errors.ts";
 
 export interface IoDescription {
   readonly name: string;
@@ -20,14 +23,12 @@ export interface OperatorDescription {
   /** With its domain, unless it is a standard one. */
   readonly opType: string;
   readonly count: number;
-  /** Elements of float constants that its nodes use; a shared one counts for the first user. */
+  /** Numbers that its nodes learned; a constant that several operators share counts for the first. */
   readonly params: number;
-  /** Bytes of all constants that its nodes use. */
+  /** Bytes of all constants that its nodes read. */
   readonly bytes: number;
   /** Multiply-accumulates of one run; null when a shape is not known. */
   readonly macs: number | null;
-  /** True for an operator that neither ONNX nor the model itself defines here. */
-  readonly unknown?: boolean;
 }
 
 /** A weight, or an operator that could have one. */
@@ -55,6 +56,8 @@ export interface ModelDescription {
   readonly metadata: Readonly<Record<string, string>>;
   readonly inputs: readonly IoDescription[];
   readonly outputs: readonly IoDescription[];
+  /** Initializers that are listed as inputs too: old exporters did that. */
+  readonly defaults: number;
   readonly nodes: number;
   readonly subgraphs: number;
   readonly functions: readonly string[];
@@ -63,88 +66,123 @@ export interface ModelDescription {
   readonly constantBytes: number;
   /** Bytes of constants by element type. */
   readonly bytesByDtype: Readonly<Record<string, number>>;
-  readonly macs: { readonly total: number; readonly unknownNodes: number };
+  /** Of one run, with the sizes that the inputs leave open counted as 1. Nodes whose shapes are not known are left out. */
+  readonly macs: {
+    readonly total: number;
+    readonly unknownNodes: number;
+    /** Names of those sizes; "?" for one without a name. */
+    readonly openSizes: readonly string[];
+  };
   readonly operators: readonly OperatorDescription[];
   readonly layers: readonly LayerDescription[];
+  /** What the user should know. */
+  readonly notes: readonly string[];
 }
-
-/** Multiply-accumulates of one run of a node; null when its shapes are not known. */
-export type MacsOf = (node: Node) => number | null;
 
 export interface DescribeOptions {
-  /** For the nodes of the model and of `layered`. */
-  readonly macsOf: MacsOf;
-  /** The model whose layers are listed: usually the simplified one. */
-  readonly layered: Model;
+  /** Sizes for what the file leaves open: shapes by input name, or a size by the name of a symbol. */
+  readonly shapes?: InputShapes;
+  /** The model whose layers are listed: usually the simplified one. The model itself when absent. */
+  readonly layered?: Model;
 }
 
-/** Describes a model. Operators and functions that are not known are listed like others. */
-export function describeModel(model: Model, { macsOf, layered }: DescribeOptions): ModelDescription {
-  const nodes = nodesOf(model);
-  const constants = constantsOf(model);
+/**
+ * Describes a model, also one that is not sound in every respect: operators that are not known are listed like others,
+ * and where shapes contradict each other, a note says so.
+ * @throws bad-data, shape-mismatch for `shapes` that do not fit the inputs.
+ */
+export function describeModel(model: Model, { shapes = {}, layered = model }: DescribeOptions = {}): ModelDescription {
+  const notes: string[] = [];
+  const types = typesOf(model, shapes, notes);
+  const total = modelCost(model, types);
+  const tensors = constantsOf(model);
   const bytesByDtype: Record<string, number> = {};
-  for (const { dtype, byteLength } of constants) bytesByDtype[dtype] = (bytesByDtype[dtype] ?? 0) + byteLength;
+  for (const { dtype, byteLength } of tensors) bytesByDtype[dtype] = (bytesByDtype[dtype] ?? 0) + byteLength;
+  const inputs = model.graph.inputs.filter((input) => !input.isConstant);
   const { producerName, producerVersion } = model;
   return {
     irVersion: model.irVersion,
     opsets: Object.fromEntries([...model.opsetImports].map(([domain, version]) => [domain || "ai.onnx", version])),
     producer: [producerName, producerVersion].filter(Boolean).join(" "),
     metadata: Object.fromEntries(model.metadata),
-    inputs: model.graph.inputs.filter((input) => !input.isConstant).map(describeIo),
-    outputs: model.graph.outputs.map(describeIo),
-    nodes: nodes.length,
+    inputs: inputs.map((input) => describeIo(input, input.type)),
+    outputs: model.graph.outputs.map((output) => describeIo(output, output.type ?? types.get(output))),
+    defaults: model.graph.inputs.length - inputs.length,
+    nodes: total.nodes,
     subgraphs: model.graphs().length - 1,
     functions: model.functions.map(({ domain, name }) => (domain ? `${domain}.${name}` : name)),
-    params: countParams(model),
-    constantBytes: constants.reduce((sum, tensor) => sum + tensor.byteLength, 0),
+    params: total.params,
+    constantBytes: tensors.reduce((sum, tensor) => sum + tensor.byteLength, 0),
     bytesByDtype,
     macs: {
-      total: nodes.reduce((sum, node) => sum + (macsOf(node) ?? 0), 0),
-      unknownNodes: nodes.filter((node) => macsOf(node) === null).length,
+      total: total.macs ?? 0,
+      unknownNodes: total.unknown.length,
+      openSizes: [...new Set(inputs.flatMap((input) => symbolsOf(types.get(input) ?? input.type)))],
     },
-    operators: describeOperators(nodes, macsOf),
-    layers: describeLayers(layered, macsOf),
+    operators: describeOperators(model, types),
+    layers: describeLayers(layered, layered === model ? types : typesOf(layered, shapes, [])),
+    notes,
   };
 }
 
-/** Elements of all constants that are weights: floats and narrow integers. */
+/** Numbers that a model learned. */
 export function countParams(model: Model): number {
-  return constantsOf(model)
-    .filter(isParameter)
-    .reduce((sum, tensor) => sum + tensor.size, 0);
+  return modelCost(model, new Map()).params;
 }
 
-function describeIo(value: Value): IoDescription {
-  return { name: value.name, type: typeToString(value.type) };
+type Types = ReadonlyMap<Value, ValueType>;
+
+/** What inference finds; what the file declares alone when inference fails. */
+function typesOf(model: Model, shapes: InputShapes, notes: string[]): Types {
+  try {
+    return infer(model, { inputShapes: shapes }).types;
+  } catch (error) {
+    if (!(error instanceof TersorError) || Object.keys(shapes).length > 0) throw error;
+    notes.push(`shapes can't be inferred: ${error.message}`);
+    return new Map();
+  }
 }
 
-/** Nodes of the graph and its subgraphs; functions count where they are called. */
-function nodesOf(model: Model): Node[] {
-  return model.graphs().flatMap((graph) => graph.nodes);
+function symbolsOf(type: ValueType | undefined): readonly string[] {
+  if (type?.kind !== "tensor") return [];
+  return (type.shape ?? []).flatMap((dim) => (dim === null ? ["?"] : typeof dim === "string" ? [dim] : []));
 }
 
-function describeOperators(nodes: readonly Node[], macsOf: MacsOf): OperatorDescription[] {
+function describeIo(value: Value, type: ValueType | undefined): IoDescription {
+  return { name: value.name, type: typeToString(type) };
+}
+
+function describeOperators(model: Model, types: Types): OperatorDescription[] {
   const rows = new Map<string, { count: number; params: number; bytes: number; macs: number | null }>();
-  const seen = new Set<Tensor>();
-  for (const node of nodes) {
+  const seen = new Set<Value>();
+  for (const node of nodesOf(model)) {
     const key = operatorName(node);
     const row = rows.get(key) ?? { count: 0, params: 0, bytes: 0, macs: 0 };
     rows.set(key, row);
-    row.count++;
-    row.macs = sumOrNull([row.macs, macsOf(node)]);
-    for (const tensor of [...node.inputs.map((input) => input?.tensor), ...attributeTensors(node)]) {
-      if (!tensor || seen.has(tensor)) continue;
-      seen.add(tensor);
+    const { macs } = costOf(node, types);
+    for (const { value, tensor, params } of constantsOfNode(node)) {
+      if (seen.has(value)) continue;
+      seen.add(value);
+      row.params += params;
       row.bytes += tensor.byteLength;
-      if (isParameter(tensor)) row.params += tensor.size;
     }
+    row.count++;
+    row.macs = row.macs === null || macs === undefined ? null : row.macs + macs;
   }
   const list = [...rows].map(([opType, row]) => ({ opType, ...row }));
   return list.sort((a, b) => b.bytes - a.bytes || b.count - a.count || (a.opType < b.opType ? -1 : 1));
 }
 
-function describeLayers(model: Model, macsOf: MacsOf): LayerDescription[] {
+function describeLayers(model: Model, types: Types): LayerDescription[] {
   const { layers, skipped } = findLayers(model);
+  const macsOf = (nodes: Iterable<Node>) => {
+    let sum: number | null = 0;
+    for (const node of nodes) {
+      const { macs } = costOf(node, types);
+      sum = sum === null || macs === undefined ? null : sum + macs;
+    }
+    return sum;
+  };
   const byName = new Map(nodesOf(model).map((node) => [nodeName(node), node]));
   return [
     ...layers.map(({ index, name, opType, value, weight, sites }) => ({
@@ -156,18 +194,19 @@ function describeLayers(model: Model, macsOf: MacsOf): LayerDescription[] {
       dims: weight.dims,
       params: weight.size,
       bytes: weight.byteLength,
-      macs: sumOrNull([...new Set(sites.map(({ node }) => node))].map(macsOf)),
+      macs: macsOf(new Set(sites.map(({ node }) => node))),
       compressible: true,
     })),
     ...skipped.map(({ name, opType, reason }) => {
       const node = byName.get(name);
-      return { name, opType, params: 0, bytes: 0, macs: node ? macsOf(node) : 0, compressible: false, reason };
+      return { name, opType, params: 0, bytes: 0, macs: macsOf(node ? [node] : []), compressible: false, reason };
     }),
   ];
 }
 
-function sumOrNull(parts: readonly (number | null)[]): number | null {
-  return parts.reduce((sum, part) => (sum === null || part === null ? null : sum + part), 0);
+/** Nodes of the graph and its subgraphs. */
+function nodesOf(model: Model): Node[] {
+  return model.graphs().flatMap((graph) => graph.nodes);
 }
 
 function operatorName({ domain, opType }: Node): string {
@@ -182,21 +221,13 @@ function constantsOf(model: Model): Tensor[] {
 
 function tensorsOf(graph: Graph): Tensor[] {
   const initializers = graph.initializers.flatMap(({ tensor, sparse }) => tensor ?? sparse?.values ?? []);
-  return [...initializers, ...graph.nodes.flatMap(attributeTensors)];
+  const attributes = graph.nodes.flatMap((node) => [...node.attributes.values()].flatMap(tensorsInAttribute));
+  return [...initializers, ...attributes];
 }
 
-function attributeTensors(node: Node): Tensor[] {
-  return [...node.attributes.values()].flatMap(tensorsInAttribute);
-}
-
-function tensorsInAttribute(attribute: Attribute): readonly Tensor[] {
+/** Tensors that an attribute holds itself, not those of its graphs. */
+export function tensorsInAttribute(attribute: Attribute): readonly Tensor[] {
   if (isReference(attribute)) return [];
   if (attribute.type === "tensor") return [attribute.value];
   return attribute.type === "tensors" ? attribute.value : [];
-}
-
-/** Integers of 16 bits and more are shapes and indices rather than weights. */
-function isParameter({ dtype, size }: Tensor): boolean {
-  const { kind, bits } = dtypeInfo(dtype);
-  return size > 0 && (kind === "float" || ((kind === "int" || kind === "uint") && bits <= 8));
 }

@@ -1,7 +1,9 @@
 /** @file `tersor inspect`. */
 import { statSync } from "node:fs";
 import { basename } from "node:path";
+import type { Model } from "../../ir/model.ts";
 import { loadModel } from "../../node/load.ts";
+import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { describeModel } from "../../recipe/describe-model.ts";
 import { modelFiles } from "../../recipe/node/files.ts";
 import { simplifyForStep } from "../../recipe/steps/simplify.ts";
@@ -22,8 +24,9 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
   const [, ...external] = modelFiles(model, path);
   const externalBytes = external.reduce((sum, file) => sum + statSync(file).size, 0);
   const file = { name: basename(path), bytes: statSync(path).size + externalBytes, externalBytes };
+  const shapes = shapesOf(model, options.shapes as Shapes | undefined);
   const layered = await simplifyForStep(model, { level: options.simplify === false ? "constants" : "all" });
-  const description = describeModel(model, { layered, macsOf: () => null });
+  const description = describeModel(model, { shapes, layered });
   io.json({ file, ...description });
   io.print(
     inspectText(file, description, {
@@ -33,4 +36,16 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
     }),
   );
   return 0;
+}
+
+type Shapes = Readonly<Record<string, readonly number[]>>;
+
+/** `x=1,3,48,320` is the shape of an input; `N=8`, where no input is called N, the size of a symbol. */
+function shapesOf(model: Model, given: Shapes = {}): InputShapes {
+  const inputs = new Set(model.graph.inputs.map((input) => input.name));
+  const entries = Object.entries(given).map(([name, dims]) => {
+    const [size] = dims;
+    return [name, size !== undefined && dims.length === 1 && !inputs.has(name) ? size : dims] as const;
+  });
+  return Object.fromEntries(entries);
 }

@@ -2,14 +2,13 @@
 import { createHash } from "node:crypto";
 import { accessSync, constants, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
-import type { Attribute } from "../../ir/attribute.ts";
-import { isReference } from "../../ir/attribute.ts";
-import type { Model } from "../../ir/model.ts";
+import { type Model, nestedGraphs } from "../../ir/model.ts";
 import { FileSource, reason } from "../../node/file-source.ts";
 import { isSameFile } from "../../node/save.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { SliceSource } from "../../util/bytes.ts";
 import { TersorError } from "../../util/errors.ts";
+import { tensorsInAttribute } from "../describe-model.ts";
 
 /** The files that a loaded model is read from: the model itself first, then its external data. */
 export function modelFiles(model: Model, path: string): string[] {
@@ -23,25 +22,15 @@ export function modelFiles(model: Model, path: string): string[] {
 }
 
 function* tensorsOf(model: Model): Iterable<Tensor> {
-  const graphs = [model, ...model.functions].flatMap(({ graph }) => [graph, ...nested(graph)]);
+  const graphs = [model, ...model.functions].flatMap(({ graph }) => nestedGraphs(graph));
   for (const graph of graphs) {
     for (const { tensor, sparse } of graph.values) {
       if (tensor) yield tensor;
       if (sparse) yield* [sparse.values, sparse.indices];
     }
     for (const node of graph.nodes)
-      for (const attribute of node.attributes.values()) yield* attributeTensors(attribute);
+      for (const attribute of node.attributes.values()) yield* tensorsInAttribute(attribute);
   }
-}
-
-function nested(graph: Model["graph"]): Model["graph"][] {
-  return graph.nodes.flatMap((node) => node.subgraphs().flatMap((inner) => [inner, ...nested(inner)]));
-}
-
-function attributeTensors(attribute: Attribute): readonly Tensor[] {
-  if (isReference(attribute)) return [];
-  if (attribute.type === "tensor") return [attribute.value];
-  return attribute.type === "tensors" ? attribute.value : [];
 }
 
 /** Where everything of one output goes. */
