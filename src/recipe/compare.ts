@@ -35,7 +35,7 @@ type Watch = Pick<StepContext, "signal" | "progress">;
 export const MADE_UP_SAMPLES = 8;
 
 export interface InputChoice {
-  /** Shapes by input name, in place of the declared ones. For made-up inputs only. */
+  /** Shapes by input name, or one size by the name of a symbol: what the model leaves open. For made-up inputs only. */
   readonly shapes?: Readonly<Record<string, readonly number[]>> | undefined;
   readonly samples?: number | undefined;
   readonly seed: number;
@@ -45,11 +45,16 @@ export interface InputChoice {
 export function chooseInputs(data: Dataset | undefined, inputs: readonly InputInfo[], choice: InputChoice): Dataset {
   const { shapes = {}, samples, seed } = choice;
   if (data) return samples === undefined ? data : take(data, samples);
-  return seededDataset(withShapes(inputs, shapes), { seed, count: samples ?? MADE_UP_SAMPLES });
+  const symbols = new Set(inputs.flatMap((input) => input.dims.filter((dim) => typeof dim === "string")));
+  const isSymbol = ([name, dims]: readonly [string, readonly number[]]) => symbols.has(name) && dims.length === 1;
+  const entries = Object.entries(shapes);
+  const dims = Object.fromEntries(entries.filter(isSymbol).map(([name, [size = 1]]) => [name, size]));
+  const own = Object.fromEntries(entries.filter((entry) => !isSymbol(entry)));
+  return seededDataset(withShapes(inputs, own), { seed, count: samples ?? MADE_UP_SAMPLES, dims });
 }
 
 /** The inputs with other shapes. @throws bad-recipe for a name that is no input or a shape that contradicts the declared one. */
-export function withShapes(
+function withShapes(
   inputs: readonly InputInfo[],
   shapes: Readonly<Record<string, readonly number[]>>,
 ): readonly InputInfo[] {

@@ -5,6 +5,7 @@ import { type Model, nestedGraphs } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import { typeToString, type ValueType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
+import { checkModel } from "../ops/check-model.ts";
 import { constantsOfNode, costOf, modelCost } from "../ops/cost.ts";
 import { infer } from "../ops/infer.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
@@ -92,7 +93,7 @@ export interface DescribeOptions {
  * @throws bad-data, shape-mismatch for `shapes` that do not fit the inputs.
  */
 export function describeModel(model: Model, { shapes = {}, layered = model }: DescribeOptions = {}): ModelDescription {
-  const notes: string[] = [];
+  const notes = checkModel(model).map((problem) => problem.message);
   const types = typesOf(model, shapes, notes);
   const total = modelCost(model, types);
   const tensors = constantsOf(model);

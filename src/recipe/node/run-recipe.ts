@@ -4,6 +4,7 @@ import { resolve } from "node:path";
 import type { Model } from "../../ir/model.ts";
 import { encodeModel } from "../../ir/serde/encode-model.ts";
 import { loadModel } from "../../node/load.ts";
+import { validateModel } from "../../ops/check-model.ts";
 import type { Progress, StepContext } from "../../step.ts";
 import { parseRecipe, type Recipe } from "../recipe.ts";
 import { runSteps, type StepRecord } from "../run-steps.ts";
@@ -59,6 +60,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
   const paths = outputPaths(resolve(folder, parsed.output));
   checkOutput(paths, [input]);
   const original = loadModel(input);
+  validateModel(original, input);
   const inputs = modelFiles(original, input);
   checkOutput(paths, inputs);
   const workspace = new Workspace(paths, { external: parsed.externalData, signal, ...watched(progress) });

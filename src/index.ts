@@ -1,0 +1,116 @@
+/**
+ * @file The public API that runs anywhere: browsers, workers, Node. In Node, "tersor" adds what needs files; see node/index.ts.
+ *
+ * @example A model from the user's disk, in a browser's worker: quantized, and offered as a download.
+ * ```ts
+ * import { decodeModel, encodeModel, openBlob, quantize, simplify, toBlob } from "tersor";
+ *
+ * const { model } = await simplify(decodeModel(await openBlob(file)));
+ * const small = quantize(model, { dtype: "int8", granularity: "channel" });
+ * const blob = toBlob(encodeModel(small.model).model); // computes the weights
+ * console.log(small.layers()); // what became of each, with its SQNR
+ * ```
+ */
+export { type Batch, type BatchOptions, batches, unbatch } from "./data/batch.ts";
+export {
+  collect,
+  type Dataset,
+  datasetOf,
+  type IndexedDataset,
+  indexedDataset,
+  type Label,
+  type Sample,
+  shuffle,
+  split,
+  take,
+} from "./data/dataset.ts";
+export type { InputInfo } from "./data/fit-input.ts";
+export { decodeNpy, decodeNpz, encodeNpy, encodeNpz } from "./data/npy.ts";
+export { type SeededOptions, seededDataset } from "./data/seeded.ts";
+export {
+  type ChosenMetric,
+  chooseMetric,
+  type MetricFiles,
+  type MetricSpec,
+  metricForLabel,
+  metricFrom,
+} from "./evaluate/choose-metric.ts";
+export { decodeCtc, editDistance, parseCharset } from "./evaluate/ctc.ts";
+export { type Fidelity, FidelityMeter, fidelityOf } from "./evaluate/fidelity.ts";
+export {
+  type Latency,
+  type LatencyOptions,
+  type LatencyRatio,
+  type LatencyReport,
+  measureLatency,
+  type TimedRuns,
+} from "./evaluate/latency.ts";
+export type { Metric, MetricAccumulator } from "./evaluate/metric.ts";
+export { metrics } from "./evaluate/metrics.ts";
+export {
+  type Attribute,
+  type AttributeReference,
+  type AttributeType,
+  type AttributeValue,
+  attr,
+  isReference,
+  type SparseTensor,
+} from "./ir/attribute.ts";
+export { Graph, type NodeSpec, type Position } from "./ir/graph.ts";
+export { type FunctionDef, Model, nestedGraphs } from "./ir/model.ts";
+export type { Node } from "./ir/node.ts";
+export { type DecodeOptions, decodeModel } from "./ir/serde/decode-model.ts";
+export { type EncodedModel, type EncodeOptions, encodeModel } from "./ir/serde/encode-model.ts";
+export { hashTensor, type ParseOptions, type PrintOptions, parse, print } from "./ir/text/index.ts";
+export { type Dim, type Shape, type TensorType, tensorType, typeToString, type ValueType } from "./ir/types.ts";
+export type { Use, Value } from "./ir/value.ts";
+export { checkModel, type ModelProblem, validateModel } from "./ops/check-model.ts";
+export { type Cost, costOf, type ModelCost, modelCost } from "./ops/cost.ts";
+export { constantToInitializer } from "./passes/constant-to-initializer.ts";
+export { convertOpset } from "./passes/convert-opset/convert-opset.ts";
+export { removeDeadCode } from "./passes/dead-code.ts";
+export { foldBatchNorm } from "./passes/fold-batch-norm/fold-batch-norm.ts";
+export { type FoldOptions, foldConstants } from "./passes/fold-constants.ts";
+export { type InferOptions, type InferShapesResult, inferShapes, inferTypes } from "./passes/infer-shapes.ts";
+export { mergeInitializers } from "./passes/merge-initializers.ts";
+export { modernizeIr } from "./passes/modernize-ir.ts";
+export { type AsyncPass, type BoundPass, type Pass, type PassResult, runPasses } from "./passes/pass.ts";
+export { removeIdentity } from "./passes/remove-identity/remove-identity.ts";
+export { type SimplifyOptions, simplify, standardPasses } from "./passes/simplify.ts";
+export type { EncodedMessage } from "./proto/encode.ts";
+export { chunksOfMessage, toBlob, writeTo } from "./proto/write.ts";
+export { type LayerReport, type QuantizeOptions, type QuantizeResult, quantize } from "./quantize/quantize.ts";
+export { findLayers, type SkippedNode, type WeightLayer } from "./quantize/sites.ts";
+export { type Agreement, type MetricChange, measureAgreement } from "./recipe/compare.ts";
+export { type DescribeOptions, describeModel, type ModelDescription } from "./recipe/describe-model.ts";
+export { defineConfig, parseRecipe, type Recipe, type RecipeStep, recipeJsonSchema } from "./recipe/recipe.ts";
+export { runSteps, type StepRecord } from "./recipe/run-steps.ts";
+export type { CompareOptions, CompareReport } from "./recipe/steps/compare.ts";
+export { steps } from "./recipe/steps.ts";
+export { ortWeb } from "./runtime/ort-web.ts";
+export type {
+  CallOptions,
+  Feeds,
+  IoInfo,
+  ModelSource,
+  Outputs,
+  Runtime,
+  Session,
+  SessionOptions,
+} from "./runtime/runtime.ts";
+export type { DataSpec, ModelSize, Progress, Step, StepContext, StepReport, StepResult } from "./step.ts";
+export { type DType, type DTypeInfo, dtypeInfo, dtypes, isDType } from "./tensor/dtype.ts";
+export { type HostTensor, hostTensor, numbersOf } from "./tensor/host-tensor.ts";
+export {
+  elementCount,
+  float32,
+  fromNumbers,
+  fromTypedArray,
+  int64,
+  stringTensor,
+  Tensor,
+  type TypedArray,
+} from "./tensor/tensor.ts";
+export { BlobSource, openBlob } from "./util/blob-source.ts";
+export { type ByteSink, type ByteSource, MemorySink, MemorySource, readAll } from "./util/bytes.ts";
+export { type ErrorCode, TersorError } from "./util/errors.ts";
