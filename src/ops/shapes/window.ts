@@ -11,6 +11,7 @@ import {
   subtractDims,
 } from "../symbolic/dim.ts";
 import { type Call, type ShapeRule, type ShapeRules, unknownShape } from "./call.ts";
+import { lengthOf } from "./reshape.ts";
 
 /** What a Slice does along each of its axes. */
 export interface SliceAxis {
@@ -28,7 +29,7 @@ export function sliceAxes(call: Call, rank: number): readonly SliceAxis[] | unde
   const axes = legacy ? call.node.ints("axes") : call.has(3) ? call.numbers(3) : undefined;
   const steps = legacy || !call.has(4) ? undefined : call.numbers(4);
   if (!legacy && ((call.has(3) && !axes) || (call.has(4) && !steps))) return undefined;
-  const count = axes?.length ?? starts?.length ?? ends?.length;
+  const count = axes?.length ?? starts?.length ?? ends?.length ?? (legacy ? undefined : lengthOf(call, 1));
   if (count === undefined) return undefined;
   return Array.from({ length: count }, (_, i) => ({
     axis: call.axis(axes?.[i] ?? i, rank),
