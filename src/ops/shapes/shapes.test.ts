@@ -275,6 +275,12 @@ const families: Record<string, Case[]> = {
       "y, z = com.microsoft.MultiHeadAttention(q, k, w) <num_heads = 8>",
       "float[B,S,64] float[B,8,T,8]",
     ],
+    ["float[B,S,2,3,4] q", "y = com.microsoft.MultiHeadAttention(q) <num_heads = 2>", "float[B,S,8]"],
+    [
+      "float[B,S,8] q, float[B,T,2,2,4] k",
+      "y = com.microsoft.MultiHeadAttention(q, k) <num_heads = 2>",
+      "float[B,S,8]",
+    ],
     [
       "float[B,S,96] q, int32[B] l, int32 t",
       "y = com.microsoft.GroupQueryAttention(q, , , , , l, t) <num_heads = 8, kv_num_heads = 2>",
