@@ -23,6 +23,7 @@ export {
   type SliceParams,
   type Stochastic,
 } from "./kernels.ts";
+export { type GptqPanel, type HqqSpec, Linalg, type Matrix, type Product, SUM_ROWS } from "./linalg.ts";
 export {
   type MatMulNBitsOutput,
   type MatMulNBitsSpec,

@@ -3,6 +3,7 @@ import { invariant } from "../util/errors.ts";
 import { streamKeys } from "../util/rng.ts";
 import type { Arena } from "./arena.ts";
 import { CHUNK, type Columns, eachColumnChunk, eachRunChunk, type Runs } from "./chunks.ts";
+import { Linalg } from "./linalg.ts";
 import type { Pointer, RawKernels } from "./raw.ts";
 
 /** The range of integer codes, inclusive, within [-128, 127] or [0, 255]. */
@@ -53,12 +54,15 @@ const SORT_BELOW = 4096;
 export class Kernels {
   readonly memory: Arena;
   readonly backend: "wasm" | "reference";
+  /** Matrix products and factors, and the inner loops of the quantization methods. */
+  readonly linalg: Linalg;
   readonly #raw: RawKernels;
 
   constructor(raw: RawKernels, memory: Arena, backend: "wasm" | "reference") {
     this.#raw = raw;
     this.memory = memory;
     this.backend = backend;
+    this.linalg = new Linalg(raw, memory);
   }
 
   /** out[i] = max |x| of run i; with `accumulate`, also of what was there. Returns false if there is a NaN or infinity. */

@@ -9,10 +9,12 @@
  * Arithmetic is IEEE f32 in the order written; where a sum is taken, its order is part of the contract.
  */
 
+import type { RawLinalg } from "./raw-linalg.ts";
+
 /** A byte address. */
 export type Pointer = number;
 
-export interface RawKernels {
+export interface RawKernels extends RawLinalg {
   /** out[i] f32 = max(out[i], |x|). Returns 1 if a result is not finite (NaN and infinity are the greatest), else 0. */
   absMaxRuns(x: Pointer, runLength: number, count: number, out: Pointer): number;
   absMaxColumns(x: Pointer, rows: number, n: number, stride: number, out: Pointer): number;

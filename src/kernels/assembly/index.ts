@@ -4,3 +4,5 @@ export * from "./quantize";
 export * from "./error";
 export * from "./pack";
 export * from "./convert";
+export * from "./linalg";
+export * from "./hqq";

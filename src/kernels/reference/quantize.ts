@@ -1,6 +1,7 @@
 /** @file Reference of quantize, dequantize and the scale search. Contract: RawKernels. */
 import { hashLow } from "../../util/rng.ts";
 import type { QuantizeColumnsArgs, QuantizeRunsArgs, RawKernels, Views } from "../raw.ts";
+import { clampedQuotient, divisorOf, nearestEven } from "./rounding.ts";
 
 type Quantize = Pick<
   RawKernels,
@@ -16,15 +17,6 @@ type Quantize = Pick<
   | "errorRuns"
   | "errorColumns"
 >;
-
-/** Rounds a number of magnitude below 2^51 to the nearest even integer: in f64, adding 1.5 * 2^52 does it. */
-const nearestEven = (t: number) => t + 6755399441055744 - 6755399441055744;
-const divisorOf = (scale: number) => (scale === 0 ? Number.POSITIVE_INFINITY : scale);
-/** x / divisor in f32, clamped; NaN to lo. */
-const clampedQuotient = (x: number, divisor: number, lo: number, hi: number) => {
-  const t = Math.fround(x / divisor);
-  return t > lo ? (t < hi ? t : hi) : lo;
-};
 
 /** t and the low word of the element's index to an integer. */
 type Round = (t: number, index: number) => number;
