@@ -96,4 +96,20 @@ describe("fold-constants", () => {
     expect((await fold(parse(text), 100)).modified).toBe(false);
     expect((await fold(parse(text), 400)).ops).toBe("Add");
   });
+
+  it("puts cut-up weights together again where that costs nothing, as exporters reorder the gates of an LSTM", async () => {
+    const gates = float32(
+      [4096, 4],
+      Float32Array.from({ length: 16384 }, (_, i) => i),
+    );
+    const model = parse`(float[4] x) => (y) <float[4096,4] w = ${gates}, int64[1] from = {0}, int64[1] cut = {1024}, int64[1] to = {4096}> {
+      first = Slice(w, from, cut)  rest = Slice(w, cut, to)  both = Concat <axis = 0> (rest, first)  y = MatMul(both, x)
+    }`;
+    expect((await fold(model)).ops).toBe("MatMul");
+    const kept = parse`(float[4] x) => (y, z) <float[4096,4] w = ${gates}, int64[1] from = {0}, int64[1] cut = {1024}, int64[1] to = {4096}> {
+      first = Slice(w, from, cut)  rest = Slice(w, cut, to)  both = Concat <axis = 0> (rest, first)  y = MatMul(both, x)
+      z = MatMul(w, x)
+    }`;
+    expect((await fold(kept)).modified).toBe(false);
+  });
 });

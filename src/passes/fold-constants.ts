@@ -2,13 +2,16 @@
 import { Graph } from "../ir/graph.ts";
 import { Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
-import { staticShape, type ValueType } from "../ir/types.ts";
+import type { ValueType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
 import { infer } from "../ops/infer.ts";
 import type { Contents } from "../ops/shapes/call.ts";
 import { byteSize, dtypeInfo } from "../tensor/dtype.ts";
-import { elementCount, fromNumbers, type Tensor } from "../tensor/tensor.ts";
+import { fromNumbers, type Tensor } from "../tensor/tensor.ts";
+import { chunksOf } from "../util/bytes.ts";
 import { invariant } from "../util/errors.ts";
+import { fnv1a64 } from "../util/hash.ts";
+import { type ConstantRegion, constantRegions } from "./constant-regions.ts";
 import { fixedTensor, unlistInitializers } from "./constants.ts";
 import { removeDeadNodes } from "./dead-code.ts";
 import type { PassResult } from "./pass.ts";
@@ -16,7 +19,7 @@ import type { PassResult } from "./pass.ts";
 export interface FoldOptions {
   /** Runs a model without inputs and gives its outputs in order. Without it only what shape inference knows is folded. */
   readonly evaluate?: (model: Model) => Promise<readonly Tensor[]>;
-  /** How many bytes one node may add to the file: its outputs less the constants that it alone uses. Default 16 KiB. */
+  /** How many bytes folding one region may add to the file, what it makes superfluous deducted. Default 16 KiB. */
   readonly maxBytes?: number;
 }
 
@@ -33,15 +36,9 @@ export async function foldConstants(model: Model, options: FoldOptions = {}): Pr
   const { types, contents } = infer(copy);
   const known = knownIntegers(contents, maxBytes);
   for (const [value, tensor] of known) value.graph.fixValue(value, tensor);
-  const frontier = evaluate ? frontierOf(copy, types, maxBytes) : [];
-  if (known.size + frontier.length === 0) return { model, modified: false };
-  if (evaluate && frontier.length > 0) {
-    const results = await evaluate(submodel(copy, frontier, types));
-    invariant(results.length === frontier.length, `folding gave ${results.length} of ${frontier.length} results`);
-    frontier.forEach((value, i) => {
-      value.graph.fixValue(value, results[i] as Tensor);
-    });
-  }
+  const regions = evaluate ? constantRegions(copy, types, maxBytes) : [];
+  const folded = evaluate && regions.length > 0 ? await compute(copy, regions, types, evaluate, maxBytes) : false;
+  if (known.size === 0 && !folded) return { model, modified: false };
   removeDeadNodes(copy.graph);
   return { model: copy, modified: true };
 }
@@ -62,75 +59,36 @@ function knownIntegers(contents: ReadonlyMap<Value, Contents>, maxBytes: number)
   return new Map(needed);
 }
 
-/** Operators whose constants must not be computed: random ones, and those that undo a compression. */
-const kept = new Set([
-  "Bernoulli",
-  "DequantizeLinear",
-  "DynamicQuantizeLinear",
-  "Multinomial",
-  "QuantizeLinear",
-  "RandomNormal",
-  "RandomNormalLike",
-  "RandomUniform",
-  "RandomUniformLike",
-]);
-
-/** The values to compute: outputs of foldable nodes that something else than a foldable node needs. */
-function frontierOf(model: Model, types: ReadonlyMap<Value, ValueType>, maxBytes: number): Value[] {
-  const foldable = new Set<Node>();
-  const isKnown = (value: Value | undefined) =>
-    value === undefined ||
-    fixedTensor(value) !== undefined ||
-    (value.producer !== undefined && foldable.has(value.producer));
-  const functions = new Set(model.functions.map((fn) => `${fn.domain} ${fn.name}`));
-  const isFoldable = (node: Node) =>
-    node.domain === "" &&
-    !functions.has(` ${node.opType}`) &&
-    !kept.has(node.opType) &&
-    node.subgraphs().length === 0 &&
-    node.inputs.every(isKnown) &&
-    !trains(node) &&
-    !widensStorage(node, types) &&
-    growth(node, types, isKnown) <= maxBytes;
-  for (const graph of model.graphs()) for (const node of graph.nodes) if (isFoldable(node)) foldable.add(node);
-  return [...foldable].flatMap((node) =>
-    node.outputs
-      .filter((output) => output !== undefined)
-      .filter((output) => output.isOutput || output.users().some((user) => !foldable.has(user))),
-  );
-}
-
-/** Dropout in training mode is random. */
-function trains(node: Node): boolean {
-  return node.opType === "Dropout" && node.inputs[2] !== undefined;
-}
-
-/** A Cast from a type of at most 16 bits, other than bool, to a wider one: weights are stored that way to be small. */
-function widensStorage(node: Node, types: ReadonlyMap<Value, ValueType>): boolean {
-  if (node.opType !== "Cast" && node.opType !== "CastLike") return false;
-  const [from, to] = [node.inputs[0], node.outputs[0]].map((value) => {
-    const type = value && (value.type ?? types.get(value));
-    return type?.kind === "tensor" ? dtypeInfo(type.dtype) : undefined;
-  });
-  return from !== undefined && from.kind !== "bool" && from.bits <= 16 && (to === undefined || to.bits > from.bits);
-}
-
-/** Bytes that folding a node adds to the file; infinite where a size isn't known or an output isn't a numeric tensor. */
-function growth(node: Node, types: ReadonlyMap<Value, ValueType>, isKnown: (value: Value) => boolean): number {
-  let bytes = 0;
-  for (const output of node.outputs) if (output && !output.isUnused) bytes += bytesOf(types.get(output) ?? output.type);
-  for (const input of new Set(node.inputs)) {
-    const saved = input && input.users().length === 1 && !input.isOutput && isKnown(input);
-    if (saved) bytes -= bytesOf(input.tensor ? input.type : types.get(input));
+/** Computes every region in one run and fixes the results of those that do not blow up the file. */
+async function compute(
+  model: Model,
+  regions: readonly ConstantRegion[],
+  types: ReadonlyMap<Value, ValueType>,
+  evaluate: NonNullable<FoldOptions["evaluate"]>,
+  maxBytes: number,
+): Promise<boolean> {
+  const frontier = regions.flatMap((region) => region.frontier);
+  const results = await evaluate(submodel(model, frontier, types));
+  invariant(results.length === frontier.length, `folding gave ${results.length} of ${frontier.length} results`);
+  const byValue = new Map(frontier.map((value, i) => [value, results[i] as Tensor]));
+  let folded = false;
+  for (const region of regions) {
+    const tensors = region.frontier.map((value) => byValue.get(value) as Tensor);
+    if (distinctBytes(tensors) - region.freed > maxBytes) continue;
+    region.frontier.forEach((value, i) => {
+      value.graph.fixValue(value, tensors[i] as Tensor);
+    });
+    folded = true;
   }
-  return bytes;
+  return folded;
 }
 
-function bytesOf(type: ValueType | undefined): number {
-  const shape = staticShape(type);
-  if (!shape || type?.kind !== "tensor") return Number.POSITIVE_INFINITY;
-  const { kind } = dtypeInfo(type.dtype);
-  return kind === "string" || kind === "complex" ? Number.POSITIVE_INFINITY : byteSize(type.dtype, elementCount(shape));
+/** Bytes of the tensors, equal ones counted once: they will be merged. */
+function distinctBytes(tensors: readonly Tensor[]): number {
+  const sizes = tensors.map(
+    (tensor) => [`${tensor.dtype}[${tensor.dims}]${fnv1a64(chunksOf(tensor.bytes))}`, tensor.byteLength] as const,
+  );
+  return [...new Map(sizes).values()].reduce((a, b) => a + b, 0);
 }
 
 /** A model without inputs that computes the values. */
