@@ -32,7 +32,7 @@ export interface ModelCost extends Cost {
   readonly unknown: readonly Node[];
 }
 
-/** The cost of one node. A subgraph counts its nodes: the dearer branch of an If, a Loop's or Scan's body times its rounds where they are known. */
+/** The cost of one node. A subgraph counts its nodes: the dearer known branch of an If, a Loop's or Scan's body times its rounds where they are known. */
 export function costOf(node: Node, types: ReadonlyMap<Value, ValueType>, sizes: SymbolSizes = {}): Cost {
   const constants = constantsOfNode(node);
   return {

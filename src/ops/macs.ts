@@ -113,10 +113,11 @@ function graphMacs(graph: Graph | undefined, inner: (node: Node) => number | und
   return sum;
 }
 
-/** The dearer branch. */
+/** The dearer branch; one whose MACs are not known, such as a branch that can't run on these sizes, does not count beside one whose are. */
 const conditional: MacRule = (node, _, inner) => {
   const branches = node.subgraphs().map((graph) => graphMacs(graph, inner));
-  return branches.every((macs) => macs !== undefined) ? Math.max(0, ...branches) : undefined;
+  const known = branches.filter((macs) => macs !== undefined);
+  return known.length > 0 ? Math.max(...known) : undefined;
 };
 
 /** Rounds are those of what is scanned or stacked; a body without MACs costs none however often it runs. */
