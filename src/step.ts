@@ -6,6 +6,7 @@ import type { ChosenMetric, MetricSpec } from "./evaluate/choose-metric.ts";
 import type { Model } from "./ir/model.ts";
 import type { RuntimeName } from "./runtime/in-process.ts";
 import type { Session, SessionOptions } from "./runtime/runtime.ts";
+import type { Tensor } from "./tensor/tensor.ts";
 
 /** Something that is done to a model, or measured of it: a row of the list in recipe/steps.ts. */
 export interface Step<Schema extends z.ZodObject = z.ZodObject> {
@@ -67,6 +68,8 @@ export interface StepContext {
   readonly signal: AbortSignal;
   /** Loads a model into a runtime. The caller releases the session. */
   open(model: Model, options: OpenModelOptions): Promise<Session>;
+  /** Computes a model without inputs: its outputs, in order. */
+  evaluate(model: Model): Promise<readonly Tensor[]>;
   /** Weighs a model as a file. */
   size(model: Model, options: { readonly compressed: boolean }): Promise<ModelSize>;
   /** Gives up what was kept for a model that is no longer needed. */

@@ -7,6 +7,7 @@ import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { describeModel } from "../../recipe/describe-model.ts";
 import { modelFiles } from "../../recipe/node/files.ts";
 import { simplifyForStep } from "../../recipe/steps/simplify.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import type { CommandInput } from "../args.ts";
 import { inspectText } from "../inspect-text.ts";
 import { palette } from "../render.ts";
@@ -25,7 +26,7 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
   const externalBytes = external.reduce((sum, file) => sum + statSync(file).size, 0);
   const file = { name: basename(path), bytes: statSync(path).size + externalBytes, externalBytes };
   const shapes = shapesOf(model, options.shapes as Shapes | undefined);
-  const layered = await simplifyForStep(model, { level: options.simplify === false ? "constants" : "all" });
+  const layered = await simplifyForStep(model, { level: options.simplify === false ? "constants" : "all" }, compute);
   const description = describeModel(model, { shapes, layered });
   io.json({ file, ...description });
   io.print(
@@ -36,6 +37,20 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
     }),
   );
   return 0;
+}
+
+/** Folds constants as `quantize` will, so that both number the same layers. */
+async function compute(constants: Model): Promise<readonly Tensor[]> {
+  const [{ runConstants }, { workerRuntime }] = await Promise.all([
+    import("../../evaluate/run-constants.ts"),
+    import("../../runtime/worker-runtime.ts"),
+  ]);
+  const runtime = workerRuntime("ort-node");
+  try {
+    return await runConstants(constants, runtime);
+  } finally {
+    await runtime.close();
+  }
 }
 
 type Shapes = Readonly<Record<string, readonly number[]>>;

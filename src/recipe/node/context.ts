@@ -10,6 +10,7 @@ import type { RuntimeName } from "../../runtime/in-process.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { WorkerRuntime } from "../../runtime/worker-runtime.ts";
 import type { DataSpec, ModelSize, OpenModelOptions, StepContext } from "../../step.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
 import { modelFiles } from "./files.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -59,6 +60,11 @@ export class NodeContext implements StepContext {
     const location = (file: string) => relative(dirname(path), file).replaceAll("\\", "/");
     const externalData = data.map((file) => ({ path: location(file), data: readFileSync(file) }));
     return runtime.create(readFileSync(path), { ...options, ...(data.length > 0 && { externalData }) });
+  }
+
+  async evaluate(model: Model): Promise<readonly Tensor[]> {
+    const { runConstants } = await import("../../evaluate/run-constants.ts");
+    return runConstants(model, await this.#runtime("ort-node"), this.signal);
   }
 
   async size(model: Model, { compressed }: { readonly compressed: boolean }): Promise<ModelSize> {

@@ -3,7 +3,7 @@ import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { simplify } from "../../passes/simplify.ts";
-import type { Step } from "../../step.ts";
+import type { Step, StepContext } from "../../step.ts";
 
 export const simplifyOptions = z.strictObject({
   level: z
@@ -16,14 +16,14 @@ export const simplifyOptions = z.strictObject({
     .describe("weights that are listed as inputs too, as old exporters did, can no longer be overridden"),
 });
 
-/** Nothing is computed by a runtime here: what is folded follows from shapes and small integers. */
+/** A runtime is asked for only where more than shapes and small integers is to be folded. */
 export const simplifyStep: Step<typeof simplifyOptions> = {
   name: "simplify",
   summary: "Fold constants and batch norms, remove what does nothing.",
   options: simplifyOptions,
   needs: [],
-  async run(model, options) {
-    const simple = await simplifyForStep(model, options);
+  async run(model, options, ctx) {
+    const simple = await simplifyForStep(model, options, (constants) => ctx.evaluate(constants));
     const [before, after] = [model, simple].map((each) => ({
       nodes: each.graphs().reduce((sum, graph) => sum + graph.nodes.length, 0),
       defaults: each.graph.inputs.filter((input) => input.isConstant).length,
@@ -35,8 +35,15 @@ export const simplifyStep: Step<typeof simplifyOptions> = {
 };
 
 /** What the step makes of a model: `inspect` lists the layers of that. */
-export async function simplifyForStep(model: Model, options: z.input<typeof simplifyOptions>): Promise<Model> {
+export async function simplifyForStep(
+  model: Model,
+  options: z.input<typeof simplifyOptions>,
+  evaluate?: StepContext["evaluate"],
+): Promise<Model> {
   const { level, fixDefaults } = simplifyOptions.parse(options);
-  const result = level === "all" ? await simplify(model, { fixDefaults }) : constantToInitializer(model);
+  const result =
+    level === "all"
+      ? await simplify(model, { fixDefaults, ...(evaluate && { evaluate }) })
+      : constantToInitializer(model);
   return result.model;
 }
