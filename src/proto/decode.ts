@@ -43,7 +43,6 @@ class Decoder {
     this.#charge(messageCost[name] ?? OTHER_MESSAGE_COST);
     const fields = fieldsOf(name);
     const out: Message = {};
-    const pending = new Map<string, List>();
     let unknown: MemorySink | undefined;
     while (cursor.pos < end) {
       const start = cursor.pos;
@@ -52,7 +51,7 @@ class Decoder {
       const wire = tag % 8;
       const field = fields.get(number);
       if (number === 0) throw cursor.error("expected a field number, got 0", start);
-      if (field) this.#field(out, pending, name, field, wire, end, depth);
+      if (field) this.#field(out, name, field, wire, end, depth);
       else {
         this.#skip(wire, end);
         const length = cursor.pos - start;
@@ -62,20 +61,12 @@ class Decoder {
         unknown.write(cursor.bytes(length, end));
       }
     }
-    for (const [field, list] of pending) out[field] = list.finish();
+    for (const field of listFields[name] ?? []) out[field] &&= (out[field] as List).finish();
     if (unknown) out.unknown = unknown.bytes().slice();
     return out;
   }
 
-  #field(
-    out: Message,
-    pending: Map<string, List>,
-    owner: MessageName,
-    field: FieldSpec,
-    wire: number,
-    end: number,
-    depth: number,
-  ): void {
+  #field(out: Message, owner: MessageName, field: FieldSpec, wire: number, end: number, depth: number): void {
     const cursor = this.#cursor;
     const { name, kind, repeated } = field;
     const expected = isMessage(kind) ? LENGTH : wireTypes[kind];
@@ -95,11 +86,8 @@ class Decoder {
       if (repeated) append(out, name, value);
       else out[name] = value;
     } else if (isList(kind)) {
-      let list = pending.get(name);
-      if (!list) {
-        list = lists[kind]();
-        pending.set(name, list);
-      }
+      const list = (out[name] as List | undefined) ?? lists[kind]();
+      out[name] = list;
       if (!packed && list.width) stop = cursor.pos + list.width;
       if (packed && list.width && (stop - cursor.pos) % list.width !== 0)
         throw cursor.error(`${owner}.${name}: expected a multiple of ${list.width} bytes, got ${stop - cursor.pos}`);
@@ -142,6 +130,11 @@ function append(out: Message, name: string, value: unknown): void {
   if (list) list.push(value);
   else out[name] = [value];
 }
+
+/** Fields that are gathered in a {@link List} while their message is read. */
+const listFields: { readonly [name in MessageName]?: readonly string[] } = {
+  TensorProto: ["floatData", "doubleData", "int32Data", "int64Data", "uint64Data"],
+};
 
 type ListKind = "floats32" | "floats64" | "int32s" | "int64s" | "uint64s";
 

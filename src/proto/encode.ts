@@ -28,70 +28,73 @@ function sizeOfMessage(message: Message, name: MessageName, sizes: Map<object, n
   const known = sizes.get(message);
   if (known !== undefined) return known;
   let size = message.unknown?.byteLength ?? 0;
-  for (const [number, field] of fieldsOf(name)) {
+  for (const field of fieldsOf(name).values()) {
     const value = message[field.name];
     if (value === undefined) continue;
-    const { kind } = field;
-    const tag = sizeOfVarint(number * 8);
-    if (isMessage(kind)) {
-      for (const item of items(field, value)) size += tag + delimited(sizeOfMessage(item as Message, kind, sizes));
-      continue;
-    }
-    const scalar = scalarOf(field);
-    if (isPacked(field, scalar)) {
-      const length = sizeOfPacked(scalar, value as unknown[]);
-      if (length > 0) size += tag + delimited(length);
-    } else
-      for (const item of items(field, value)) {
-        const length = scalar.size(item as never);
-        size += tag + (scalar.wire === LENGTH ? delimited(length) : length);
-      }
+    if (!field.repeated) size += sizeOfItem(field, value, sizes);
+    else if (isPacked(field)) size += sizeOfPacked(field, value as unknown[]);
+    else for (const item of value as unknown[]) size += sizeOfItem(field, item, sizes);
   }
   sizes.set(message, size);
   return size;
 }
 
+function sizeOfItem(field: FieldSpec, item: unknown, sizes: Map<object, number>): number {
+  const tag = sizeOfVarint(field.number * 8);
+  if (isMessage(field.kind)) return tag + delimited(sizeOfMessage(item as Message, field.kind, sizes));
+  const scalar = scalarOf(field);
+  const length = scalar.size(item as never);
+  return tag + (scalar.wire === LENGTH ? delimited(length) : length);
+}
+
+/** A packed field with its tag; nothing when it is empty. */
+function sizeOfPacked(field: FieldSpec, values: readonly unknown[]): number {
+  const length = lengthOfPacked(scalarOf(field), values);
+  return length > 0 ? sizeOfVarint(field.number * 8) + delimited(length) : 0;
+}
+
 function writeMessage(message: Message, name: MessageName, sizes: ReadonlyMap<object, number>, writer: Writer): void {
-  for (const [number, field] of fieldsOf(name)) {
+  for (const field of fieldsOf(name).values()) {
     const value = message[field.name];
     if (value === undefined) continue;
-    const { kind } = field;
-    if (isMessage(kind)) {
-      for (const item of items(field, value)) {
-        writer.varint(number * 8 + LENGTH);
-        writer.varint(sizes.get(item as object) as number);
-        writeMessage(item as Message, kind, sizes, writer);
-      }
-      continue;
-    }
-    const scalar = scalarOf(field);
-    if (isPacked(field, scalar)) {
-      const length = sizeOfPacked(scalar, value as unknown[]);
-      if (length === 0) continue;
-      writer.varint(number * 8 + LENGTH);
-      writer.varint(length);
-      for (const item of value as unknown[]) scalar.write(writer, item as never);
-    } else
-      for (const item of items(field, value)) {
-        writer.varint(number * 8 + scalar.wire);
-        if (scalar.wire === LENGTH) writer.varint(scalar.size(item as never));
-        scalar.write(writer, item as never);
-      }
+    if (!field.repeated) writeItem(field, value, sizes, writer);
+    else if (isPacked(field)) writePacked(field, value as unknown[], writer);
+    else for (const item of value as unknown[]) writeItem(field, item, sizes, writer);
   }
   if (message.unknown) writer.bytes(message.unknown);
 }
 
-function items(field: FieldSpec, value: unknown): readonly unknown[] {
-  return field.repeated ? (value as unknown[]) : [value];
+function writeItem(field: FieldSpec, item: unknown, sizes: ReadonlyMap<object, number>, writer: Writer): void {
+  if (isMessage(field.kind)) {
+    writer.varint(field.number * 8 + LENGTH);
+    writer.varint(sizes.get(item as object) as number);
+    writeMessage(item as Message, field.kind, sizes, writer);
+    return;
+  }
+  const scalar = scalarOf(field);
+  writer.varint(field.number * 8 + scalar.wire);
+  if (scalar.wire === LENGTH) writer.varint(scalar.size(item as never));
+  scalar.write(writer, item as never);
+}
+
+function writePacked(field: FieldSpec, values: readonly unknown[], writer: Writer): void {
+  const scalar = scalarOf(field);
+  const length = lengthOfPacked(scalar, values);
+  if (length === 0) return;
+  writer.varint(field.number * 8 + LENGTH);
+  writer.varint(length);
+  for (const value of values) scalar.write(writer, value as never);
 }
 
 /** Repeated numbers are packed: ONNX asks for it where it matters, and readers accept both everywhere. */
-function isPacked(field: FieldSpec, scalar: Scalar): boolean {
-  return field.repeated && scalar.wire !== LENGTH;
+function isPacked(field: FieldSpec): boolean {
+  return !isMessage(field.kind) && scalarOf(field).wire !== LENGTH;
 }
 
-function sizeOfPacked(scalar: Scalar, values: readonly unknown[]): number {
-  return values.reduce((sum: number, value) => sum + scalar.size(value as never), 0);
+function lengthOfPacked(scalar: Scalar, values: readonly unknown[]): number {
+  let length = 0;
+  for (const value of values) length += scalar.size(value as never);
+  return length;
 }
 
 function delimited(length: number): number {

@@ -19,6 +19,7 @@ export type ScalarKind =
   | "uint64s";
 
 export interface FieldSpec {
+  readonly number: number;
   readonly name: string;
   readonly kind: ScalarKind | MessageName;
   readonly repeated: boolean;
@@ -327,7 +328,8 @@ function compile(rows: Row): ReadonlyMap<number, FieldSpec> {
   return new Map(
     Object.entries(rows).map(([number, [name, text]]) => {
       const repeated = text.endsWith("*");
-      return [Number(number), { name, kind: text.replace("*", "") as FieldSpec["kind"], repeated }];
+      const kind = text.replace("*", "") as FieldSpec["kind"];
+      return [Number(number), { number: Number(number), name, kind, repeated }];
     }),
   );
 }

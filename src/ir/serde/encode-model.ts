@@ -251,11 +251,12 @@ function opsets(imports: ReadonlyMap<string, number>): OperatorSetIdProto[] {
   return [...imports].map(([domain, version]) => ({ domain, version: BigInt(version) }));
 }
 
-/** Leaves out what says nothing, as exporters do: empty strings and lists, zero, undefined. */
+/** Unsets what says nothing, as exporters do: empty strings and lists, zero. The encoder skips what is undefined. */
 function compact<T extends object>(proto: T): { [K in keyof T]: Exclude<T[K], undefined> } {
-  const kept = Object.entries(proto).filter(
-    ([, value]) =>
-      !(value === undefined || value === "" || value === 0n || (Array.isArray(value) && value.length === 0)),
-  );
-  return Object.fromEntries(kept) as { [K in keyof T]: Exclude<T[K], undefined> };
+  const fields = proto as Record<string, unknown>;
+  for (const name in fields) {
+    const value = fields[name];
+    if (value === "" || value === 0n || (Array.isArray(value) && value.length === 0)) fields[name] = undefined;
+  }
+  return proto as { [K in keyof T]: Exclude<T[K], undefined> };
 }
