@@ -19,7 +19,7 @@ describe("merge-initializers", () => {
     expect(mergeInitializers(result)).toEqual({ model: result, modified: false });
   });
 
-  it("reuses a constant of the graph around a subgraph, but not of a sibling", () => {
+  it("reuses a constant of the graph around a subgraph, and moves what branches share to the main graph", () => {
     const { model } = mergeInitializers(parse`(bool b, float[2] x) => (y) <float[2] w = {1, 2}> {
       t = Add(x, w)
       y = If (b) <
@@ -27,7 +27,7 @@ describe("merge-initializers", () => {
         else_branch = two () => (q) <float[2] v2 = {5, 5}> { q = Add(t, v2) }
       >
     }`);
-    expect(namesIn(model)).toEqual([["w"], ["v1"], ["v2"]]);
+    expect(namesIn(model)).toEqual([["w", "v1"], [], []]);
   });
 
   it("leaves outputs and inputs with a default alone", () => {

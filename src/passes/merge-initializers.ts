@@ -1,5 +1,6 @@
 /** @file Pass: initializers with equal type, dims and bytes become one. */
 import type { Graph } from "../ir/graph.ts";
+import type { Model } from "../ir/model.ts";
 import type { Value } from "../ir/value.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { type ByteSource, chunksOf } from "../util/bytes.ts";
@@ -11,23 +12,58 @@ import { edit, type Pass } from "./pass.ts";
 const SAMPLE = 4096;
 
 /**
- * The first one, in order of creation, stays. In a subgraph an initializer of a graph around it serves as well.
+ * The first one, in order of creation, stays. In a subgraph an initializer of a graph around it serves as well; equal ones
+ * of two branches move to the main graph, where both see them.
  * Inputs, outputs, sparse and string constants are left alone. Tensors that agree in a sample are compared whole, in
  * a stream, so equal hashes never merge different tensors and big weights are read only when they are likely equal.
  */
 export const mergeInitializers: Pass = (model) =>
   edit(model, (copy) => {
     unlistInitializers(copy);
-    return mergeIn(copy.graph, new Map());
+    const moved = moveShared(copy);
+    return mergeIn(copy.graph, new Map()) || moved;
   });
+
+/** Moves what several subgraphs hold equally to the main graph. */
+function moveShared(model: Model): boolean {
+  const groups = new Map<string, Value[]>();
+  let modified = false;
+  for (const graph of model.graphs().slice(1))
+    for (const value of mergeable(graph)) {
+      const tensor = value.tensor as Tensor;
+      const key = sampleKey(tensor);
+      const group = groups.get(key) ?? [];
+      groups.set(key, group);
+      const twin = group.find(
+        (other) => other.graph !== graph && areEqual((other.tensor as Tensor).bytes, tensor.bytes),
+      );
+      if (!twin) {
+        group.push(value);
+        continue;
+      }
+      const shared = twin.graph === model.graph ? twin : model.graph.addInitializer(twin.name, tensor);
+      for (const copy of twin === shared ? [value] : [twin, value]) {
+        copy.graph.replaceUses(copy, shared);
+        copy.graph.removeValue(copy);
+      }
+      group[group.indexOf(twin)] = shared;
+      modified = true;
+    }
+  return modified;
+}
+
+/** Initializers that nothing but nodes refers to. */
+function mergeable(graph: Graph): Value[] {
+  const inputs = new Set(graph.inputs);
+  return graph.initializers.filter(
+    (value) => value.tensor && value.tensor.dtype !== "string" && !inputs.has(value) && !value.isOutput,
+  );
+}
 
 type Groups = ReadonlyMap<string, readonly Value[]>;
 
 function mergeIn(graph: Graph, outer: Groups): boolean {
-  const inputs = new Set(graph.inputs);
-  const candidates = graph.initializers.filter(
-    (value) => value.tensor && value.tensor.dtype !== "string" && !inputs.has(value) && !value.isOutput,
-  );
+  const candidates = mergeable(graph);
   const visible = new Map(outer);
   const typeCounts = new Map<string, number>();
   for (const value of candidates) {
@@ -40,7 +76,7 @@ function mergeIn(graph: Graph, outer: Groups): boolean {
     const tensor = value.tensor as Tensor;
     const alone = typeCounts.get(typeKey(tensor)) === 1 && !graph.parent && !hasSubgraphs;
     if (alone) continue;
-    const key = `${typeKey(tensor)} ${fnv1a64(samples(tensor.bytes))}`;
+    const key = sampleKey(tensor);
     const group = visible.get(key) ?? [];
     const twin = group.find((other) => areEqual((other.tensor as Tensor).bytes, tensor.bytes));
     if (!twin) {
@@ -58,6 +94,11 @@ function mergeIn(graph: Graph, outer: Groups): boolean {
 
 function typeKey({ dtype, dims }: Tensor): string {
   return `${dtype} ${dims}`;
+}
+
+/** Equal for equal tensors, and rarely for others. */
+function sampleKey(tensor: Tensor): string {
+  return `${typeKey(tensor)} ${fnv1a64(samples(tensor.bytes))}`;
 }
 
 function* samples(source: ByteSource): Iterable<Uint8Array> {
