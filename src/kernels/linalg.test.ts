@@ -97,9 +97,10 @@ describe("wasm is the reference, bit for bit", () => {
       fc.property(shape, ({ rows, wide, bits }) => {
         const n = wide * 16;
         agree((k) => {
-          const scales = put(k, normals(n, "scale", 0.2).fill(0, 0, 1));
-          const zeroPoints = k.memory.alloc32(n);
-          k.memory.i32(zeroPoints, n).set(Array.from({ length: n }, (_, i) => i % 2 ** bits));
+          const scales = put(k, normals(n * 3, "scale", 0.2).fill(0, 0, 1));
+          const [zeroPoints, groups] = [k.memory.alloc32(n * 3), k.memory.alloc32(rows)];
+          k.memory.i32(zeroPoints, n * 3).set(Array.from({ length: n * 3 }, (_, i) => i % 2 ** bits));
+          k.memory.u32(groups, rows).set(Array.from({ length: rows }, (_, i) => (i * 2) % 3));
           const codes = { at: k.memory.alloc(rows * n), stride: n };
           const err = { at: put(k, new Float32Array(rows * n)), stride: n };
           const w = { at: put(k, normals(rows * n, "w")), stride: n };
@@ -110,17 +111,8 @@ describe("wasm is the reference, bit for bit", () => {
             ),
             stride: rows,
           };
-          k.linalg.gptqPanel({
-            rows,
-            n,
-            w,
-            u,
-            scales,
-            zeroPoints,
-            range: { qmin: 0, qmax: 2 ** bits - 1 },
-            codes,
-            err,
-          });
+          const range = { qmin: 0, qmax: 2 ** bits - 1 };
+          k.linalg.gptqPanel({ rows, n, w, u, scales, zeroPoints, groups, range, codes, err });
           const values = k.memory.f32(err.at, rows * n).slice();
           return Float64Array.from([...k.memory.u8(codes.at, rows * n), ...values]);
         });
@@ -152,7 +144,7 @@ describe("wasm is the reference, bit for bit", () => {
           const errors = k.memory.alloc32(count);
           const spec = { refine, range: { qmin: 0, qmax: 15 }, iterations: 20, beta, kappa: 1.01, p };
           k.linalg.hqqRuns(x, { runLength, count }, scales, zeros, errors, spec);
-          return k.memory.f32(scales, (errors - scales) / 4 + count);
+          return Float32Array.from([scales, zeros, errors].flatMap((at) => [...k.memory.f32(at, count)]));
         });
       }),
     );

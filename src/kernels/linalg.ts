@@ -22,7 +22,7 @@ export interface Product {
   readonly alpha?: number;
 }
 
-/** The rows of one quantization group, as GPTQ rounds them. Columns are a multiple of 16. */
+/** Rows as GPTQ rounds them. Columns are a multiple of 16. */
 export interface GptqPanel {
   readonly rows: number;
   readonly n: number;
@@ -30,9 +30,11 @@ export interface GptqPanel {
   readonly w: Matrix;
   /** Upper factor of the inverse Hessian for these rows [rows, rows]. */
   readonly u: Matrix;
-  /** Scales f32 and zero points i32, one per column. */
+  /** Scales f32 and zero points i32 [groups, n]. */
   readonly scales: Pointer;
   readonly zeroPoints: Pointer;
+  /** u32 [rows]: the group of each row. */
+  readonly groups: Pointer;
   readonly range: CodeRange;
   /** Bytes [rows, n]. */
   readonly codes: Matrix;
@@ -177,12 +179,12 @@ export class Linalg {
     });
   }
 
-  /** Rounds the rows of one group, each corrected by the errors of those before it. */
-  gptqPanel({ rows, n, w, u, scales, zeroPoints, range, codes, err }: GptqPanel): void {
+  /** Rounds rows, each corrected by the errors of those before it. */
+  gptqPanel({ rows, n, w, u, scales, zeroPoints, groups, range, codes, err }: GptqPanel): void {
     invariant(n % 16 === 0, `GPTQ over ${n} columns`);
     const columns = 256;
     for (let j = 0; j < n; j += columns) {
-      const slices = [scales + j * 4, zeroPoints + j * 4, range.qmin, range.qmax] as const;
+      const slices = [scales + j * 4, zeroPoints + j * 4, groups, n, range.qmin, range.qmax] as const;
       const [from, to] = [w.at + j * 4, err.at + j * 4];
       const out = [codes.at + j, codes.stride, to, err.stride] as const;
       this.#raw.gptqPanel(from, rows, Math.min(columns, n - j), w.stride, u.at, u.stride, ...slices, ...out);

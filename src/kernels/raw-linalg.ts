@@ -38,8 +38,9 @@ export interface RawLinalg {
   solvePanel(r: Pointer, rStride: number, rows: number, x: Pointer, n: number, stride: number): void;
 
   /**
-   * GPTQ on the rows of one group, n a multiple of 16. For every row i: v = w[i, j] - u[p, i] * err[p, j] in order of p < i;
-   * code = round(clamp(v / scale[j])) + zp[j], nearest, as quantizeColumnsNearest; err[i, j] = (v - value of code) / u[i, i].
+   * GPTQ on some rows, n a multiple of 16. For every row i: v = w[i, j] - u[p, i] * err[p, j] in order of p < i;
+   * code = round(clamp(v / scale)) + zp, nearest, as quantizeColumnsNearest; err[i, j] = (v - value of code) / u[i, i]. Scale
+   * and zero point are those of slice [groups[i], j], groups u32 [rows], rows of slices sliceStride elements apart.
    */
   gptqPanel(
     w: Pointer,
@@ -50,6 +51,8 @@ export interface RawLinalg {
     uStride: number,
     scales: Pointer,
     zeroPoints: Pointer,
+    groups: Pointer,
+    sliceStride: number,
     qmin: number,
     qmax: number,
     codes: Pointer,

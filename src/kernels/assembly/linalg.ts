@@ -199,14 +199,16 @@ export function solvePanel(r: usize, rStride: usize, rows: usize, x: usize, n: u
   return code4(NEAREST, v, divisor, lo, hi, zp, zp, zp, zp);
 }
 
-/** Rounds the rows of a group one after another, sixteen columns at a time, each corrected by the errors of those before. */
+/** Rounds rows one after another, sixteen columns at a time, each corrected by the errors of those before. */
 export function gptqPanel(
-  w: usize, rows: usize, n: usize, stride: usize, u: usize, uStride: usize, scales: usize, zeroPoints: usize, qmin: i32,
-  qmax: i32, codes: usize, codesStride: usize, err: usize, errStride: usize,
+  w: usize, rows: usize, n: usize, stride: usize, u: usize, uStride: usize, scales: usize, zeroPoints: usize, groups: usize,
+  sliceStride: usize, qmin: i32, qmax: i32, codes: usize, codesStride: usize,
+  err: usize, errStride: usize,
 ): void {
   const pitch = stride << 2;
   const uPitch = uStride << 2;
   const errPitch = errStride << 2;
+  const slicePitch = sliceStride << 2;
   const least = i32x4.splat(qmin);
   const most = i32x4.splat(qmax);
   for (const end = w + (n << 2); w < end; w += 64, err += 64, codes += 16, scales += 64, zeroPoints += 64) {
@@ -227,29 +229,32 @@ export function gptqPanel(
         d = f32x4.sub(d, f32x4.mul(s, v128.load(p, 48)));
       }
       const pivot = v128.load32_splat(f);
-      const za = v128.load(zeroPoints);
-      const zb = v128.load(zeroPoints, 16);
-      const zc = v128.load(zeroPoints, 32);
-      const zd = v128.load(zeroPoints, 48);
-      let scale = v128.load(scales);
+      const slice = usize(load<u32>(groups + (i << 2))) * slicePitch;
+      const zeros = zeroPoints + slice;
+      const steps = scales + slice;
+      const za = v128.load(zeros);
+      const zb = v128.load(zeros, 16);
+      const zc = v128.load(zeros, 32);
+      const zd = v128.load(zeros, 48);
+      let scale = v128.load(steps);
       let divisor = divisor4(scale);
       let lo = f32x4.convert_i32x4_s(i32x4.sub(least, za));
       let hi = f32x4.convert_i32x4_s(i32x4.sub(most, za));
       const ca = nearest4(a, divisor, lo, hi, za);
       v128.store(errRow, error4(a, divisor, scale, lo, hi, pivot));
-      scale = v128.load(scales, 16);
+      scale = v128.load(steps, 16);
       divisor = divisor4(scale);
       lo = f32x4.convert_i32x4_s(i32x4.sub(least, zb));
       hi = f32x4.convert_i32x4_s(i32x4.sub(most, zb));
       const cb = nearest4(b, divisor, lo, hi, zb);
       v128.store(errRow, error4(b, divisor, scale, lo, hi, pivot), 16);
-      scale = v128.load(scales, 32);
+      scale = v128.load(steps, 32);
       divisor = divisor4(scale);
       lo = f32x4.convert_i32x4_s(i32x4.sub(least, zc));
       hi = f32x4.convert_i32x4_s(i32x4.sub(most, zc));
       const cc = nearest4(c, divisor, lo, hi, zc);
       v128.store(errRow, error4(c, divisor, scale, lo, hi, pivot), 32);
-      scale = v128.load(scales, 48);
+      scale = v128.load(steps, 48);
       divisor = divisor4(scale);
       lo = f32x4.convert_i32x4_s(i32x4.sub(least, zd));
       hi = f32x4.convert_i32x4_s(i32x4.sub(most, zd));

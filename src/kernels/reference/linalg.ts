@@ -68,8 +68,9 @@ export function linalg(views: () => Views): Matrices {
         }
       }
     },
-    gptqPanel(w, rows, n, stride, u, uStride, scales, zeroPoints, qmin, qmax, codes, codesStride, err, errStride) {
-      const { f32, i32, u8 } = views();
+    gptqPanel(w, rows, n, stride, u, uStride, scales, zeroPoints, groups, sliceStride, qmin, qmax, ...out) {
+      const [codes, codesStride, err, errStride] = out;
+      const { f32, i32, u8, u32 } = views();
       for (let i = 0; i < rows; i++) {
         for (let j = 0; j < n; j++) {
           let v = f32[(w >>> 2) + i * stride + j] as number;
@@ -77,8 +78,9 @@ export function linalg(views: () => Views): Matrices {
             const factor = f32[(u >>> 2) + p * uStride + i] as number;
             v = fround(v - fround(factor * (f32[(err >>> 2) + p * errStride + j] as number)));
           }
-          const scale = f32[(scales >>> 2) + j] as number;
-          const zp = i32[(zeroPoints >>> 2) + j] as number;
+          const slice = (u32[(groups >>> 2) + i] as number) * sliceStride + j;
+          const scale = f32[(scales >>> 2) + slice] as number;
+          const zp = i32[(zeroPoints >>> 2) + slice] as number;
           const whole = nearestEven(clampedQuotient(v, divisorOf(scale), qmin - zp, qmax - zp));
           u8[codes + i * codesStride + j] = whole + zp;
           const pivot = f32[(u >>> 2) + i * uStride + i] as number;
