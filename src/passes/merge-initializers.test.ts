@@ -27,7 +27,7 @@ describe("merge-initializers", () => {
         else_branch = two () => (q) <float[2] v2 = {5, 5}> { q = Add(t, v2) }
       >
     }`);
-    expect(namesIn(model)).toEqual([["w", "v1"], [], []]);
+    expect(namesIn(model)).toEqual([["w", "v1_1"], [], []]);
   });
 
   it("leaves outputs and inputs with a default alone", () => {
