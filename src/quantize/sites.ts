@@ -104,7 +104,7 @@ export function findLayers(model: Model): { layers: WeightLayer[]; skipped: Skip
   const found = new Map<Value, WeightLayer & { sites: WeightSite[] }>();
   const skipped: SkippedNode[] = [];
   for (const node of nestedGraphs(model.graph).flatMap((graph: Graph) => graph.nodes)) {
-    const key = node.domain ? `${node.domain}.${node.opType}` : node.opType;
+    const key = opKey(node);
     const rule = rules[key];
     const skip = (reason: string) => skipped.push({ name: nodeName(node), opType: key, reason });
     if (quantizedOps.has(key)) skip("quantized already");
@@ -144,6 +144,11 @@ function whyNotConstant(node: Node, rule: WeightRule): string {
   if (producer?.opType === "DequantizeLinear") return "quantized already";
   if (input?.isInput) return `its weight is the model's input "${input.name}"`;
   return "no constant weight: both operands are computed at run time";
+}
+
+/** The operator of a node, with its domain where that is not the standard one. */
+export function opKey(node: Node): string {
+  return node.domain ? `${node.domain}.${node.opType}` : node.opType;
 }
 
 export function nodeName(node: Node): string {

@@ -26,6 +26,8 @@ export interface WeightJob {
   readonly measure: boolean;
   /** Scale and zero point fixed from outside: one for the whole model. */
   readonly fixed?: ScaleParams;
+  /** Codes that may be used, where they are fewer than the spec's. */
+  readonly range?: CodeRange;
 }
 
 /** Codes with one scale and zero point per slice, all computed when first read. */
@@ -98,7 +100,7 @@ class RtnRun {
 
   constructor(job: WeightJob) {
     this.job = job;
-    this.range = codeRange(job.spec);
+    this.range = job.range ?? codeRange(job.spec);
   }
 
   params(): ScaleParams {

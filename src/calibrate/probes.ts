@@ -1,0 +1,75 @@
+/** @file Probes: nodes added to a graph that reduce a value to a statistic where it is computed, so that it need not leave the runtime. */
+import { attr } from "../ir/attribute.ts";
+import type { Graph } from "../ir/graph.ts";
+import type { Value } from "../ir/value.ts";
+import { float32, int64 } from "../tensor/tensor.ts";
+
+/** What a probe builds on. */
+export interface ProbeContext {
+  readonly graph: Graph;
+  readonly value: Value;
+  /** Of ai.onnx. */
+  readonly opset: number;
+}
+
+/** One quantity of a value. Probes of one key are built once, however many collectors need them. */
+export interface Probe {
+  readonly key: string;
+  build(context: ProbeContext): Value;
+}
+
+type Reduction = "ReduceMin" | "ReduceMax" | "ReduceMean" | "ReduceSum";
+
+/** Opset from which the axes of each reduction are an input. */
+const axesAsInput: Readonly<Record<Reduction, number>> = {
+  ReduceMin: 18,
+  ReduceMax: 18,
+  ReduceMean: 18,
+  ReduceSum: 13,
+};
+
+function reduce({ graph, opset }: ProbeContext, opType: Reduction, value: Value, axes?: readonly number[]): Value {
+  const name = `${value.name}_${opType}`;
+  const asInput = axes !== undefined && opset >= axesAsInput[opType];
+  const inputs = asInput ? [value, graph.addInitializer(`${name}_axes`, int64([axes.length], axes))] : [value];
+  const attributes = { keepdims: attr.int(0), ...(axes && !asInput && { axes: attr.ints(axes) }) };
+  return graph.addNode({ opType, inputs, outputs: [name], attributes }).output();
+}
+
+function abs({ graph }: ProbeContext, value: Value): Value {
+  return graph.addNode({ opType: "Abs", inputs: [value], outputs: [`${value.name}_Abs`] }).output();
+}
+
+/** The value itself: it is copied out of the runtime at every run. */
+export const valueProbe: Probe = { key: "value", build: ({ value }) => value };
+export const minProbe: Probe = { key: "min", build: (context) => reduce(context, "ReduceMin", context.value) };
+export const maxProbe: Probe = { key: "max", build: (context) => reduce(context, "ReduceMax", context.value) };
+/** 0 where all elements are finite, NaN elsewhere: min and max may pass over a NaN, and a plain sum may overflow. */
+export const finiteProbe: Probe = {
+  key: "finite",
+  build(context) {
+    const { graph, value } = context;
+    const zero = graph.addInitializer(`${value.name}_zero`, float32([], [0]));
+    const zeros = graph.addNode({ opType: "Mul", inputs: [value, zero], outputs: [`${value.name}_Mul`] });
+    return reduce(context, "ReduceSum", zeros.output());
+  },
+};
+
+/** All axes but one, of a value whose rank must be known. */
+function otherAxes({ value }: ProbeContext, axis: number): number[] {
+  const rank = value.type?.kind === "tensor" ? (value.type.shape?.length ?? 0) : 0;
+  const kept = axis < 0 ? axis + rank : axis;
+  return Array.from({ length: rank }, (_, i) => i).filter((i) => i !== kept);
+}
+
+/** Per index of `axis`: largest magnitude, mean magnitude, or mean; [channels]. */
+export function channelProbe(kind: "absmax" | "absmean" | "mean", axis: number): Probe {
+  return {
+    key: `${kind} of axis ${axis}`,
+    build(context) {
+      const axes = otherAxes(context, axis);
+      const input = kind === "mean" ? context.value : abs(context, context.value);
+      return axes.length === 0 ? input : reduce(context, kind === "absmax" ? "ReduceMax" : "ReduceMean", input, axes);
+    },
+  };
+}

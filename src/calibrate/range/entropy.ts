@@ -1,0 +1,84 @@
+/**
+ * @file Range: the one whose codes keep most of the distribution's information, by Kullback-Leibler divergence
+ * (Migacz, "8-bit Inference with TensorRT", GTC 2017). Values are cut at ±t; where all have one sign, at t.
+ * Deviation: the bin at zero does not count, since zero is exact and would otherwise decide after a Relu.
+ */
+import { type Collector, floats, type Range } from "../collector.ts";
+import { BINS, Histogram } from "../histogram.ts";
+import { valueProbe } from "../probes.ts";
+
+/** Bins of |x| that the search works on, and the least that a range has. */
+const MAGNITUDES = 2048;
+/** Every so many bins a threshold is tried. */
+const STEP = 8;
+
+/** @param levels number of codes that the range is meant for */
+export function entropy(levels = 256): Collector<Range> {
+  const histogram = new Histogram();
+  return {
+    name: "entropy",
+    needs: [valueProbe],
+    add: ([values]) => histogram.add(floats(values)),
+    result() {
+      const { min, max } = histogram;
+      const largest = Math.max(Math.abs(min), Math.abs(max));
+      if (largest === 0) return { min, max };
+      const twoSided = min < 0 && max > 0;
+      const threshold = bestThreshold(magnitudes(histogram, largest), twoSided ? levels / 2 : levels);
+      const limit = (largest * threshold) / MAGNITUDES;
+      return { min: Math.max(min, -limit), max: Math.min(max, limit) };
+    },
+  };
+}
+
+function magnitudes(histogram: Histogram, largest: number): Float64Array {
+  const counts = new Float64Array(MAGNITUDES);
+  for (let bin = 0; bin < BINS; bin++) {
+    const at = Math.min(MAGNITUDES - 1, Math.floor((Math.abs(histogram.centre(bin)) / largest) * MAGNITUDES));
+    counts[at] = (counts[at] as number) + (histogram.counts[bin] as number);
+  }
+  counts[0] = 0;
+  return counts;
+}
+
+/** The number of bins to keep. */
+function bestThreshold(counts: Float64Array, levels: number): number {
+  let best = MAGNITUDES;
+  let least = Number.POSITIVE_INFINITY;
+  for (let kept = levels; kept <= MAGNITUDES; kept += STEP) {
+    const divergence = divergenceAt(counts, kept, levels);
+    if (divergence < least) {
+      least = divergence;
+      best = kept;
+    }
+  }
+  return best;
+}
+
+/** KL(P || Q): P the first `kept` bins with all beyond in the last one, Q the same bins spread evenly over their codes. */
+function divergenceAt(counts: Float64Array, kept: number, levels: number): number {
+  let inside = 0;
+  for (let i = 0; i < kept; i++) inside += counts[i] as number;
+  let outside = 0;
+  for (let i = kept; i < MAGNITUDES; i++) outside += counts[i] as number;
+  const total = inside + outside;
+  if (inside === 0 || total === 0) return Number.POSITIVE_INFINITY;
+  let divergence = 0;
+  for (let code = 0; code < levels; code++) {
+    const [from, to] = [Math.floor((code * kept) / levels), Math.floor(((code + 1) * kept) / levels)];
+    let sum = 0;
+    let used = 0;
+    for (let i = from; i < to; i++) {
+      sum += counts[i] as number;
+      if ((counts[i] as number) > 0) used++;
+    }
+    for (let i = from; i < to; i++) {
+      const p = ((counts[i] as number) + (i === kept - 1 ? outside : 0)) / total;
+      if (p === 0) continue;
+      // What Q can't express (outliers in an empty last bin) costs as if it had one value there.
+      const q = sum === 0 || counts[i] === 0 ? 1 / inside : sum / used / inside;
+      divergence += p * Math.log(p / q);
+    }
+  }
+  return divergence;
+}

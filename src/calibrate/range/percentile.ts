@@ -1,0 +1,21 @@
+/** @file Range: what a share of the values lies in, the rest cut off at both ends alike (at the far end only where all have one sign). */
+import { type Collector, floats, type Range } from "../collector.ts";
+import { Histogram } from "../histogram.ts";
+import { valueProbe } from "../probes.ts";
+
+/** @param percent share of the values within the range, in (50, 100] */
+export function percentile(percent = 99.99): Collector<Range> {
+  const histogram = new Histogram();
+  return {
+    name: `percentile ${percent}`,
+    needs: [valueProbe],
+    add: ([values]) => histogram.add(floats(values)),
+    result() {
+      const { min, max, total } = histogram;
+      const outside = (1 - percent / 100) * total;
+      if (min >= 0) return { min, max: histogram.valueAt(total - outside) };
+      if (max <= 0) return { min: histogram.valueAt(outside), max };
+      return { min: histogram.valueAt(outside / 2), max: histogram.valueAt(total - outside / 2) };
+    },
+  };
+}

@@ -1,0 +1,171 @@
+/** @file What static quantization will do to a model: decided before any data is seen. */
+import type { Collector, Range } from "../../calibrate/collector.ts";
+import type { Model } from "../../ir/model.ts";
+import type { Node } from "../../ir/node.ts";
+import type { Value } from "../../ir/value.ts";
+import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
+import { inferTypes } from "../../passes/infer-shapes.ts";
+import { TersorError } from "../../util/errors.ts";
+import { type LayerRule, matchLayers, parseLayerRules } from "../layers.ts";
+import { findLayers, opKey, type SkippedNode, type WeightLayer } from "../sites.ts";
+import type { SpecOptions } from "../spec.ts";
+import { type CodedValue, codeClasses } from "./classes.ts";
+import { type Flow, findFlow } from "./flow.ts";
+import { rangeCollector, type StaticOptions, type StaticSettings, staticOptions } from "./options.ts";
+import type { WeightChoice } from "./weights.ts";
+
+/** A weight and what becomes of it. */
+export interface PlannedWeight {
+  readonly layer: WeightLayer;
+  /** Absent where it stays as it is. */
+  readonly choice?: WeightChoice;
+  readonly reason?: string;
+}
+
+export interface StaticPlan {
+  /** The model that is calibrated and then rewritten: a copy, raised to the opset that the result needs. */
+  readonly model: Model;
+  readonly settings: StaticSettings;
+  readonly flow: Flow;
+  readonly coded: ReadonlyMap<Value, CodedValue>;
+  readonly weights: readonly PlannedWeight[];
+  readonly skipped: readonly SkippedNode[];
+  readonly notes: readonly string[];
+  /** A new collector for every value whose range must be known. */
+  collectors(): Map<string, readonly Collector<Range>[]>;
+}
+
+/** Lowest opset of what is written: QuantizeLinear per channel; Cast from int4. */
+const OPSET = 13;
+const OPSET_INT4 = 21;
+
+/**
+ * Decides what computes with integers. The model should be simplified first: a batch norm that is not folded keeps the
+ * convolution before it from being fused.
+ * @throws bad-recipe for options that contradict each other, and for layers that are not there
+ */
+export function planStatic(model: Model, options: StaticOptions = {}): StaticPlan {
+  const settings = staticOptions.parse(options);
+  const notes: string[] = [];
+  const need = usesInt4(settings) ? OPSET_INT4 : OPSET;
+  const copy = model.opset < need ? convertOpset(model, need).model.clone() : model.clone();
+  if (model.opset < need) notes.push(`opset raised from ${model.opset} to ${need}: what is written needs it`);
+  const { layers } = findLayers(copy);
+  const asked = askedOf(layers, settings);
+  const excluded = new Map<Node, string>();
+  for (const [index, layer] of layers.entries()) {
+    const { reason } = asked[index] as Asked;
+    if (reason) for (const { node } of layer.sites) excluded.set(node, reason);
+  }
+  const flow = findFlow(copy.graph, {
+    target: settings.target,
+    types: inferTypes(copy),
+    excluded: (node) => excluded.get(node),
+  });
+  const coded = codeClasses(flow);
+  notes.push(...settingNotes(settings));
+  return {
+    model: copy,
+    settings,
+    flow,
+    coded,
+    weights: plannedWeights(layers, asked, flow, settings),
+    skipped: flow.islands
+      .filter(({ node }) => !layers.some((layer) => layer.sites.some((site) => site.node === node)))
+      .map(({ node, reason }) => ({ name: node.name || node.output().name, opType: opKey(node), reason })),
+    notes,
+    collectors: () => {
+      const observed = new Set([...coded.values()].flatMap((each) => each.class.observed));
+      return new Map([...observed].map((value) => [value.name, [rangeCollector(settings)]]));
+    },
+  };
+}
+
+interface Asked {
+  /** Why the layer is to be left alone. */
+  readonly reason?: string;
+  readonly options: SpecOptions;
+}
+
+function askedOf(layers: readonly WeightLayer[], { layers: selection }: StaticSettings): Asked[] {
+  const rules = typeof selection === "string" ? parseLayerRules(selection) : (selection as LayerRule[] | undefined);
+  const matches = rules && matchLayers(layers, rules);
+  return layers.map((layer) => {
+    const own = matches?.[layer.index];
+    const options: SpecOptions = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
+    if (own?.length === 0) return { reason: "not among the layers asked for", options };
+    return own?.at(-1)?.keep ? { reason: "kept as asked", options } : { options };
+  });
+}
+
+function usesInt4({ weights, layers }: StaticSettings): boolean {
+  const own = typeof layers === "string" ? parseLayerRules(layers) : ((layers ?? []) as LayerRule[]);
+  return weights === "int4" || own.some(({ options }) => options.dtype === "int4");
+}
+
+function plannedWeights(
+  layers: readonly WeightLayer[],
+  asked: readonly Asked[],
+  flow: Flow,
+  settings: StaticSettings,
+): PlannedWeight[] {
+  const units = new Map(flow.units.map((unit) => [unit.node, unit]));
+  const islands = new Map(flow.islands.map(({ node, reason }) => [node, reason]));
+  return layers.map((layer) => {
+    const isUsed = layer.sites.some(({ node, input }) => units.get(node)?.rule.weight === input);
+    const { options } = asked[layer.index] as Asked;
+    if (isUsed) return { layer, choice: choiceOf(layer, options, settings) };
+    const known = layer.sites.map(({ node }) => islands.get(node)).find((reason) => reason);
+    if (layer.sites.some(({ node }) => units.has(node)))
+      return { layer, reason: "coded as an operand, like an activation" };
+    const inside = layer.sites.every(({ node }) => node.graph.parent);
+    return {
+      layer,
+      reason:
+        known ?? (inside ? "inside a subgraph" : `${layer.opType} has no integer kernel: quantize its weights only`),
+    };
+  });
+}
+
+/** The weight's codes: what was asked for the layer, else for all, else what suits the target. @throws bad-recipe */
+function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings): WeightChoice {
+  const { target, granularity, weights, scale } = settings;
+  const subject = `weight "${layer.value.name}"`;
+  const dtype = own.dtype ?? weights ?? target.weights.dtype;
+  if (dtype !== "int8" && dtype !== "uint8" && dtype !== "int4")
+    throw new TersorError(
+      "bad-recipe",
+      `${subject}: dtype ${dtype}: expected int8, uint8 or int4. Others have no integer kernel.`,
+    );
+  const activations = settings.activations ?? target.activations;
+  if (activations === "int8" && dtype === "uint8")
+    throw new TersorError(
+      "bad-recipe",
+      `${subject}: uint8 weights with int8 activations: there is no such kernel. Use int8 weights or uint8 activations.`,
+    );
+  const per = own.granularity ?? granularity;
+  if (per !== "tensor" && per !== "channel")
+    throw new TersorError(
+      "bad-recipe",
+      `${subject}: granularity ${per}: expected tensor or channel. Integer kernels have no groups.`,
+    );
+  const wide = dtype === "uint8" || !target.saturates ? 8 : 7;
+  const bits = dtype === "int4" || own.bits === 4 ? 4 : own.bits === 7 ? 7 : wide;
+  const by = own.scale ?? scale ?? (bits === 4 ? "mse" : "absmax");
+  if (by !== "absmax" && by !== "mse")
+    throw new TersorError("bad-recipe", `${subject}: scale ${by}: expected absmax or mse.`);
+  const vectors = layer.weight.dims.length === 2 || layer.opType === "Conv";
+  return {
+    dtype,
+    bits,
+    perChannel: per === "channel" && vectors && (target.weights.perChannel || bits === 4),
+    scale: by,
+  };
+}
+
+function settingNotes({ target, weights, granularity }: StaticSettings): string[] {
+  if (!target.saturates || weights !== "int8") return [];
+  return [
+    `target ${target.name} sums 8-bit products in 16 bits: int8 weights${granularity === "channel" ? " per channel" : ""} are kept within ±64`,
+  ];
+}

@@ -1,0 +1,71 @@
+/** @file Static quantization of a model: weights and activations as 8-bit integers, from ranges that calibration data shows. */
+import { type CalibrateOptions, calibrate } from "../../calibrate/calibrate.ts";
+import type { Range } from "../../calibrate/collector.ts";
+import type { Dataset } from "../../data/dataset.ts";
+import type { Model } from "../../ir/model.ts";
+import { removeDeadCode } from "../../passes/dead-code.ts";
+import type { LayerReport, QuantizeResult } from "../quantize.ts";
+import type { StaticOptions } from "./options.ts";
+import { type PlannedWeight, planStatic, type StaticPlan } from "./plan.ts";
+import type { StaticWeight } from "./weights.ts";
+import { writeStatic } from "./write.ts";
+
+export interface StaticResult extends QuantizeResult {
+  /** Range of every value that was watched. */
+  readonly ranges: ReadonlyMap<string, Range>;
+  /** Samples seen in calibration; 0 where the ranges were given. */
+  readonly samples: number;
+}
+
+/**
+ * Quantizes weights and activations in one pass over the data. The model should be simplified first.
+ * @throws bad-recipe for options that contradict each other or fit no layer; bad-data, shape-mismatch, runtime-failed and
+ * aborted as {@link calibrate}
+ */
+export async function quantizeStatic(
+  model: Model,
+  data: Dataset,
+  options: StaticOptions,
+  running: CalibrateOptions,
+): Promise<StaticResult> {
+  const plan = planStatic(model, options);
+  const { stats, samples } = await calibrate(plan.model, data, plan.collectors(), running);
+  const ranges = new Map([...stats].map(([name, [range]]) => [name, range as Range]));
+  return { ...applyStatic(plan, ranges), samples };
+}
+
+/** Writes a plan with ranges from elsewhere. The plan's model is used up. @throws bad-data for a value without a range */
+export function applyStatic(plan: StaticPlan, ranges: ReadonlyMap<string, Range>): StaticResult {
+  const { weights, notes } = writeStatic(plan, ranges);
+  return {
+    model: removeDeadCode(plan.model).model,
+    layers: () => plan.weights.map((planned) => report(planned, weights.get(planned))),
+    skipped: plan.skipped,
+    notes: [...plan.notes, ...notes],
+    ranges,
+    samples: 0,
+  };
+}
+
+function report({ layer, choice, reason }: PlannedWeight, written: StaticWeight | undefined): LayerReport {
+  const { index, name, opType, value, weight } = layer;
+  const sqnr = written?.sqnr();
+  const words = choice && [
+    choice.dtype,
+    ...(choice.bits === 7 ? ["(±64)"] : []),
+    choice.perChannel ? "channel" : "tensor",
+  ];
+  return {
+    index,
+    name,
+    opType,
+    weight: value.name,
+    dims: weight.dims,
+    status: written ? "quantized" : "kept",
+    ...(reason && { reason }),
+    ...(words && { spec: words.join(" "), format: "QDQ" }),
+    bytesBefore: weight.byteLength,
+    bytesAfter: written ? written.codes.byteLength + 5 * written.scales.length : weight.byteLength,
+    ...(sqnr !== undefined && { sqnr }),
+  };
+}

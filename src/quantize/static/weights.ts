@@ -1,0 +1,130 @@
+/** @file Codes of the weights of integer layers: symmetric, one scale per tensor or output channel, never a scale of 0. */
+import { type CodeRange, kernels } from "../../kernels/index.ts";
+import type { Tensor } from "../../tensor/tensor.ts";
+import { fromNumbers } from "../../tensor/tensor.ts";
+import { type QuantizedWeight, quantizeRtn } from "../methods/rtn.ts";
+import { findRanges } from "../scales.ts";
+import type { WeightLayer } from "../sites.ts";
+import { type Slices, slicesOf } from "../slices.ts";
+import type { QuantSpec } from "../spec.ts";
+import { claim, readFloats } from "../workspace.ts";
+
+/** How the weights of one layer are quantized. */
+export interface WeightChoice {
+  readonly dtype: "int8" | "uint8" | "int4";
+  /** 7: int8 codes within ±64, whose pairwise products with uint8 fit 16 bits. */
+  readonly bits: 4 | 7 | 8;
+  readonly perChannel: boolean;
+  readonly scale: "absmax" | "mse";
+}
+
+export interface StaticWeight extends QuantizedWeight {
+  readonly slices: Slices;
+  /** One per slice, all above 0. */
+  readonly scales: Float32Array;
+}
+
+const grids: Readonly<Record<WeightChoice["bits"], CodeRange>> = {
+  4: { qmin: -8, qmax: 7 },
+  7: { qmin: -64, qmax: 64 },
+  8: { qmin: -127, qmax: 127 },
+};
+
+/** Factors on max|w| / qmax that the search tries. The one above 1 uses the code −8 of four bits, which has no opposite. */
+const RATIOS = [1, 7.5 / 7, ...Array.from({ length: 40 }, (_, i) => 1 - (i + 1) * 0.015)];
+
+/** An int32 bias stays below this many steps, so that what is added to it can't overflow. */
+const BIAS_LIMIT = 2 ** 30;
+
+/** A float bias, one number per output channel, and the scale of its layer's input. */
+export interface LayerBias {
+  readonly values: Float32Array;
+  readonly inputScale: number;
+}
+
+/**
+ * Scales are found at once; codes are computed when they are read.
+ * @param biases of the layers that use the weight: a channel whose weights are so small that its bias has no place in
+ * int32 is given a larger scale
+ */
+export function quantizeStaticWeight(
+  layer: WeightLayer,
+  choice: WeightChoice,
+  measure: boolean,
+  biases: readonly LayerBias[] = [],
+): StaticWeight {
+  const { value, weight } = layer;
+  const { name } = value;
+  const granularity = { per: choice.perChannel ? "channel" : "tensor" } as const;
+  const slices = slicesOf(weight.dims, layer.axes, granularity, `weight "${name}"`);
+  const middle = choice.dtype === "uint8" ? 128 : 0;
+  const grid = grids[choice.bits];
+  const spec: QuantSpec = {
+    dtype: choice.dtype,
+    bits: choice.bits === 4 ? 4 : 8,
+    symmetric: true,
+    granularity,
+    scale: { by: "absmax" },
+    rounding: "nearest",
+    method: "rtn",
+    format: "dequantize",
+  };
+  const scales = findScales({ name, weight, slices, spec }, grid, choice.scale);
+  for (const bias of biases) makeRoom(scales, bias);
+  const range = { qmin: grid.qmin + middle, qmax: grid.qmax + middle };
+  const fixed = { scales, zeroPoints: new Int32Array(scales.length).fill(middle) };
+  return { ...quantizeRtn({ name, weight, slices, spec, seed: 0, measure, fixed, range }), slices, scales };
+}
+
+interface Job {
+  readonly name: string;
+  readonly weight: Tensor;
+  readonly slices: Slices;
+  readonly spec: QuantSpec;
+}
+
+function findScales(job: Job, grid: CodeRange, choice: WeightChoice["scale"]): Float32Array {
+  const { weight, slices } = job;
+  const { memory } = claim(job);
+  return memory.scope(() => {
+    const resident = memory.alloc32(weight.size);
+    readFloats(weight, 0, weight.size, resident);
+    // A symmetric 8-bit spec measures magnitudes only.
+    const { max } = findRanges({ ...job, spec: { ...job.spec, dtype: "int8", bits: 8 } }, resident);
+    const scales = max.map((largest) => largest / grid.qmax);
+    if (choice === "mse") search(resident, slices, grid, scales);
+    const used = scales.filter((scale) => scale > 0);
+    const fallback = used.length > 0 ? Math.max(...used) : 1;
+    return scales.map((scale) => (scale > 0 ? scale : fallback));
+  });
+}
+
+/** Replaces each scale by the candidate of least squared error. */
+function search(x: number, slices: Slices, grid: CodeRange, scales: Float32Array): void {
+  const shared = kernels();
+  const { memory } = shared;
+  const { count, fold, rows, n, form } = slices;
+  memory.scope(() => {
+    const at = memory.alloc32(count);
+    memory.f32(at, count).set(scales);
+    if (form === "runs") shared.searchRuns(x, { runLength: n, count: rows }, { scales: at }, grid, RATIOS);
+    else if (fold === 1) shared.searchColumns(x, { rows, n }, { scales: at }, grid, RATIOS);
+    scales.set(memory.f32(at, count));
+  });
+}
+
+function makeRoom(scales: Float32Array, { values, inputScale }: LayerBias): void {
+  values.forEach((value, channel) => {
+    const slice = scales.length === 1 ? 0 : channel;
+    const least = Math.abs(value) / (inputScale * BIAS_LIMIT);
+    if ((scales[slice] as number) < least) scales[slice] = least;
+  });
+}
+
+/** A bias as int32 in steps of inputScale · weightScale, with those steps. */
+export function quantizeBias(values: Float32Array, inputScale: number, weightScales: Float32Array) {
+  const steps = Float32Array.from(weightScales, (scale) => inputScale * scale);
+  const codes = Array.from(values, (value, i) => Math.round(value / (steps[steps.length === 1 ? 0 : i] as number)));
+  const dims = steps.length === 1 ? [] : [steps.length];
+  return { codes: fromNumbers("int32", [values.length], codes), scale: fromNumbers("float32", dims, steps) };
+}

@@ -1,0 +1,314 @@
+/** @file Puts QuantizeLinear and DequantizeLinear where the plan says, with the ranges that calibration found. */
+import type { Range } from "../../calibrate/collector.ts";
+import { attr } from "../../ir/attribute.ts";
+import type { Graph, Position } from "../../ir/graph.ts";
+import type { Value } from "../../ir/value.ts";
+import { dtypeInfo } from "../../tensor/dtype.ts";
+import { float32, fromNumbers, type Tensor } from "../../tensor/tensor.ts";
+import { TersorError } from "../../util/errors.ts";
+import type { CodeClass } from "./classes.ts";
+import { isFixed, type Unit } from "./flow.ts";
+import type { ActivationDType } from "./options.ts";
+import type { PlannedWeight, StaticPlan } from "./plan.ts";
+import { type ActivationParams, activationCodes, activationParams } from "./qparams.ts";
+import { rescaleOf } from "./rules.ts";
+import { quantizeBias, quantizeStaticWeight, type StaticWeight } from "./weights.ts";
+
+/** Scale and zero point as values of the graph. */
+interface Params extends ActivationParams {
+  readonly scaleValue: Value;
+  readonly zeroPointValue: Value;
+}
+
+/** A value's codes in the graph. */
+interface Coded extends Params {
+  readonly codes: Value;
+  /** The value read back. */
+  readonly floats: Value;
+}
+
+export interface WrittenStatic {
+  readonly weights: ReadonlyMap<PlannedWeight, StaticWeight>;
+  readonly notes: readonly string[];
+}
+
+const unbounded: Range = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
+
+/** Rewrites the plan's model, which is done once. @param ranges by name of the values that the plan's collectors watch */
+export function writeStatic(plan: StaticPlan, ranges: ReadonlyMap<string, Range>): WrittenStatic {
+  const writer = new StaticWriter(plan, ranges);
+  writer.write();
+  return { weights: writer.weights, notes: writer.notes };
+}
+
+class StaticWriter {
+  readonly weights = new Map<PlannedWeight, StaticWeight>();
+  readonly notes: string[] = [];
+  readonly #plan: StaticPlan;
+  readonly #graph: Graph;
+  readonly #dtype: ActivationDType;
+  readonly #ranges: ReadonlyMap<string, Range>;
+  readonly #coded = new Map<Value, Coded>();
+  readonly #classes = new Map<CodeClass, Params>();
+  readonly #operands = new Map<Value, Value>();
+  /** Scale of the first input of units, whose inputs are replaced later. */
+  readonly #inputScales = new Map<Unit, number>();
+
+  constructor(plan: StaticPlan, ranges: ReadonlyMap<string, Range>) {
+    this.#plan = plan;
+    this.#graph = plan.model.graph;
+    this.#dtype = plan.settings.activations ?? plan.settings.target.activations;
+    this.#ranges = ranges;
+  }
+
+  write(): void {
+    const { flow, coded, weights } = this.#plan;
+    const rescaled = new Set(flow.rescaling.map((node) => node.output()));
+    for (const value of coded.keys()) if (!rescaled.has(value)) this.#addCodes(value);
+    for (const node of flow.rescaling) this.#rescale(node.output(), rescaleOf(node)?.input as Value);
+    for (const unit of flow.units) {
+      const scale = this.#coded.get(unit.node.input(0))?.scale;
+      if (scale !== undefined) this.#inputScales.set(unit, scale);
+    }
+    const entries = new Set(flow.entries);
+    for (const [value, each] of this.#coded) this.#read(value, each, entries.has(value));
+    this.#graph.removeNodes(flow.rescaling);
+    for (const unit of flow.units) this.#addOperands(unit);
+    for (const planned of weights) if (planned.choice) this.#addWeight(planned);
+    this.#graph.sort();
+  }
+
+  /** QuantizeLinear and DequantizeLinear behind a value. */
+  #addCodes(value: Value): void {
+    const params = this.#params(value);
+    const place = this.#behind(value);
+    const codes = this.#graph
+      .addNode(
+        {
+          opType: "QuantizeLinear",
+          name: `${value.name}_QuantizeLinear`,
+          inputs: [value, params.scaleValue, params.zeroPointValue],
+          outputs: [`${value.name}_quantized`],
+        },
+        place,
+      )
+      .output();
+    this.#coded.set(value, { ...params, codes, floats: this.#dequantize(value, codes, params) });
+  }
+
+  /** Reads the codes of `input` with a scale that is larger by a factor. */
+  #rescale(value: Value, input: Value): void {
+    const { codes, zeroPoint, zeroPointValue } = this.#coded.get(input) as Coded;
+    const before = this.#plan.coded.get(value);
+    const scale = Math.fround(
+      this.#params(input).scale * ((before?.factor ?? 1) / (this.#plan.coded.get(input)?.factor ?? 1)),
+    );
+    const scaleValue = this.#graph.addInitializer(`${value.name}_scale`, float32([], [scale]));
+    const params = { scale, zeroPoint, scaleValue, zeroPointValue };
+    this.#coded.set(value, { ...params, codes, floats: this.#dequantize(value, codes, params) });
+  }
+
+  #dequantize(value: Value, codes: Value, { scaleValue, zeroPointValue }: Params): Value {
+    const node = this.#graph.addNode(
+      {
+        opType: "DequantizeLinear",
+        name: `${value.name}_DequantizeLinear`,
+        inputs: [codes, scaleValue, zeroPointValue],
+        outputs: [`${value.name}_dequantized`],
+      },
+      this.#behind(codes),
+    );
+    const floats = node.output();
+    floats.type = value.type;
+    return floats;
+  }
+
+  #behind(value: Value): Position | undefined {
+    if (value.producer) return { after: value.producer };
+    const [first] = this.#graph.nodes;
+    return first && { before: first };
+  }
+
+  #params(value: Value): Params {
+    const coded = this.#plan.coded.get(value);
+    if (!coded) throw new TersorError("internal", `value "${value.name}" has no codes.`);
+    const known = this.#classes.get(coded.class);
+    if (known) return known;
+    const { observed, bounds, known: fixed } = coded.class;
+    const range = fixed ?? this.#rangeOf(observed);
+    if (!(range.max > range.min))
+      this.notes.push(`"${value.name}" was ${range.min} for all of the data: its scale is a guess`);
+    const params = this.#declare(
+      value.name,
+      activationParams(range, bounds, this.#dtype, this.#plan.settings.symmetric),
+    );
+    this.#classes.set(coded.class, params);
+    return params;
+  }
+
+  /** @throws bad-data where calibration did not see a value */
+  #rangeOf(observed: readonly Value[]): Range {
+    const ranges = observed.map(({ name }) => {
+      const range = this.#ranges.get(name);
+      if (range && Number.isFinite(range.min) && Number.isFinite(range.max)) return range;
+      throw new TersorError(
+        "bad-data",
+        `value "${name}": no range: expected one from calibration. Calibrate with the plan's collectors.`,
+      );
+    });
+    return { min: Math.min(...ranges.map(({ min }) => min)), max: Math.max(...ranges.map(({ max }) => max)) };
+  }
+
+  #declare(name: string, { scale, zeroPoint }: ActivationParams): Params {
+    const scaleValue = this.#graph.addInitializer(`${name}_scale`, float32([], [scale]));
+    const zeroPointValue = this.#graph.addInitializer(`${name}_zero_point`, fromNumbers(this.#dtype, [], [zeroPoint]));
+    return { scale, zeroPoint, scaleValue, zeroPointValue };
+  }
+
+  /** Lets those who read a value read its codes: all of them, or of a value that is float the integer operators only. */
+  #read(value: Value, { codes, floats }: Coded, isEntry: boolean): void {
+    const units = new Map(this.#plan.flow.units.map((unit) => [unit.node, unit]));
+    for (const use of [...value.uses]) {
+      const reads = units.get(use.node)?.rule.inputs(use.node).includes(use.index);
+      if (use.node !== codes.producer && (reads || !isEntry)) use.node.setInput(use.index, floats);
+    }
+    if (isEntry || !value.isOutput) return;
+    const { name } = value;
+    this.#graph.rename(value, this.#graph.uniqueName(`${name}_float`));
+    this.#graph.rename(floats, name);
+    this.#graph.outputs.forEach((output, index) => {
+      if (output === value) this.#graph.setOutput(index, floats);
+    });
+  }
+
+  /** Constants that are read like activations. */
+  #addOperands({ node, rule }: Unit): void {
+    for (const index of rule.inputs(node)) {
+      const value = node.inputs[index];
+      if (index !== rule.weight && value && isFixed(value)) node.setInput(index, this.#operand(value));
+    }
+  }
+
+  #operand(value: Value): Value {
+    const known = this.#operands.get(value);
+    if (known) return known;
+    const tensor = value.tensor as Tensor;
+    const numbers = tensor.toFloat32();
+    const range = {
+      min: numbers.reduce((a, b) => Math.min(a, b), 0),
+      max: numbers.reduce((a, b) => Math.max(a, b), 0),
+    };
+    const params = this.#declare(
+      value.name,
+      activationParams(range, unbounded, this.#dtype, this.#plan.settings.symmetric),
+    );
+    const { qmin, qmax } = activationCodes[this.#dtype];
+    const codes = Array.from(numbers, (x) =>
+      Math.min(qmax, Math.max(qmin, Math.round(x / params.scale) + params.zeroPoint)),
+    );
+    const stored = this.#graph.addInitializer(`${value.name}_quantized`, fromNumbers(this.#dtype, tensor.dims, codes));
+    const floats = this.#dequantize(value, stored, params);
+    this.#operands.set(value, floats);
+    return floats;
+  }
+
+  #addWeight(planned: PlannedWeight): void {
+    const { layer, choice } = planned;
+    if (!choice) return;
+    const units = this.#plan.flow.units.filter(
+      ({ node, rule }) => rule.weight !== undefined && node.inputs[rule.weight] === layer.value,
+    );
+    const biases = units.flatMap((unit) => {
+      const value = this.#biasOf(unit);
+      return value
+        ? [
+            {
+              unit,
+              value,
+              values: (value.tensor as Tensor).toFloat32(),
+              inputScale: this.#inputScales.get(unit) as number,
+            },
+          ]
+        : [];
+    });
+    const weight = quantizeStaticWeight(layer, choice, this.#plan.settings.measure, biases);
+    this.weights.set(planned, weight);
+    const { name, uses } = layer.value;
+    const graph = this.#graph;
+    const scale = graph.addInitializer(`${name}_scale`, fromNumbers("float32", weight.slices.scaleDims, weight.scales));
+    const isInt4 = choice.dtype === "int4";
+    const zeros = new Array(weight.scales.length).fill(choice.dtype === "uint8" ? 128 : 0);
+    const stored = isInt4 ? "int8" : choice.dtype;
+    const zeroPoint = graph.addInitializer(`${name}_zero_point`, fromNumbers(stored, weight.slices.scaleDims, zeros));
+    let codes = graph.addInitializer(`${name}_quantized`, weight.codes);
+    const [first] = graph.nodes;
+    const place = first && { before: first };
+    if (isInt4) {
+      // Runtimes have no integer kernels for 4-bit weights, but they widen constants when they load a model.
+      const attributes = { to: attr.int(dtypeInfo("int8").code) };
+      codes = graph
+        .addNode(
+          { opType: "Cast", name: `${name}_Cast`, inputs: [codes], outputs: [`${name}_widened`], attributes },
+          place,
+        )
+        .output();
+    }
+    const { axis } = weight.slices;
+    const node = graph.addNode(
+      {
+        opType: "DequantizeLinear",
+        name: `${name}_DequantizeLinear`,
+        inputs: [codes, scale, zeroPoint],
+        outputs: [`${name}_dequantized`],
+        attributes: axis === undefined ? {} : { axis: attr.int(axis) },
+      },
+      codes.producer ? { after: codes.producer } : place,
+    );
+    node.output().type = layer.value.type;
+    for (const use of [...uses]) use.node.setInput(use.index, node.output());
+    dropUnused(layer.value);
+    for (const { unit, value, values, inputScale } of biases) {
+      const stepped = quantizeBias(values, inputScale, weight.scales);
+      this.#addBias(unit, value, stepped);
+    }
+  }
+
+  /** The constant bias of a unit, one number per channel. */
+  #biasOf(unit: Unit): Value | undefined {
+    const { node, rule } = unit;
+    const value = rule.bias === undefined ? undefined : node.inputs[rule.bias];
+    if (!value || !isFixed(value) || !this.#inputScales.has(unit)) return undefined;
+    const channels = this.#plan.weights.find(({ layer }) => layer.value === node.inputs[rule.weight as number])?.layer;
+    const count = channels?.weight.dims[channels.axes.channel];
+    const { size, dtype } = value.tensor as Tensor;
+    return size === count && dtype === "float32" ? value : undefined;
+  }
+
+  #addBias({ node, rule }: Unit, value: Value, { codes, scale }: ReturnType<typeof quantizeBias>): void {
+    const graph = this.#graph;
+    const { name } = value;
+    const stored = graph.addInitializer(`${name}_quantized`, codes);
+    const scaleValue = graph.addInitializer(`${name}_scale`, scale);
+    const zeros = fromNumbers("int32", scale.dims, new Array(scale.size).fill(0));
+    const floats = graph
+      .addNode(
+        {
+          opType: "DequantizeLinear",
+          name: `${name}_DequantizeLinear`,
+          inputs: [stored, scaleValue, graph.addInitializer(`${name}_zero_point`, zeros)],
+          outputs: [`${name}_dequantized`],
+          attributes: scale.dims.length === 0 ? {} : { axis: attr.int(0) },
+        },
+        { before: node },
+      )
+      .output();
+    node.setInput(rule.bias as number, floats);
+    dropUnused(value);
+  }
+}
+
+function dropUnused(value: Value): void {
+  if (!value.isUnused) return;
+  value.tensor = undefined;
+  value.graph.removeValue(value);
+}
