@@ -112,7 +112,7 @@ export async function parseArgs(argv: readonly string[], commands: readonly Comm
       name,
       commands.map((each) => each.name),
     );
-    throw usage(`"${name}": no such command${near}`);
+    throw new TersorError("bad-recipe", `"${name}": no such command${near} \`tersor --help\` lists them.`);
   }
   const flags = [...(command?.groups.flatMap((group) => group.flags) ?? []), ...globalFlags];
   const args: string[] = [];
@@ -164,8 +164,8 @@ function checkArgs(args: readonly string[], command: CommandSpec): void {
   if (args.length > names.length) throw usage(`${command.name}: unexpected argument "${args[names.length]}"`, command);
 }
 
-function usage(what: string, command?: CommandSpec): TersorError {
-  const advice = command ? `Usage: tersor ${command.name} ${command.usage}` : "`tersor --help` lists the commands";
+function usage(what: string, command: CommandSpec | undefined): TersorError {
+  const advice = command ? `Usage: tersor ${command.name} ${command.usage}` : "`tersor --help` lists the options";
   return new TersorError("bad-recipe", `${what}. ${advice}.`);
 }
 
@@ -175,14 +175,14 @@ async function unknownFlag(spelled: string, flags: readonly Flag[], command?: Co
     flags.map((flag) => `--${flag.name}`),
   );
   const help = command ? `\`tersor ${command.name} --help\` lists the options` : "`tersor --help` lists the options";
-  return new TersorError("bad-recipe", `${spelled}: unknown option${near}. ${help}.`);
+  return new TersorError("bad-recipe", `${spelled}: unknown option${near} ${help}.`);
 }
 
 /** Loaded in the error case only. */
 async function nearest(name: string, known: readonly string[]): Promise<string> {
   const { nearestNames } = await import("../util/nearest.ts");
   const names = nearestNames(name, known, 2);
-  return names.length > 0 ? `: did you mean ${names.join(" or ")}?` : "";
+  return names.length > 0 ? `: did you mean ${names.join(" or ")}?` : ".";
 }
 
 export function camelCase(name: string): string {

@@ -54,7 +54,7 @@ async function main(): Promise<number> {
     if (code === 0) return show(io, { help: text }, text);
     throw new TersorError(
       "bad-recipe",
-      `tersor: expected a command: ${commands.map(({ name }) => name).join(", ")}. \`tersor --help\` says more.`,
+      `expected a command: ${commands.map(({ name }) => name).join(", ")}. \`tersor --help\` says more.`,
     );
   }
   const { run } = await command.load();

@@ -8,6 +8,7 @@ import { describeModel } from "../../recipe/describe-model.ts";
 import { modelFiles } from "../../recipe/node/files.ts";
 import { simplifyForStep } from "../../recipe/steps/simplify.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import { TersorError } from "../../util/errors.ts";
 import type { CommandInput } from "../args.ts";
 import { inspectText } from "../inspect-text.ts";
 import { palette } from "../render.ts";
@@ -26,8 +27,9 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
   const externalBytes = external.reduce((sum, file) => sum + statSync(file).size, 0);
   const file = { name: basename(path), bytes: statSync(path).size + externalBytes, externalBytes };
   const shapes = shapesOf(model, options.shapes as Shapes | undefined);
-  const layered = await simplifyForStep(model, { level: options.simplify === false ? "constants" : "all" }, compute);
-  const description = describeModel(model, { shapes, layered });
+  const { layered, notes } = await layeredOf(model, options.simplify !== false);
+  const described = describeModel(model, { shapes, layered });
+  const description = { ...described, notes: [...described.notes, ...notes] };
   io.json({ file, ...description });
   io.print(
     inspectText(file, description, {
@@ -37,6 +39,20 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
     }),
   );
   return 0;
+}
+
+/** The model as `quantize` will see its layers; as far as that works out, since what is inspected may be broken. */
+async function layeredOf(model: Model, simplified: boolean): Promise<{ layered: Model; notes: readonly string[] }> {
+  try {
+    const level = simplified ? "all" : "constants";
+    return { layered: await simplifyForStep(model, { level }, compute), notes: [] };
+  } catch (error) {
+    if (!(error instanceof TersorError)) throw error;
+    return {
+      layered: model,
+      notes: [`it can't be simplified, so its layers are listed as they are: ${error.message}`],
+    };
+  }
 }
 
 /** Folds constants as `quantize` will, so that both number the same layers. */

@@ -1,6 +1,6 @@
 /** @file `tersor run`: a recipe from a file. */
 import { statSync } from "node:fs";
-import { basename, dirname, resolve } from "node:path";
+import { basename, dirname, relative, resolve } from "node:path";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
 import { parseRecipe, type Recipe, recipeJsonSchema } from "../../recipe/recipe.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
@@ -24,7 +24,7 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
   const recipe = seeded as Recipe;
   const { manifest, files } = await withProgress(io, (progress) =>
     runRecipe(recipe, {
-      folder: dirname(resolve(file)),
+      folder: dirname(relative(process.cwd(), file)),
       signal: io.signal,
       progress,
       dryRun: options.dryRun === true,

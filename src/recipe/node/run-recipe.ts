@@ -1,6 +1,6 @@
 /** @file Runs a recipe on files: reads the model, takes the steps, writes output and manifest whole or not at all. */
 import { readFileSync } from "node:fs";
-import { resolve } from "node:path";
+import { basename, isAbsolute, join } from "node:path";
 import type { Model } from "../../ir/model.ts";
 import { encodeModel } from "../../ir/serde/encode-model.ts";
 import { loadModel } from "../../node/load.ts";
@@ -56,8 +56,8 @@ const silent: Progress = { update: () => {}, end: () => {} };
 export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promise<RecipeResult> {
   const { folder = ".", dryRun = false, signal = new AbortController().signal, progress = () => silent } = options;
   const parsed = parseRecipe(recipe);
-  const input = resolve(folder, parsed.model);
-  const paths = outputPaths(resolve(folder, parsed.output));
+  const input = within(folder, parsed.model);
+  const paths = outputPaths(within(folder, parsed.output));
   checkOutput(paths, [input]);
   const original = loadModel(input);
   validateModel(original, input);
@@ -121,13 +121,14 @@ function total(files: ModelRecord["files"]): ModelRecord {
 }
 
 function predicted(model: Model, path: string, external: "auto" | "always" | "never"): ModelRecord {
-  const encoded = encodeModel(model, { external, location: `${nameOf(path)}.data` });
+  const encoded = encodeModel(model, { external, location: `${basename(path)}.data` });
   const data = encoded.data ? [{ file: encoded.data.location, bytes: encoded.data.byteLength }] : [];
-  return total([{ file: nameOf(path), bytes: encoded.model.byteLength }, ...data]);
+  return total([{ file: basename(path), bytes: encoded.model.byteLength }, ...data]);
 }
 
-function nameOf(path: string): string {
-  return path.split(/[/\\]/).at(-1) ?? path;
+/** A path relative to a folder, spelled as shortly as it was given. */
+function within(folder: string, path: string): string {
+  return isAbsolute(path) ? path : join(folder, path);
 }
 
 /** Version of this package. */

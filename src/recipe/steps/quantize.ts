@@ -2,6 +2,7 @@
 import * as z from "zod";
 import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
+import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { type QuantizeOptions, type QuantizeResult, quantize, quantizeOptions } from "../../quantize/quantize.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { Step, StepContext } from "../../step.ts";
@@ -35,8 +36,10 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
   needs: [],
   async run(model, options, ctx) {
     const own = ownOptions(options, ctx.seed);
-    const trials = ctx.dryRun ? undefined : await trySeeds(model, options, own, ctx);
-    const result = trials?.best.result ?? quantize(model, own);
+    // Old exporters keep weights in Constant nodes.
+    const visible = constantToInitializer(model).model;
+    const trials = ctx.dryRun ? undefined : await trySeeds(visible, options, own, ctx);
+    const result = trials?.best.result ?? quantize(visible, own);
     return {
       model: result.model,
       report: () => ({
