@@ -4,7 +4,6 @@ import { Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import type { ValueType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
-import { infer } from "../ops/infer.ts";
 import type { Contents } from "../ops/shapes/call.ts";
 import { byteSize, dtypeInfo } from "../tensor/dtype.ts";
 import { fromNumbers, type Tensor } from "../tensor/tensor.ts";
@@ -14,7 +13,7 @@ import { fnv1a64 } from "../util/hash.ts";
 import { type ConstantRegion, constantRegions } from "./constant-regions.ts";
 import { fixedTensor, unlistInitializers } from "./constants.ts";
 import { removeDeadNodes } from "./dead-code.ts";
-import type { PassResult } from "./pass.ts";
+import { editable, inferOnce, type PassResult } from "./pass.ts";
 
 export interface FoldOptions {
   /** Runs a model without inputs and gives its outputs in order. Without it only what shape inference knows is folded. */
@@ -31,9 +30,9 @@ export interface FoldOptions {
  */
 export async function foldConstants(model: Model, options: FoldOptions = {}): Promise<PassResult> {
   const { evaluate, maxBytes = 1 << 14 } = options;
-  const copy = model.clone();
+  const copy = editable(model);
   unlistInitializers(copy);
-  const { types, contents } = infer(copy);
+  const { types, contents } = inferOnce(copy);
   const known = knownIntegers(contents, maxBytes);
   for (const [value, tensor] of known) value.graph.fixValue(value, tensor);
   const regions = evaluate ? constantRegions(copy, types, maxBytes) : [];

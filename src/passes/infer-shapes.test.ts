@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { parse, print } from "../ir/text/index.ts";
 import { typeToString } from "../ir/types.ts";
-import { inferModel, inferShapes, inferTypes } from "./infer-shapes.ts";
+import { inferShapes, inferTypes } from "./infer-shapes.ts";
 
 const model = () => parse`(float[N,3] x) => (float[N,3] y) <int64[1] k = {2}> { s = Shape(x) t = Neg(x) y = Abs(t) }`;
 
@@ -27,12 +27,7 @@ it("keeps the types of inputs unless it is given shapes for them", () => {
   ]);
 });
 
-it("gives types and exact constants without a copy", () => {
-  const fixed = parse`(float[4,3] x) => (y, z) <int64[1] big = {9223372036854775807}> {
-    s = Shape(x) y = ConstantOfShape(s) z = Identity(big)
-  }`;
-  const { graph } = fixed;
-  expect(typeToString(inferTypes(fixed).get(graph.find("y") as never))).toBe("float[4,3]");
-  const constants = [...inferModel(fixed).constants].map(([value, tensor]) => [value.name, [...tensor.toNumbers()]]);
-  expect(constants).toEqual([["s", [4, 3]]]);
+it("gives types without a copy", () => {
+  const fixed = parse`(float[4,3] x) => (y) { s = Shape(x) y = ConstantOfShape(s) }`;
+  expect(typeToString(inferTypes(fixed).get(fixed.graph.find("y") as never))).toBe("float[4,3]");
 });

@@ -3,10 +3,7 @@ import type { Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import { typeToString, type ValueType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
-import { type Inference, type InferOptions, infer } from "../ops/infer.ts";
-import type { Contents } from "../ops/shapes/call.ts";
-import { dtypeInfo } from "../tensor/dtype.ts";
-import { fromNumbers, type Tensor } from "../tensor/tensor.ts";
+import { type InferOptions, infer } from "../ops/infer.ts";
 import type { PassResult } from "./pass.ts";
 
 export type { InferOptions } from "../ops/infer.ts";
@@ -41,28 +38,4 @@ export function inferShapes(model: Model, options: InferOptions = {}): InferShap
 /** Types of the values of a model and its subgraphs, without a copy of it. @throws as {@link infer}. */
 export function inferTypes(model: Model, options: InferOptions = {}): ReadonlyMap<Value, ValueType> {
   return infer(model, options).types;
-}
-
-export interface ModelInference extends Inference {
-  /** Integer and boolean tensors that nodes compute and whose elements are all known, exactly. */
-  readonly constants: ReadonlyMap<Value, Tensor>;
-}
-
-/** Types, and what small tensors hold before the model runs. @throws as {@link infer}. */
-export function inferModel(model: Model, options: InferOptions = {}): ModelInference {
-  const inference = infer(model, options);
-  const constants = new Map<Value, Tensor>();
-  for (const [value, contents] of inference.contents) {
-    const tensor = value.producer && exactTensor(contents);
-    if (tensor) constants.set(value, tensor);
-  }
-  return { ...inference, constants };
-}
-
-/** Saturated integers are not exact, nor are floats: a runtime may round them otherwise. */
-function exactTensor({ dtype, dims, values }: Contents): Tensor | undefined {
-  const { kind, bits } = dtypeInfo(dtype);
-  const known = values.filter((value) => typeof value === "number" && Math.abs(value) < Number.MAX_SAFE_INTEGER);
-  if (kind === "float" || bits < 8 || known.length < values.length) return undefined;
-  return fromNumbers(dtype, dims, known as number[]);
 }

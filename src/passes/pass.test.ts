@@ -10,8 +10,9 @@ describe("runPasses", () => {
     (limit: number): BoundPass =>
     (model) =>
       edit(model, (copy) => {
+        if (copy.modelVersion >= limit) return false;
         copy.modelVersion += 1n;
-        return copy.modelVersion <= limit;
+        return true;
       });
 
   it("repeats until a round changes nothing", async () => {

@@ -10,8 +10,7 @@ import { schemaOf } from "../../ops/schema.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
 import { unlistInitializers } from "../constants.ts";
-import { inferTypes } from "../infer-shapes.ts";
-import { edit, type PassResult } from "../pass.ts";
+import { edit, inferOnce, type PassResult } from "../pass.ts";
 import type { Rewriter } from "./rewriter.ts";
 import { rewrites } from "./rewrites.ts";
 
@@ -30,7 +29,7 @@ export function convertOpset(model: Model, target: number): PassResult {
   return edit(model, (copy) => {
     const scopes = [copy, ...copy.functions].filter(({ opsetImports }) => (opsetImports.get("") ?? target) < target);
     if (scopes.length === 0) return false;
-    const types = inferTypes(copy);
+    const { types } = inferOnce(copy);
     const isLocal = (node: Node) =>
       copy.functions.some(
         (fn) => fn.domain === node.domain && fn.name === node.opType && fn.overload === node.overload,

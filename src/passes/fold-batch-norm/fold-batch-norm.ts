@@ -5,8 +5,7 @@ import type { Value } from "../../ir/value.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { fromNumbers, type Tensor } from "../../tensor/tensor.ts";
 import { fixedTensor, unlistInitializers } from "../constants.ts";
-import { inferTypes } from "../infer-shapes.ts";
-import { edit, type Pass } from "../pass.ts";
+import { edit, inferOnce, type Pass } from "../pass.ts";
 import { type Affine, affineNodes, perChannel } from "./affine.ts";
 import { type Layer, layerBehind, type TypeOf, usedOnce } from "./layers.ts";
 
@@ -18,7 +17,7 @@ import { type Layer, layerBehind, type TypeOf, usedOnce } from "./layers.ts";
 export const foldBatchNorm: Pass = (model) =>
   edit(model, (copy) => {
     unlistInitializers(copy);
-    const types = inferTypes(copy);
+    const { types } = inferOnce(copy);
     const typeOf: TypeOf = (value) => value && (value.tensor ? value.type : (types.get(value) ?? value.type));
     let modified = false;
     for (const graph of copy.graphs()) {

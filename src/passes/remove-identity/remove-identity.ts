@@ -3,8 +3,7 @@ import type { Graph } from "../../ir/graph.ts";
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { unlistInitializers } from "../constants.ts";
-import { inferTypes } from "../infer-shapes.ts";
-import { edit, type Pass } from "../pass.ts";
+import { edit, inferOnce, type Pass } from "../pass.ts";
 import { fusions } from "./fusions.ts";
 import { identityRules, type RuleContext } from "./rules.ts";
 
@@ -15,7 +14,7 @@ import { identityRules, type RuleContext } from "./rules.ts";
 export const removeIdentity: Pass = (model) =>
   edit(model, (copy) => {
     unlistInitializers(copy);
-    const types = inferTypes(copy);
+    const { types } = inferOnce(copy);
     const ctx: RuleContext = {
       opset: copy.opsetImports.get("") ?? 0,
       typeOf: (value) => value && (types.get(value) ?? value.type),
