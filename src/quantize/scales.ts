@@ -44,41 +44,67 @@ export function searchRatios(spec: QuantSpec): number[] {
  * @throws bad-data when the weight holds NaN or infinity
  */
 export function scaleParams(weight: Weight, resident: Pointer | undefined): ScaleParams {
-  const { spec, slices } = weight;
-  let ranges = findRanges(weight, resident);
-  if (spec.scale.by === "percentile")
-    ranges = clipRanges(ranges, slices, requireResident(resident), spec.scale.percent);
+  const { spec } = weight;
+  if (resident !== undefined)
+    return residentParams({ ...weight, dims: weight.weight.dims, dtype: weight.weight.dtype }, resident);
+  if (spec.scale.by !== "absmax") throw new TersorError("internal", "a scale search needs the whole weight in memory.");
+  return roundToType(paramsOf(findRanges(weight), spec), weight.weight.dtype);
+}
+
+/** A block of float32 in kernel memory, contiguous; `dims` and `name` of the weight it belongs to name it in errors. */
+export interface Block {
+  readonly name: string;
+  readonly dims: readonly number[];
+  /** Float type that the scales are stored in. */
+  readonly dtype: Tensor["dtype"];
+  readonly slices: Slices;
+  readonly spec: QuantSpec;
+}
+
+/** The parameters of a block. @throws bad-data when it holds NaN or infinity */
+export function residentParams(block: Block, x: Pointer): ScaleParams {
+  const { spec, slices, dtype } = block;
+  let ranges = rangesOf(block, 0, (piece) => x + piece.start * 4);
+  if (spec.scale.by === "percentile") ranges = clipRanges(ranges, slices, x, spec.scale.percent);
   const params = paramsOf(ranges, spec);
-  if (spec.scale.by === "mse") searchScales(params, slices, spec, requireResident(resident));
-  return roundToType(params, weight.weight.dtype);
+  if (spec.scale.by === "mse") searchScales(params, slices, spec, x);
+  return roundToType(params, dtype);
 }
 
-function requireResident(resident: Pointer | undefined): Pointer {
-  if (resident !== undefined) return resident;
-  throw new TersorError("internal", "a scale search needs the whole weight in memory.");
+/** One pass over the weight, which lies at `resident` or is read piece by piece. */
+export function findRanges({ weight, ...rest }: Weight, resident?: Pointer): Ranges {
+  const block = { ...rest, dims: weight.dims };
+  if (resident !== undefined) return rangesOf(block, 0, (piece) => resident + piece.start * 4);
+  return rangesOf(block, largestPiece(rest.slices), (piece, buffer) => {
+    readFloats(weight, piece.start, piece.length, buffer);
+    return buffer;
+  });
 }
 
-/** One pass over the weight. */
-export function findRanges({ name, weight, slices, spec }: Weight, resident?: Pointer): Ranges {
+/** `locate` says where a piece lies; it may read it into the buffer of `room` elements. */
+function rangesOf(
+  { name, dims, slices, spec }: Omit<Block, "dtype">,
+  room: number,
+  locate: (piece: Piece, buffer: Pointer) => Pointer,
+): Ranges {
   const shared = kernels();
   const { memory } = shared;
   return memory.scope(() => {
     const entries = slices.count * slices.fold;
     const min = memory.alloc32(entries);
     const max = memory.alloc32(entries);
-    const buffer = resident === undefined ? memory.alloc32(largestPiece(slices)) : 0;
+    const buffer = memory.alloc32(room);
     const magnitudeOnly = spec.symmetric && spec.bits === 8;
     memory.f32(min, entries).fill(Number.POSITIVE_INFINITY);
     memory.f32(max, entries).fill(magnitudeOnly ? 0 : Number.NEGATIVE_INFINITY);
     const measure = magnitudeOnly ? absMax(shared) : minMax(shared);
     for (const piece of piecesOf(slices)) {
-      const x = resident === undefined ? buffer : resident + piece.start * 4;
-      if (resident === undefined) readFloats(weight, piece.start, piece.length, x);
+      const x = locate(piece, buffer);
       const finite = measure[slices.form](x, piece, min + piece.slice * 4, max + piece.slice * 4);
       if (!finite)
         throw new TersorError(
           "bad-data",
-          `weight "${name}" [${weight.dims.join(", ")}]: expected finite numbers, got NaN or infinity. The model is damaged, or leave the layer out.`,
+          `weight "${name}" [${dims.join(", ")}]: expected finite numbers, got NaN or infinity. The model is damaged, or leave the layer out.`,
         );
     }
     const reduce = (at: Pointer, pick: (a: number, b: number) => number) =>
