@@ -1,0 +1,209 @@
+/** @file A weight quantized by a method, as the lazy tensors that the formats write. The method runs when bytes are first read. */
+import { kernels, matMulNBitsSizes } from "../../kernels/index.ts";
+import { dtypeInfo } from "../../tensor/dtype.ts";
+import { packBits } from "../../tensor/pack.ts";
+import { fromNumbers, Tensor } from "../../tensor/tensor.ts";
+import { ComputedSource } from "../../util/bytes.ts";
+import { type ScaleParams, scaleParams } from "../scales.ts";
+import type { WeightAxes } from "../slices.ts";
+import type { QuantSpec } from "../spec.ts";
+import { claim, readFloats } from "../workspace.ts";
+import {
+  type MatrixLayout,
+  matrixLayout,
+  matrixOf,
+  statsInOrder,
+  storedCodes,
+  storedParams,
+} from "./layer-matrices.ts";
+import type { NBitsWeight } from "./matmul-nbits.ts";
+import { dequantizeMatrix } from "./matrix.ts";
+import type { LayerStats, QuantizedMatrix, QuantMethod } from "./method.ts";
+import { codeTensor, type QuantizedWeight, sqnrOf, type WeightJob } from "./rtn.ts";
+
+/** A method with its options and what is known about the layer's inputs. */
+export interface MethodRun<Options = unknown> {
+  readonly method: QuantMethod<Options>;
+  readonly options: Options;
+  /** Statistics of each matrix (batch entry, direction, or group of a convolution), rows in the order in which the tensor stores inputs. */
+  stats(part: number): LayerStats;
+  readonly axes: WeightAxes;
+  /** Groups of a convolution. */
+  readonly groups?: number;
+}
+
+interface Done {
+  /** One byte per weight, in the order of the tensor. */
+  readonly codes: Uint8Array;
+  readonly params: ScaleParams;
+  readonly sqnr: number | undefined;
+}
+
+/** Codes with one scale and zero point per slice, for DequantizeLinear. */
+export function quantizeByMethod<Options>(job: WeightJob, run: MethodRun<Options>): QuantizedWeight {
+  const { weight, spec, slices } = job;
+  const { bits } = dtypeInfo(spec.dtype);
+  const layout = layoutOf(job, run);
+  const result = lazily(() => compute(job, run, layout, spec));
+  const small = (dtype: Tensor["dtype"], make: () => Tensor) =>
+    new Tensor(
+      dtype,
+      slices.scaleDims,
+      new ComputedSource(Math.ceil((slices.count * dtypeInfo(dtype).bits) / 8), () => [
+        make().bytes.read(0, make().byteLength),
+      ]),
+    );
+  const codes = new ComputedSource(Math.ceil((weight.size * bits) / 8), () =>
+    result.codes((all) => (bits === 8 ? all : packBits(all, bits === 4 ? "uint4" : "uint2"))),
+  );
+  return {
+    codes: new Tensor(spec.dtype, weight.dims, codes),
+    scale: small(weight.dtype, () => fromNumbers(weight.dtype, slices.scaleDims, result.params().scales)),
+    zeroPoint: small(spec.dtype, () => codeTensor(spec, slices.scaleDims, result.params().zeroPoints)),
+    sqnr: result.sqnr,
+  };
+}
+
+/** The layout of com.microsoft.MatMulNBits for B [K, N]; codes are unsigned whatever the spec's type. */
+export function quantizeNBitsByMethod<Options>(
+  job: WeightJob,
+  blockSize: number,
+  run: MethodRun<Options>,
+): NBitsWeight {
+  const { weight, spec } = job;
+  const [rows = 1, n = 1] = weight.dims;
+  const bits = spec.bits as 2 | 4 | 8;
+  const sizes = matMulNBitsSizes({ rows, n }, { bits, blockSize });
+  const unsigned: QuantSpec = { ...spec, dtype: bits === 8 ? "uint8" : bits === 4 ? "uint4" : "uint2" };
+  const result = lazily(() => compute(job, run, layoutOf(job, run), unsigned));
+  const pack = (codes: Uint8Array, { zeroPoints }: ScaleParams) => {
+    const { memory } = claim({});
+    const padded = sizes.blocks * blockSize;
+    return memory.scope(() => {
+      const from = memory.alloc(padded * n);
+      const to = memory.alloc(sizes.packed);
+      const all = memory.u8(from, padded * n);
+      all.set(codes);
+      // The last block is filled up with zeros.
+      for (let row = rows; row < padded; row++) all.set(zeroPoints.subarray((sizes.blocks - 1) * n), row * n);
+      kernels().packColumns(from, { rows: padded, n }, bits, to, sizes.packed / n);
+      return memory.u8(to, sizes.packed);
+    });
+  };
+  const packed = new ComputedSource(sizes.packed, () => result.codes(pack));
+  /** [blocks, N] to [N, blocks]. */
+  const turned = (values: ArrayLike<number>) =>
+    Float64Array.from(
+      { length: values.length },
+      (_, i) => values[(i % sizes.blocks) * n + Math.floor(i / sizes.blocks)] as number,
+    );
+  const scaleDims = [n, sizes.blocks];
+  const scales = new ComputedSource((n * sizes.blocks * dtypeInfo(weight.dtype).bits) / 8, () => {
+    const tensor = fromNumbers(weight.dtype, scaleDims, turned(result.params().scales));
+    return [tensor.bytes.read(0, tensor.byteLength)];
+  });
+  const rowBytes = sizes.zeroPoints / n;
+  const zeroPoints = new ComputedSource(sizes.zeroPoints, () => {
+    const values = turned(result.params().zeroPoints);
+    const out = new Uint8Array(sizes.zeroPoints);
+    values.forEach((value, i) => {
+      const bit = (i % sizes.blocks) * bits;
+      const at = Math.floor(i / sizes.blocks) * rowBytes + (bit >> 3);
+      out[at] = (out[at] as number) | (value << (bit & 7));
+    });
+    return [out];
+  });
+  return {
+    packed: new Tensor("uint8", [n, sizes.blocks, (blockSize * bits) / 8], packed),
+    scales: new Tensor(weight.dtype, scaleDims, scales),
+    ...(spec.symmetric ? {} : { zeroPoints: new Tensor("uint8", [n, rowBytes], zeroPoints) }),
+    sqnr: result.sqnr,
+  };
+}
+
+function layoutOf<Options>({ name, weight, spec }: WeightJob, { axes, groups }: MethodRun<Options>): MatrixLayout {
+  return matrixLayout(name, weight.dims, axes, spec.granularity, groups);
+}
+
+/** Runs the method on every matrix of the weight. */
+function compute<Options>(job: WeightJob, run: MethodRun<Options>, layout: MatrixLayout, spec: QuantSpec): Done {
+  const { memory } = claim({});
+  const { name, weight, range } = job;
+  const fixed = job.fixed ?? (layout.sharedScales ? sharedParams(job, spec) : undefined);
+  const done: QuantizedMatrix[] = [];
+  const codes = new Uint8Array(weight.size);
+  const size = layout.k * layout.n;
+  let signal = 0;
+  let noise = 0;
+  for (let part = 0; part < layout.parts; part++) {
+    const own = fixed && partOf(fixed, layout, part);
+    const matrix = { ...matrixOf(name, weight, layout, part, own), range };
+    const stats = statsInOrder(run.stats(part), layout);
+    const quantized = run.method.quantize(matrix, spec, stats, run.options);
+    codes.set(storedCodes(quantized, layout), part * size);
+    done.push(quantized);
+    if (!job.measure) continue;
+    const values = dequantizeMatrix(matrix, spec, quantized);
+    memory.scope(() => {
+      const [x, y] = [memory.alloc32(size), memory.alloc32(size)];
+      memory.f32(x, size).set(matrix.data);
+      memory.f32(y, size).set(values);
+      signal += kernels().sumSquares(x, size);
+      noise += kernels().sumSquaredDifference(x, y, size);
+    });
+  }
+  const count = done.reduce((sum, { scales }) => sum + scales.length, 0) / (layout.sharedScales ? layout.parts : 1);
+  const scales = done.map((part) => part.scales);
+  const zeroPoints = done.map((part) => part.zeroPoints);
+  const params = {
+    scales: storedParams(scales, layout, new Float32Array(count)),
+    zeroPoints: storedParams(zeroPoints, layout, new Int32Array(count)),
+  };
+  return { codes, params, sqnr: job.measure ? sqnrOf(signal, noise) : undefined };
+}
+
+/** The scales given for the whole tensor, as those of one of its matrices [groups, n / fold]. */
+function partOf(fixed: ScaleParams, layout: MatrixLayout, part: number): ScaleParams {
+  const { k, n, groupSize, fold, parts, transposed, sharedScales } = layout;
+  const groups = Math.ceil(k / groupSize);
+  const count = (groups * n) / fold;
+  if (sharedScales || (parts === 1 && groups === 1)) return fixed;
+  const first = part * count;
+  const [scales, zeroPoints] = [new Float32Array(count), new Int32Array(count)];
+  for (let i = 0; i < count; i++) {
+    const from = transposed && fold === 1 ? (i % n) * groups + Math.floor(i / n) : i;
+    scales[i] = fixed.scales[first + from] as number;
+    zeroPoints[i] = fixed.zeroPoints[first + from] as number;
+  }
+  return { scales, zeroPoints };
+}
+
+/** Scales that several matrices share, from the whole weight. */
+function sharedParams(job: WeightJob, spec: QuantSpec): ScaleParams {
+  const { memory } = claim({});
+  return memory.scope(() => {
+    const x = memory.alloc32(job.weight.size);
+    readFloats(job.weight, 0, job.weight.size, x);
+    return scaleParams({ ...job, spec }, x);
+  });
+}
+
+/** Computes when first asked; codes are forgotten once they were read, the small rest is kept. */
+function lazily(make: () => Done) {
+  let done: Done | undefined;
+  let rest: Omit<Done, "codes"> | undefined;
+  const run = () => {
+    done ??= make();
+    rest = { params: done.params, sqnr: done.sqnr };
+    return done;
+  };
+  return {
+    *codes<T>(use: (codes: Uint8Array, params: ScaleParams) => T): Iterable<T> {
+      const { codes, params } = run();
+      yield use(codes, params);
+      done = undefined;
+    },
+    params: () => (rest ?? run()).params,
+    sqnr: () => rest?.sqnr,
+  };
+}
