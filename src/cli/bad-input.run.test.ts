@@ -99,7 +99,7 @@ const rows: readonly Row[] = [
   { what: "a cycle", file: encodeCycle(), code: 3, says: /cycle/ },
   { what: "NaN in weights", file: withWeight(100, Number.NaN), code: 3, says: /"w".*NaN/i },
   { what: "infinity in weights", file: withWeight(511, Number.POSITIVE_INFINITY), code: 3, says: /"w".*inf/i },
-  { what: "an unknown layer", options: ["--layers", "haed"], code: 2, says: /"haed".*no such layer.*"head"/ },
+  { what: "an unknown layer", options: ["--layers", "heat"], code: 2, says: /"heat".*no such layer.*"head"/ },
   {
     what: "a group size that does not divide",
     options: ["--granularity", "group:7", "--format", "dequantize"],

@@ -72,7 +72,8 @@ function numbersTable(report: CompareReport, width: number, colors: Palette): st
 }
 
 function metricCells({ before, after, unit, higherIsBetter }: MetricChange, colors: Palette): string[] {
-  const text = (value: number) => `${Number(value.toPrecision(4))}${unit ? ` ${unit}` : ""}`;
+  const text = (value: number) =>
+    unit === "%" ? `${value.toFixed(2)} %` : `${Number(value.toPrecision(5))}${unit ? ` ${unit}` : ""}`;
   const delta = after - before;
   const change = `${delta > 0 ? "+" : delta < 0 ? "−" : "±"}${Number(Math.abs(delta).toPrecision(2))}`;
   const isWorse = higherIsBetter ? delta < 0 : delta > 0;

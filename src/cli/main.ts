@@ -77,7 +77,7 @@ function terminal(options: Options): Io {
     isTty,
     print: (text) => void (isJson || isQuiet || write(text)),
     json: (value) => void (isJson && write(JSON.stringify(value, null, 2))),
-    width: isTty ? process.stdout.columns : Number.POSITIVE_INFINITY,
+    width: isTty ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY,
     signal: interruption.signal,
   };
 }

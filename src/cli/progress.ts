@@ -73,7 +73,7 @@ export class ProgressLine {
   }
 
   #draw(text: string): void {
-    this.#stream.write(`\r\u001b[K${truncateMiddle(text, (this.#stream.columns ?? 80) - 1)}`);
+    this.#stream.write(`\r\u001b[K${truncateMiddle(text, (this.#stream.columns || 80) - 1)}`);
     this.#drawn = true;
   }
 }

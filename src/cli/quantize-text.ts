@@ -13,6 +13,7 @@ import {
   plural,
   printable,
   renderTable,
+  truncateMiddle,
 } from "./render.ts";
 
 /** The report of the step, as its manifest has it. */
@@ -27,6 +28,7 @@ export interface QuantizeStepReport {
 
 const WORST = 5;
 const NAMES = 3;
+const NAME_WIDTH = 40;
 
 /** `model.onnx → model.int8.onnx  10.8 MB → 2.9 MB (−73 %)`. */
 export function headline({ input, output }: Manifest, colors: Palette, outputPath: string): string {
@@ -54,7 +56,7 @@ export function quantizeText(report: QuantizeStepReport, width: number, colors: 
 function worstLayers(layers: readonly LayerReport[], width: number, colors: Palette): string[] {
   const measured = layers.filter((layer) => layer.sqnr !== undefined && Number.isFinite(layer.sqnr));
   const worst = measured.toSorted((a, b) => (a.sqnr as number) - (b.sqnr as number)).slice(0, WORST);
-  if (worst.length === 0) return [];
+  if (worst.length === 0) return layers.length > 0 ? [colors.dim("Their SQNR was not measured; --measure does.")] : [];
   const columns: Column[] = [
     { title: "#", align: "right" },
     { title: "layer", shrink: true },
@@ -104,7 +106,7 @@ function byReason(
     groups.set(what, [...(groups.get(what) ?? []), row]);
   }
   return [...groups].map(([what, members]) => {
-    const names = members.slice(0, NAMES).map(({ name }) => printable(name));
+    const names = members.slice(0, NAMES).map(({ name }) => truncateMiddle(printable(name), NAME_WIDTH));
     const more = members.length > NAMES ? `, … ${members.length - NAMES} more` : "";
     return `  ${members.length} × ${printable(what)} (${names.join(", ")}${more})`;
   });

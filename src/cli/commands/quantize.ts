@@ -1,6 +1,6 @@
 /** @file `tersor quantize`. */
-import { statSync } from "node:fs";
 import { basename, dirname, extname, join } from "node:path";
+import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
 import { parseOptions, resolveOptions } from "../../recipe/parse-options.ts";
 import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
@@ -71,5 +71,5 @@ function outputFor(model: string, asked: string | undefined, dtype: string): str
   const extension = extname(model);
   const name = `${basename(model, extension)}.${dtype}${extension || ".onnx"}`;
   if (asked === undefined) return join(dirname(model), name);
-  return statSync(asked, { throwIfNoEntry: false })?.isDirectory() ? join(asked, name) : asked;
+  return kindOf(asked) === "folder" ? join(asked, name) : asked;
 }

@@ -1,6 +1,6 @@
 /** @file `tersor run`: a recipe from a file. */
-import { statSync } from "node:fs";
 import { basename, dirname, relative, resolve } from "node:path";
+import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
 import { parseRecipe, type Recipe, recipeJsonSchema } from "../../recipe/recipe.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
@@ -44,7 +44,7 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
 
 /** A recipe as its file has it, unchecked. @throws bad-recipe when there is none or it can't be loaded */
 async function loadRecipe(path: string | undefined): Promise<{ recipe: unknown; file: string }> {
-  if (path !== undefined && !statSync(path, { throwIfNoEntry: false })?.isFile())
+  if (path !== undefined && kindOf(path) !== "file")
     throw new TersorError("bad-recipe", `recipe "${path}": no such file. Check the path.`);
   const { loadConfig } = await import("c12");
   const shared = { dotenv: false, rcFile: false, globalRc: false, packageJson: false, envName: false } as const;
@@ -52,7 +52,7 @@ async function loadRecipe(path: string | undefined): Promise<{ recipe: unknown; 
     const cwd = path === undefined ? process.cwd() : dirname(resolve(path));
     const configFile = path === undefined ? "tersor.config" : basename(path);
     const { config, configFile: found, layers = [] } = await loadConfig({ ...shared, cwd, configFile });
-    const file = found !== undefined && statSync(found, { throwIfNoEntry: false }) ? found : undefined;
+    const file = found !== undefined && kindOf(found) === "file" ? found : undefined;
     if (file !== undefined && layers.length > 0) return { recipe: config, file };
   } catch (cause) {
     throw new TersorError("bad-recipe", `recipe "${path ?? "tersor.config"}": can't be loaded: ${messageOf(cause)}`, {

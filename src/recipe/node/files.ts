@@ -33,6 +33,16 @@ function* tensorsOf(model: Model): Iterable<Tensor> {
   }
 }
 
+/** What stands at a path; undefined when nothing does, or nothing can. */
+export function kindOf(path: string): "file" | "folder" | "other" | undefined {
+  try {
+    const stat = statSync(path);
+    return stat.isFile() ? "file" : stat.isDirectory() ? "folder" : "other";
+  } catch {
+    return undefined;
+  }
+}
+
 /** Where everything of one output goes. */
 export interface OutputPaths {
   readonly model: string;
@@ -65,7 +75,7 @@ export function checkOutput(paths: OutputPaths, inputs: readonly string[]): void
     );
   }
   for (const path of Object.values(paths)) {
-    if (statSync(path, { throwIfNoEntry: false })?.isDirectory())
+    if (kindOf(path) === "folder")
       throw new TersorError("bad-recipe", `output "${path}": expected a file or nothing there, got a folder.`);
     const same = inputs.find((input) => isSameFile(input, path));
     if (same !== undefined)
