@@ -56,7 +56,10 @@ export function quantizeText(report: QuantizeStepReport, width: number, colors: 
 function worstLayers(layers: readonly LayerReport[], width: number, colors: Palette): string[] {
   const measured = layers.filter((layer) => layer.sqnr !== undefined && Number.isFinite(layer.sqnr));
   const worst = measured.toSorted((a, b) => (a.sqnr as number) - (b.sqnr as number)).slice(0, WORST);
-  if (worst.length === 0) return layers.length > 0 ? [colors.dim("Their SQNR was not measured; --measure does.")] : [];
+  if (worst.length === 0)
+    return layers.some((layer) => layer.sqnr === undefined)
+      ? [colors.dim("Their SQNR was not measured; --measure does.")]
+      : [];
   const columns: Column[] = [
     { title: "#", align: "right" },
     { title: "layer", shrink: true },
