@@ -2,6 +2,7 @@
 import * as z from "zod";
 import type { Model } from "../ir/model.ts";
 import type { Value } from "../ir/value.ts";
+import { constantToInitializer } from "../passes/constant-to-initializer.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
@@ -87,12 +88,14 @@ export interface QuantizeResult {
 export function quantize(model: Model, options: QuantizeOptions = {}): QuantizeResult {
   const settings = quantizeOptions.parse(options);
   const notes: string[] = [];
-  let copy = model.clone();
+  const prepared = constantToInitializer(model);
+  let copy = prepared.modified ? prepared.model : model.clone();
   let plans = makePlans(copy, settings);
+  const { skipped } = findLayers(copy);
   const need = Math.max(0, ...plans.flatMap(({ writer, plan }) => (writer && plan ? [writer.opset(plan)] : [])));
   if (copy.opset < need) {
     const before = copy.opset;
-    copy = convertOpset(copy, need).model.clone();
+    copy = convertOpset(copy, need).model;
     plans = makePlans(copy, settings);
     notes.push(`opset raised from ${before} to ${need}: what is written needs it`);
   }
@@ -104,7 +107,6 @@ export function quantize(model: Model, options: QuantizeOptions = {}): QuantizeR
     dropConstant(layer.value);
   }
   if (done.size > 0) copy = removeDeadCode(copy).model;
-  const { skipped } = findLayers(model);
   return {
     model: copy,
     layers: () => plans.map((entry) => report(entry, done.get(entry.layer.index))),

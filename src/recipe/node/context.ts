@@ -5,7 +5,7 @@ import type { Dataset } from "../../data/dataset.ts";
 import type { InputInfo } from "../../data/fit-input.ts";
 import type { ChosenMetric, MetricSpec } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
-import { measureSize } from "../../node/size.ts";
+import { brotliQualityFor, measureSize } from "../../node/size.ts";
 import type { RuntimeName } from "../../runtime/in-process.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { WorkerRuntime } from "../../runtime/worker-runtime.ts";
@@ -69,8 +69,11 @@ export class NodeContext implements StepContext {
 
   async size(model: Model, { compressed }: { readonly compressed: boolean }): Promise<ModelSize> {
     const files = await this.#files(model);
-    if (!compressed) return { bytes: files.reduce((sum, file) => sum + statSync(file).size, 0) };
-    const { bytes, gzip, brotli } = await measureSize(files, { signal: this.signal });
+    const bytesOf = (paths: readonly string[]) => paths.reduce((sum, file) => sum + statSync(file).size, 0);
+    if (!compressed) return { bytes: bytesOf(files) };
+    // One quality for all models of a recipe: the one that suits the original.
+    const brotliQuality = brotliQualityFor(bytesOf(await this.#files(this.original)));
+    const { bytes, gzip, brotli } = await measureSize(files, { brotliQuality, signal: this.signal });
     return { bytes, gzip, brotli };
   }
 
