@@ -1,7 +1,9 @@
 /** @file GPTQ and HQQ on made matrices: what they promise against rounding to nearest. */
 import { describe, expect, it } from "vitest";
 import { Rng } from "../../util/rng.ts";
+import { searchInputScale } from "../equalize/awq.ts";
 import { type QuantSpec, resolveSpec, type SpecOptions, specOptions } from "../spec.ts";
+import { awq } from "./awq.ts";
 import { gptq } from "./gptq.ts";
 import { hqq } from "./hqq.ts";
 import { dequantizeMatrix } from "./matrix.ts";
@@ -184,5 +186,48 @@ describe("hqq", () => {
   it("quantizes zeros to zero", () => {
     const matrix = { ...matrixOf(64, 4), data: new Float32Array(256) };
     expect(run(hqq, matrix, specOf({ dtype: "uint4" }), {}).values).toEqual(new Float32Array(256));
+  });
+});
+
+describe("awq", () => {
+  const k = 96;
+  const x = correlated(300, k);
+  const hessian = hessianOf(x, k);
+  const meanAbs = Float32Array.from({ length: k }, (_, i) => {
+    let sum = 0;
+    for (let s = 0; s < 300; s++) sum += Math.abs(x[s * k + i] as number);
+    return sum / 300;
+  });
+
+  it.each<[string, SpecOptions, number, boolean]>([
+    ["int4 in groups of 32", { dtype: "int4" }, 32, false],
+    ["uint4 in groups of 32", { dtype: "uint4" }, 32, true],
+    ["int2 per channel", { dtype: "int2" }, 96, true],
+    ["uint4 in groups that don't divide", { dtype: "uint4" }, 40, false],
+  ])("%s: clipping lowers the error at the output", (_, options, groupSize, heavy) => {
+    const matrix = matrixOf(k, 24, { groupSize, heavy });
+    const [a, b] = [run(awq, matrix, specOf(options), { hessian }), run(nearest, matrix, specOf(options), {})];
+    expect(outputError(x, matrix, a.values) / outputError(x, matrix, b.values)).toBeLessThan(0.95);
+  });
+
+  it("scaling inputs lowers the error at the output, as it says", () => {
+    const spec = specOf({ dtype: "int4" });
+    const matrix = matrixOf(k, 24, { groupSize: 32 });
+    const { inputScale, alpha, ratio } = searchInputScale([matrix], spec, { hessian, meanAbs });
+    expect(alpha).toBeGreaterThan(0);
+    const data = matrix.data.map((w, i) => w * (inputScale[Math.floor(i / 24)] as number));
+    const { values } = run(nearest, { ...matrix, data }, spec, {});
+    const back = values.map((v, i) => v / (inputScale[Math.floor(i / 24)] as number));
+    const plain = outputError(x, matrix, run(nearest, matrix, spec, {}).values);
+    expect(outputError(x, matrix, back) / plain).toBeCloseTo(ratio, 3);
+    expect(ratio).toBeLessThan(0.9);
+  });
+
+  it("judges by some of the outputs, and by all layers that read the input", () => {
+    const spec = specOf({ dtype: "int4" });
+    const layers = [matrixOf(k, 24, { groupSize: 32 }), matrixOf(k, 200, { groupSize: 32, seed: 2 })];
+    const some = searchInputScale(layers, spec, { hessian, meanAbs }, { outputs: 64 });
+    expect(some.ratio).toBeLessThan(0.95);
+    expect(() => searchInputScale(layers, spec, { hessian })).toThrow(/expected mean \|x\| \[96\], got none/);
   });
 });
