@@ -15,7 +15,7 @@ import { parseArgs } from "node:util";
 import { markdown, measure, median, ratio, resourceTable } from "./measure.mjs";
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-const cli = join(root, "dist", "cli", "main.js");
+const cli = join(root, "dist", "bin", "tersor.js");
 const python = join(root, ".venv", "bin", "python");
 
 /** Our options, and what to compare with: a job of peers/ort_quantize.py, or (`like`) another row of ours. */
@@ -132,7 +132,7 @@ async function bench(name) {
   return missed;
 }
 
-if (!existsSync(cli)) console.error("dist/cli/main.js is missing (npm run build): measuring the peers and cp only.");
+if (!existsSync(cli)) console.error("dist/bin/tersor.js is missing (npm run build): measuring the peers and cp only.");
 let missed = false;
 for (const name of args.only ? [args.only] : Object.keys(bounds)) missed = (await bench(name)) || missed;
 process.exitCode = missed ? 1 : 0;

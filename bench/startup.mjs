@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { measure, median, resourceTable } from "./measure.mjs";
 
-const cli = join(dirname(dirname(fileURLToPath(import.meta.url))), "dist", "cli", "main.js");
+const cli = join(dirname(dirname(fileURLToPath(import.meta.url))), "dist", "bin", "tersor.js");
 const boundMs = 150;
 
 const results = await measure(

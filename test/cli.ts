@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { onTestFinished } from "vitest";
 
-export const cliFile = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
+export const cliFile = fileURLToPath(new URL("../dist/bin/tersor.js", import.meta.url));
 
 export interface CliResult {
   readonly code: number | null;

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** @file The command line: reads the arguments, runs one command, turns errors into one line and an exit code. */
-import { readFileSync } from "node:fs";
+import { version } from "../node/version.ts";
 import { type ErrorCode, messageOf, TersorError } from "../util/errors.ts";
 import { type Io, type Options, parseArgs } from "./args.ts";
 import { commands } from "./commands.ts";
@@ -102,9 +102,4 @@ function oneLine(text: string): string {
     .trim()
     .replace(/\s*\n\s*/g, " ")
     .replace(/\p{Cc}/gu, "?");
-}
-
-function version(): string {
-  const file = new URL("../../package.json", import.meta.url);
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
 }

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { messageOf, TersorError } from "../util/errors.ts";
+import { packageFile } from "../util/package-file.ts";
 import type { RuntimeName } from "./in-process.ts";
 import { closeGate, closeGateNow, gateMemory } from "./native-gate.ts";
 import type { NodeWorkerData } from "./node-worker.ts";
@@ -99,11 +100,10 @@ function startWorker(name: RuntimeName, onGone: (worker: LiveWorker) => void): L
 
 /** Node 20 cannot run TypeScript in a worker: tests, which run from src, use the worker that `npm run build` wrote. */
 function workerFile(): URL {
-  const fromSource = import.meta.url.endsWith(".ts");
-  const file = new URL(fromSource ? "../../dist/runtime/node-worker.js" : "./node-worker.js", import.meta.url);
+  const file = packageFile("dist/runtime/node-worker.js");
   if (existsSync(fileURLToPath(file))) return file;
   throw new TersorError(
     "runtime-failed",
-    `worker "${fileURLToPath(file)}": not found. ${fromSource ? 'Run "npm run build"' : "Reinstall tersor"}.`,
+    `worker "${fileURLToPath(file)}": not found. Reinstall tersor, or run "npm run build" in its checkout.`,
   );
 }

@@ -1,9 +1,9 @@
 /** @file Runs a recipe on files: reads the model, takes the steps, writes output and manifest whole or not at all. */
-import { readFileSync } from "node:fs";
 import { basename, isAbsolute, join } from "node:path";
 import type { Model } from "../../ir/model.ts";
 import { encodeModel } from "../../ir/serde/encode-model.ts";
 import { loadModel } from "../../node/load.ts";
+import { version } from "../../node/version.ts";
 import { validateModel } from "../../ops/check-model.ts";
 import type { Progress, StepContext } from "../../step.ts";
 import { parseRecipe, type Recipe } from "../recipe.ts";
@@ -129,10 +129,4 @@ function predicted(model: Model, path: string, external: "auto" | "always" | "ne
 /** A path relative to a folder, spelled as shortly as it was given. */
 function within(folder: string, path: string): string {
   return isAbsolute(path) ? path : join(folder, path);
-}
-
-/** Version of this package. */
-export function version(): string {
-  const file = new URL("../../../package.json", import.meta.url);
-  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
 }
