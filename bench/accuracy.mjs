@@ -35,7 +35,10 @@ const { values: args } = parseArgs({
   },
 });
 
-/** `part`: samples for rows of 4 and 2 bits and of other roundings, where all take too long. `bound`: of int8 per channel, given fp32. */
+/**
+ * `part`: samples for rows of 4 and 2 bits, of other roundings and choices of scale, where all take too long. `giveUp`: a row
+ * this bad after so many samples is judged by those. `bound`: of int8 per channel, given fp32.
+ */
 const tasks = [
   {
     name: "ocr",
@@ -45,6 +48,7 @@ const tasks = [
     metric: { name: "cer", charset: ocrCharset, space: true },
     batch: 1,
     part: 60,
+    giveUp: { after: 20, when: (value) => value >= 90 },
     digits: 2,
     bound: { text: "at most 0.3 points above fp32", holds: (value, fp32) => value <= fp32 + 0.3 },
   },
@@ -55,6 +59,7 @@ const tasks = [
     data: dataSpecs.stories,
     metric: "perplexity",
     batch: 9,
+    part: 63,
     digits: 3,
     bound: { text: "at most 4.90", holds: (value) => value <= 4.9 },
   },
@@ -65,6 +70,7 @@ const tasks = [
     data: dataSpecs.cifar,
     metric: "top-1",
     batch: 50,
+    part: 1000,
     digits: 2,
     bound: { text: "at most 0.3 points below fp32", holds: (value, fp32) => value >= fp32 - 0.3 },
   },
@@ -102,21 +108,25 @@ const settings = [
 ].map((options) => ({
   name: Object.values(options).join(" "),
   options,
-  isPartial: "rounding" in options || /int[24]/.test(options.dtype),
+  isPartial: "rounding" in options || "scale" in options || /int[24]/.test(options.dtype),
 }));
 
-async function judge(task, path, samples) {
-  const metric = task.metricOf();
+/** The metric over the first `count` samples, or fewer where the task gives up. */
+async function judge({ name, samples, metricOf, batch: size, giveUp }, path, count) {
+  const metric = metricOf();
   const session = await openSession(path);
+  let judged = 0;
   try {
-    for await (const batch of batches(datasetOf(task.name, samples), { size: task.batch })) {
+    for await (const batch of batches(datasetOf(name, samples.slice(0, count)), { size })) {
       const outputs = unbatch(await session.run(batch.inputs), batch.samples.length);
       for (const [i, sample] of batch.samples.entries()) metric.add(outputs[i], sample);
+      judged += batch.samples.length;
+      if (judged === giveUp?.after && giveUp.when(metric.value())) break;
     }
   } finally {
     await session.release();
   }
-  return metric.value();
+  return { value: metric.value(), judged };
 }
 
 async function loadTask(task) {
@@ -126,13 +136,12 @@ async function loadTask(task) {
   await session.release();
   const metric = await chooseMetric(task.metric, { readText: (file) => readFile(file, "utf8") });
   const samples = (await collect(data)).slice(0, args.samples ? Number(args.samples) : undefined);
-  const part = args.all || !(samples.length > task.part) ? samples : samples.slice(0, task.part);
   const simple = await simplified(loadModel(path));
-  return { ...task, path, simple, metricOf: () => metric.create(), samples, part };
+  return { ...task, path, simple, metricOf: () => metric.create(), samples };
 }
 
 /** One row: the simplified model is quantized as the command line does it, written, weighed, and judged. */
-async function measureSetting(task, { name, options }, { folder, samples }) {
+async function measureSetting(task, { name, options }, { folder, count }) {
   const runs = [];
   let size;
   for (const seed of options.rounding === "stochastic" ? seeds : [0]) {
@@ -141,7 +150,7 @@ async function measureSetting(task, { name, options }, { folder, samples }) {
     const result = quantize(task.simple, { ...options, seed });
     await saveModel(result.model, path);
     size ??= { ...(await measureSize([path], { brotliQuality })), layers: result.layers() };
-    runs.push(await judge(task, path, samples));
+    runs.push(await judge(task, path, count));
   }
   return { runs, ...size };
 }
@@ -154,46 +163,41 @@ function layersText(layers) {
 }
 
 async function bench(task, folder) {
-  const { digits, samples, part, bound } = task;
-  const chosen = settings.filter(({ name }) => name.includes(args.settings));
+  const { digits, samples, part = samples.length, bound } = task;
   const fp32Size = await measureSize([task.path], { brotliQuality });
-  const fp32 = new Map([[samples, await judge(task, task.path, samples)]]);
-  if (part.length !== samples.length) fp32.set(part, await judge(task, task.path, part));
-  const rows = [...fp32].map(([{ length }, value]) => [
-    "fp32",
-    length,
-    value.toFixed(digits),
-    "",
-    ...sizeCells(fp32Size),
-  ]);
+  const fp32 = new Map();
+  const fp32At = async (count) => {
+    if (!fp32.has(count)) fp32.set(count, (await judge({ ...task, giveUp: undefined }, task.path, count)).value);
+    return fp32.get(count);
+  };
+  const all = await fp32At(samples.length);
+  const rows = [["fp32", samples.length, all.toFixed(digits), "", ...sizeCells(fp32Size), ""]];
   let missed = false;
-  for (const setting of chosen) {
-    const isBounded = setting.name === bounded;
-    const judged = setting.isPartial ? part : samples;
+  for (const setting of settings.filter(({ name }) => name.includes(args.settings))) {
     const start = performance.now();
-    const { runs, layers, ...size } = await measureSetting(task, setting, { folder, samples: judged });
-    const mean = runs.reduce((sum, value) => sum + value, 0) / runs.length;
-    const base = fp32.get(judged);
-    const spread =
-      runs.length > 1 ? ` (${Math.min(...runs).toFixed(digits)}–${Math.max(...runs).toFixed(digits)})` : "";
-    const broken = isBounded && !args.samples && !bound.holds(mean, base);
+    const count = setting.isPartial && !args.all ? Math.min(part, samples.length) : samples.length;
+    const { runs, layers, ...size } = await measureSetting(task, setting, { folder, count });
+    const values = runs.map(({ value }) => value);
+    const mean = values.reduce((sum, value) => sum + value, 0) / runs.length;
+    const judged = Math.max(...runs.map((run) => run.judged));
+    const base = await fp32At(judged);
+    const broken = setting.name === bounded && !args.samples && !bound.holds(mean, base);
     missed ||= broken;
-    const difference = `${mean >= base ? "+" : "−"}${Math.abs(mean - base).toFixed(digits)}${broken ? " MISSED" : ""}`;
-    const value = `${mean.toFixed(digits)}${spread}`;
-    rows.push([setting.name, judged.length, value, difference, ...sizeCells(size), layersText(layers)]);
+    const [least, most] = [Math.min(...values), Math.max(...values)].map((value) => numberText(value, digits));
+    const value = numberText(mean, digits) + (runs.length > 1 ? ` (${least}–${most})` : "");
+    const difference = (mean >= base ? "+" : "−") + numberText(Math.abs(mean - base), digits);
+    const cells = [judged, value, difference + (broken ? " MISSED" : ""), ...sizeCells(size), layersText(layers)];
+    rows.push([setting.name, ...cells]);
     console.error(`${task.name} ${setting.name}: ${value} (${((performance.now() - start) / 1000).toFixed(1)} s)`);
   }
   const header = ["weights", "samples", task.metricName, "against fp32", "KB", "brotli KB", "layers"];
-  console.log(`\n### ${task.title}\n\nBound: ${bounded} ${bound.text}${args.samples ? " (not judged)" : ""}.\n`);
-  console.log(
-    markdown(
-      header,
-      rows.map((row) => [...row, ""].slice(0, header.length)),
-    ),
-  );
+  const judgement = args.samples ? " (not judged)" : "";
+  console.log(`\n### ${task.title}\n\nBound: ${bounded} ${bound.text}${judgement}.\n\n${markdown(header, rows)}`);
   return missed;
 }
 
+/** Perplexities of broken models run into billions. */
+const numberText = (value, digits) => (value >= 1e5 ? value.toExponential(1) : value.toFixed(digits));
 const sizeCells = ({ bytes, brotli }) => [bytes, brotli].map((count) => (count / 1000).toFixed(1));
 
 const only = args.only?.split(",");
