@@ -47,7 +47,7 @@ export interface HqqSpec {
   readonly refine: "zero" | "scale";
   readonly range: CodeRange;
   readonly iterations: number;
-  /** Weight of the quadratic coupling, its growth per iteration, and p of the l_p norm. */
+  /** Weight of the quadratic coupling, its growth per iteration, and p of the l_p norm, in steps of 1 / 256. */
   readonly beta: number;
   readonly kappa: number;
   readonly p: number;
@@ -198,14 +198,15 @@ export class Linalg {
   hqqRuns(x: Pointer, runs: Runs, scales: Pointer, zeros: Pointer, errors: Pointer, spec: HqqSpec): void {
     const { range, iterations, beta, kappa, p } = spec;
     const mode = spec.refine === "zero" ? 0 : 1;
+    const power = Math.round((p - 1) * 256);
     this.memory.scope(() => {
-      const sums = this.memory.alloc(16);
+      const sums = this.memory.alloc(48);
       const perCall = Math.max(1, Math.floor(HQQ_CHUNK / runs.runLength));
       for (let run = 0; run < runs.count; run += perCall) {
         const count = Math.min(perCall, runs.count - run);
         const at = x + run * runs.runLength * 4;
         const slices = [scales + run * 4, zeros + run * 4, errors + run * 4, range.qmin, range.qmax] as const;
-        this.#raw.hqqRuns(at, runs.runLength, count, ...slices, mode, iterations, beta, kappa, p - 1, sums);
+        this.#raw.hqqRuns(at, runs.runLength, count, ...slices, mode, iterations, beta, kappa, power, sums);
       }
     });
   }

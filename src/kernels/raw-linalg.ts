@@ -63,12 +63,13 @@ export interface RawLinalg {
 
   /**
    * Half-quadratic refinement of scale s and zero z (f32, in codes) of each run, x ~ s * (q - z). In steps: t = x / s,
-   * q = round(clamp(t + z, qmin, qmax)), d = t - (q - z), e = sign(d) * max(0, |d| - |d|^exponent / beta). One iteration sums
+   * q = round(clamp(t + z, qmin, qmax)), d = t - (q - z), e = sign(d) * max(0, |d| - |d|^(power / 256) / beta). One iteration sums
    * |d|, and q - (t - e) (mode 0) or (q - z) * (t - e) and (q - z)^2 (mode 1); lane l takes elements l, l + 4, ..., missing
-   * ones count 0; total (l0 + l1) + (l2 + l3). While |s| * sum |d| falls, at most `iterations` times, the best s and z are kept
+   * ones count 0; total (l0 + l1) + (l2 + l3). While |s| * sum |d| falls (by 0.2 % at least, or for the last time), at most `iterations` times, the best s and z are kept
    * and then z = mean (mode 0) or s *= first sum / second, when that is positive (mode 1), beta *= kappa.
-   * errors[i] f32 is the least |s| * sum |d|. Powers are 2^(exponent * log2 |d|) by the polynomials of reference/hqq.ts.
-   * `sums` is 16 bytes of scratch.
+   * errors[i] f32 is the least |s| * sum |d|. A power is that of max(|d|, 1e-30) with linear steps between powers of two: the
+   * float whose bits are one + ((bits - one) >> 8) * power, one = 0x3f800000; within 7 % for exponents from -1 to 0.
+   * `sums` is 48 bytes of scratch.
    */
   hqqRuns(
     x: Pointer,
@@ -83,7 +84,7 @@ export interface RawLinalg {
     iterations: number,
     beta: number,
     kappa: number,
-    exponent: number,
+    power: number,
     sums: Pointer,
   ): void;
 

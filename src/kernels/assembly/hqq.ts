@@ -1,31 +1,6 @@
 /** @file Half-quadratic refinement of scales and zeros, and the kernels of codebooks. */
 import { divisor4, MAGIC, orderKey } from "./common";
 
-/** log2 of four positive normal numbers, to 1e-5. */
-// @ts-ignore: decorator
-@inline function log2x4(x: v128): v128 {
-  const f = f32x4.sub(v128.or(v128.and(x, i32x4.splat(0x7fffff)), i32x4.splat(0x3f800000)), f32x4.splat(1));
-  let y = f32x4.add(f32x4.mul(f32x4.splat(-0.03459521), f), f32x4.splat(0.14643362));
-  y = f32x4.add(f32x4.mul(y, f), f32x4.splat(-0.30338967));
-  y = f32x4.add(f32x4.mul(y, f), f32x4.splat(0.4693017));
-  y = f32x4.add(f32x4.mul(y, f), f32x4.splat(-0.72044235));
-  y = f32x4.add(f32x4.mul(y, f), f32x4.splat(1.4426832));
-  return f32x4.add(f32x4.mul(y, f), f32x4.convert_i32x4_s(i32x4.sub(i32x4.shr_u(x, 23), i32x4.splat(127))));
-}
-
-/** 2^x for x in [-126, 127], to 1.5e-5. */
-// @ts-ignore: decorator
-@inline function exp2x4(x: v128): v128 {
-  const whole = f32x4.floor(x);
-  const f = f32x4.sub(x, whole);
-  let y = f32x4.add(f32x4.mul(f32x4.splat(0.01277613), f), f32x4.splat(0.05342158));
-  y = f32x4.add(f32x4.mul(y, f), f32x4.splat(0.24065429));
-  y = f32x4.add(f32x4.mul(y, f), f32x4.splat(0.6931336));
-  y = f32x4.add(f32x4.mul(y, f), f32x4.splat(1));
-  const power = i32x4.shl(i32x4.add(i32x4.trunc_sat_f32x4_s(whole), i32x4.splat(127)), 23);
-  return f32x4.mul(y, power);
-}
-
 // @ts-ignore: decorator
 @inline function total(v: v128): f32 {
   return (f32x4.extract_lane(v, 0) + f32x4.extract_lane(v, 1)) + (f32x4.extract_lane(v, 2) + f32x4.extract_lane(v, 3));
@@ -40,23 +15,35 @@ import { divisor4, MAGIC, orderKey } from "./common";
   return v;
 }
 
+/** Constants in memory, one after another at `sums + 16`: literals in a loop would be rebuilt in every round. */
+function putConstants(at: usize): void {
+  store<f32>(at, MAGIC);
+  store<f32>(at, 1e-30, 4);
+  store<i32>(at, 0x3f800000, 8);
+  store<i32>(at, 0x80000000, 12);
+  store<i32>(at, -1, 16);
+}
+
 /** One iteration's three sums over one run, at `sums`. */
 function hqqSums(
-  x: usize, end: usize, scale: f32, zero: f32, qmin: f32, qmax: f32, mode: i32, inverseBeta: f32, exponent: f32, sums: usize,
+  x: usize, end: usize, scale: f32, zero: f32, qmin: f32, qmax: f32, mode: i32, inverseBeta: f32, power: i32, sums: usize,
 ): void {
-  const magic = f32x4.splat(MAGIC);
+  const magic = v128.load32_splat(sums, 16);
+  const least = v128.load32_splat(sums, 20);
+  const one = v128.load32_splat(sums, 24);
+  const signBit = v128.load32_splat(sums, 28);
+  let mask = v128.load32_splat(sums, 32);
   const divisor = divisor4(f32x4.splat(scale));
   const z = f32x4.splat(zero);
   const lo = f32x4.splat(qmin);
   const hi = f32x4.splat(qmax);
   const weight = f32x4.splat(inverseBeta);
-  const power = f32x4.splat(exponent);
+  const exponent = i32x4.splat(power);
   const none = f32x4.splat(0);
   let first = none;
   let second = none;
   let third = none;
   for (; x < end; x += 16) {
-    let mask = i32x4.splat(-1);
     let v: v128;
     if (x + 16 <= end) v = v128.load(x);
     else {
@@ -68,12 +55,12 @@ function hqqSums(
     const q = f32x4.sub(f32x4.add(clamped, magic), magic);
     const r = f32x4.sub(q, z);
     const d = f32x4.sub(t, r);
-    const size = f32x4.abs(d);
-    const log = f32x4.mul(power, log2x4(f32x4.pmax(size, f32x4.splat(1e-30))));
-    const threshold = f32x4.mul(weight, exp2x4(f32x4.pmax(log, f32x4.splat(-126))));
+    const size = v128.andnot(d, signBit);
+    // size^exponent: the bits of a float, less those of 1, are its logarithm to within 0.09.
+    const log = i32x4.shr_s(i32x4.sub(f32x4.pmax(size, least), one), 8);
+    const threshold = f32x4.mul(weight, i32x4.add(i32x4.mul(log, exponent), one));
     const kept = f32x4.pmax(none, f32x4.sub(size, threshold));
-    const sign = v128.and(d, i32x4.splat(0x80000000));
-    const target = f32x4.sub(t, v128.or(kept, sign));
+    const target = f32x4.sub(t, v128.or(kept, v128.and(d, signBit)));
     first = f32x4.add(first, v128.and(size, mask));
     if (mode == 0) second = f32x4.add(second, v128.and(f32x4.sub(q, target), mask));
     else {
@@ -89,8 +76,9 @@ function hqqSums(
 /** Refines scale (mode 1) or zero (mode 0) of each run while the error falls. */
 export function hqqRuns(
   x: usize, runLength: usize, count: usize, scales: usize, zeros: usize, errors: usize, qmin: i32, qmax: i32, mode: i32,
-  iterations: i32, beta: f32, kappa: f32, exponent: f32, sums: usize,
+  iterations: i32, beta: f32, kappa: f32, power: i32, sums: usize,
 ): void {
+  putConstants(sums + 16);
   for (const stop = scales + (count << 2); scales < stop; scales += 4, zeros += 4, errors += 4) {
     const end = x + (runLength << 2);
     let scale = load<f32>(scales);
@@ -100,12 +88,14 @@ export function hqqRuns(
     let best = f32(Infinity);
     let weight = beta;
     for (let i = 0; i < iterations; i++) {
-      hqqSums(x, end, scale, zero, f32(qmin), f32(qmax), mode, f32(1) / weight, exponent, sums);
+      hqqSums(x, end, scale, zero, f32(qmin), f32(qmax), mode, f32(1) / weight, power, sums);
       const error = abs<f32>(scale) * load<f32>(sums);
       if (!(error < best)) break;
+      const settled = error > best * f32(0.998);
       best = error;
       bestScale = scale;
       bestZero = zero;
+      if (settled) break;
       if (mode == 0) zero = load<f32>(sums, 4) / f32(runLength);
       else {
         const factor = load<f32>(sums, 4) / load<f32>(sums, 8);

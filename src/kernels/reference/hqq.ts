@@ -10,33 +10,21 @@ const add = (a: number, b: number) => fround(a + b);
 const sub = (a: number, b: number) => fround(a - b);
 const mul = (a: number, b: number) => fround(a * b);
 
-const logTerms = [-0.03459521, 0.14643362, -0.30338967, 0.4693017, -0.72044235, 1.4426832].map(fround);
-const expTerms = [0.01277613, 0.05342158, 0.24065429, 0.6931336, 1].map(fround);
 const word = new Float32Array(1);
 const wordBits = new Int32Array(word.buffer);
+const ONE = 0x3f800000;
 
-function horner(terms: readonly number[], f: number): number {
-  return terms.slice(1).reduce((y, term) => add(mul(y, f), term), terms[0] as number);
-}
-
-function log2(x: number): number {
-  word[0] = x;
-  const bits = wordBits[0] as number;
-  wordBits[0] = (bits & 0x7fffff) | 0x3f800000;
-  const f = sub(word[0] as number, 1);
-  return add(mul(horner(logTerms, f), f), (bits >>> 23) - 127);
-}
-
-function exp2(x: number): number {
-  const whole = Math.floor(x);
-  return mul(horner(expTerms, sub(x, whole)), 2 ** whole);
+/** size^(power / 256), about. */
+function powerOf(size: number, power: number): number {
+  word[0] = size > 1e-30 ? size : 1e-30;
+  wordBits[0] = Math.imul(((wordBits[0] as number) - ONE) >> 8, power) + ONE;
+  return word[0] as number;
 }
 
 export function hqq(views: () => Views): Hqq {
   return {
-    hqqRuns(x, runLength, count, scales, zeros, errors, qmin, qmax, mode, iterations, beta, kappa, exponent, sums) {
+    hqqRuns(x, runLength, count, scales, zeros, errors, qmin, qmax, mode, iterations, beta, kappa, power, sums) {
       const { f32 } = views();
-      const power = fround(exponent);
       const iterate = (from: number, scale: number, zero: number, inverse: number) => {
         const lanes = [0, 1, 2].map(() => [0, 0, 0, 0]) as [number[], number[], number[]];
         const count = (k: 0 | 1 | 2, i: number, term: number) => {
@@ -48,9 +36,7 @@ export function hqq(views: () => Views): Hqq {
           const r = sub(q, zero);
           const d = sub(t, r);
           const size = Math.abs(d);
-          const log = mul(power, log2(size > 1e-30 ? size : fround(1e-30)));
-          const threshold = mul(inverse, exp2(log > -126 ? log : -126));
-          const kept = sub(size, threshold);
+          const kept = sub(size, mul(inverse, powerOf(size, power)));
           const target = sub(t, kept > 0 ? (d < 0 ? -kept : kept) : 0);
           count(0, i, size);
           if (mode === 0) count(1, i, sub(q, target));
@@ -75,7 +61,9 @@ export function hqq(views: () => Views): Hqq {
           const sum = iterate((x >>> 2) + i * runLength, scale, zero, fround(1 / weight));
           const error = mul(Math.abs(scale), sum.error);
           if (!(error < best.error)) break;
+          const settled = error > mul(best.error, fround(0.998));
           best = { error, scale, zero };
+          if (settled) break;
           const factor = fround(sum.first / sum.second);
           if (mode === 0) zero = fround(sum.first / runLength);
           else if (factor > 0) scale = mul(scale, factor);
