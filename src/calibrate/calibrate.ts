@@ -10,7 +10,7 @@ import type { Outputs, Session } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import { type Collector, scalar } from "./collector.ts";
-import { finiteProbe, type Probe, valueProbe } from "./probes.ts";
+import { finiteProbe, type Probe } from "./probes.ts";
 
 export interface CalibrateOptions {
   /** Loads a model into a runtime; the session is released at the end. */
@@ -148,10 +148,4 @@ function checkFinite(finite: ReadonlyMap<string, string>, outputs: Outputs, batc
       `calibration, sample ${ids}: ${node} gives NaN or infinity: expected finite numbers. Check the sample and its preprocessing.`,
     );
   }
-}
-
-/** Whether a collector copies activations out of the runtime: then batches should be small. */
-export function copiesValues(collectors: Iterable<readonly Collector[]>): boolean {
-  for (const own of collectors) if (own.some(({ needs }) => needs.includes(valueProbe))) return true;
-  return false;
 }

@@ -13,16 +13,11 @@ export class Histogram {
   max = Number.NEGATIVE_INFINITY;
   total = 0;
 
-  /** Adds finite values. */
-  add(values: Float32Array): void {
-    let min = this.min;
-    let max = this.max;
-    for (let i = 0; i < values.length; i++) {
-      const x = values[i] as number;
-      if (x < min) min = x;
-      if (x > max) max = x;
-    }
+  /** Adds finite values; `seen` are the ends of what they are a sample of. */
+  add(values: Float32Array, seen: { readonly min: number; readonly max: number }): void {
     if (values.length === 0) return;
+    const min = Math.min(this.min, seen.min);
+    const max = Math.max(this.max, seen.max);
     this.min = min;
     this.max = max;
     this.#cover(min, max);

@@ -42,6 +42,30 @@ function abs({ graph }: ProbeContext, value: Value): Value {
 
 /** The value itself: it is copied out of the runtime at every run. */
 export const valueProbe: Probe = { key: "value", build: ({ value }) => value };
+
+/** Elements of a value that a sample of it holds at least, where it has so many; twice as many at most. */
+const SAMPLE = 1 << 16;
+
+/**
+ * Elements of the value at equal distances, all where it is small, as [elements]. The distance is odd, so that it does
+ * not fall in step with rows whose length is a power of two. What leaves the runtime is bounded however large a value is.
+ */
+export const sampleProbe: Probe = {
+  key: "sample",
+  build({ graph, value }) {
+    const base = `${value.name}_sample`;
+    const constant = (name: string, number: number) => graph.addInitializer(`${base}_${name}`, int64([1], [number]));
+    const node = (opType: string, inputs: readonly Value[]) =>
+      graph.addNode({ opType, inputs, outputs: [`${base}_${opType}`] }).output();
+    const flat = node("Reshape", [value, constant("all", -1)]);
+    const pairs = node("Div", [node("Shape", [flat]), constant("limit", 2 * SAMPLE)]);
+    const [two, one] = [constant("two", 2), constant("one", 1)];
+    const step = node("Add", [node("Mul", [pairs, two]), one]);
+    const end = constant("end", Number.MAX_SAFE_INTEGER);
+    const zero = constant("zero", 0);
+    return node("Slice", [flat, zero, end, zero, step]);
+  },
+};
 export const minProbe: Probe = { key: "min", build: (context) => reduce(context, "ReduceMin", context.value) };
 export const maxProbe: Probe = { key: "max", build: (context) => reduce(context, "ReduceMax", context.value) };
 /** 0 where all elements are finite, NaN elsewhere: min and max may pass over a NaN, and a plain sum may overflow. */

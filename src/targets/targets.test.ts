@@ -31,8 +31,8 @@ test("unknown keys and wrong values of a file are errors", () => {
 test("an obstacle says what and why", () => {
   const wasm = targetNamed("web-wasm");
   expect(kernelObstacle(wasm, "Conv")).toBeUndefined();
-  expect(kernelObstacle(wasm, "Conv depthwise")).toBe(
-    "Conv depthwise: 4.5 times the time of float32 on web-wasm (3.4 ms, float32 0.74 ms)",
+  expect(kernelObstacle(wasm, "Conv depthwise")).toMatch(
+    /^Conv depthwise: 4\.5 times the time of float32 on web-wasm \(3\.4 ms/,
   );
   expect(kernelObstacle(targetNamed("web-webgpu"), "Conv")).toMatch(/runs in float on web-webgpu/);
   expect(kernelObstacle({ ...wasm, kernels: {} }, "Add")).toMatch(/not listed/);

@@ -3,9 +3,9 @@
  * (Migacz, "8-bit Inference with TensorRT", GTC 2017). Values are cut at ±t; where all have one sign, at t.
  * Deviation: the bin at zero does not count, since zero is exact and would otherwise decide after a Relu.
  */
-import { type Collector, floats, type Range } from "../collector.ts";
+import { type Collector, floats, type Range, scalar } from "../collector.ts";
 import { BINS, Histogram } from "../histogram.ts";
-import { valueProbe } from "../probes.ts";
+import { maxProbe, minProbe, sampleProbe } from "../probes.ts";
 
 /** Bins of |x| that the search works on, and the least that a range has. */
 const MAGNITUDES = 2048;
@@ -17,8 +17,8 @@ export function entropy(levels = 256): Collector<Range> {
   const histogram = new Histogram();
   return {
     name: "entropy",
-    needs: [valueProbe],
-    add: ([values]) => histogram.add(floats(values)),
+    needs: [minProbe, maxProbe, sampleProbe],
+    add: ([min, max, sample]) => histogram.add(floats(sample), { min: scalar(min), max: scalar(max) }),
     result() {
       const { min, max } = histogram;
       const largest = Math.max(Math.abs(min), Math.abs(max));

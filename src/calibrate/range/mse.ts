@@ -1,7 +1,7 @@
 /** @file Range: the one whose codes have the least mean squared error over the histogram (Sung et al. 2015, https://arxiv.org/abs/1511.06488). */
-import { type Collector, floats, type Range } from "../collector.ts";
+import { type Collector, floats, type Range, scalar } from "../collector.ts";
 import { BINS, Histogram } from "../histogram.ts";
-import { valueProbe } from "../probes.ts";
+import { maxProbe, minProbe, sampleProbe } from "../probes.ts";
 
 /** Shares of an end that are tried, and how often the two ends are tried in turn. */
 const SHARES = Array.from({ length: 64 }, (_, i) => 1 - i / 80);
@@ -12,8 +12,8 @@ export function mse(levels = 256): Collector<Range> {
   const histogram = new Histogram();
   return {
     name: "mse",
-    needs: [valueProbe],
-    add: ([values]) => histogram.add(floats(values)),
+    needs: [minProbe, maxProbe, sampleProbe],
+    add: ([min, max, sample]) => histogram.add(floats(sample), { min: scalar(min), max: scalar(max) }),
     result: () => bestRange(histogram, levels),
   };
 }

@@ -31,13 +31,14 @@ export const staticOptions = z.strictObject({
     .describe("codes of weights; the target's by default. int4 is stored in 4 bits and computed in 8"),
   granularity: z.enum(["tensor", "channel"]).default("channel").describe("which weights share a scale"),
   scale: z.enum(["absmax", "mse"]).optional().describe("how a weight's scale is chosen; mse for int4, else absmax"),
-  calibration: z.enum(rangeMethods).default("min-max").describe("how an activation's range is chosen"),
+  calibration: z.enum(rangeMethods).default("mse").describe("how an activation's range is chosen"),
   percent: z
     .number()
     .gt(50)
     .lte(100)
     .default(99.99)
     .describe("calibration percentile: the share of values inside the range"),
+  correctBias: z.boolean().default(true).describe("let the biases make up for the mean error of the weights' rounding"),
   layers: quantizeOptions.shape.layers,
   measure: z.boolean().default(true).describe("measure every weight's SQNR"),
 });

@@ -1,4 +1,5 @@
 /** @file What static quantization will do to a model: decided before any data is seen. */
+import { perChannel } from "../../calibrate/channels.ts";
 import type { Collector, Range } from "../../calibrate/collector.ts";
 import type { Model } from "../../ir/model.ts";
 import type { Node } from "../../ir/node.ts";
@@ -10,8 +11,9 @@ import { type LayerRule, matchLayers, parseLayerRules } from "../layers.ts";
 import { findLayers, opKey, type SkippedNode, type WeightLayer } from "../sites.ts";
 import type { SpecOptions } from "../spec.ts";
 import { type CodedValue, codeClasses } from "./classes.ts";
-import { type Flow, findFlow } from "./flow.ts";
+import { type Flow, findFlow, hasWeight, isFixed, type Unit } from "./flow.ts";
 import { rangeCollector, type StaticOptions, type StaticSettings, staticOptions } from "./options.ts";
+import { isDepthwise } from "./rules.ts";
 import type { WeightChoice } from "./weights.ts";
 
 /** A weight and what becomes of it. */
@@ -32,7 +34,9 @@ export interface StaticPlan {
   readonly skipped: readonly SkippedNode[];
   readonly notes: readonly string[];
   /** A new collector for every value whose range must be known. */
-  collectors(): Map<string, readonly Collector<Range>[]>;
+  rangeCollectors(): Map<string, Collector<Range>>;
+  /** New collectors of the means that correct the layers' biases; none where that is not wanted. */
+  meanCollectors(): Map<string, Collector<Float32Array>>;
 }
 
 /** Lowest opset of what is written: QuantizeLinear per channel; Cast from int4. */
@@ -74,11 +78,21 @@ export function planStatic(model: Model, options: StaticOptions = {}): StaticPla
       .filter(({ node }) => !layers.some((layer) => layer.sites.some((site) => site.node === node)))
       .map(({ node, reason }) => ({ name: node.name || node.output().name, opType: opKey(node), reason })),
     notes,
-    collectors: () => {
+    rangeCollectors: () => {
       const observed = new Set([...coded.values()].flatMap((each) => each.class.observed));
-      return new Map([...observed].map((value) => [value.name, [rangeCollector(settings)]]));
+      return new Map([...observed].map((value) => [value.name, rangeCollector(settings)]));
+    },
+    meanCollectors: () => {
+      const inputs = settings.correctBias ? flow.units.filter(hasBias).map(({ node }) => node) : [];
+      return new Map(inputs.map((node) => [node.input(0).name, perChannel("mean", 1)]));
     },
   };
+}
+
+/** Whether a bias can make up for errors of the weight. */
+function hasBias(unit: Unit): boolean {
+  const { node, rule } = unit;
+  return hasWeight(unit) && rule.bias !== undefined && isFixed(node.inputs[rule.bias]);
 }
 
 interface Asked {
@@ -149,7 +163,8 @@ function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings
       "bad-recipe",
       `${subject}: granularity ${per}: expected tensor or channel. Integer kernels have no groups.`,
     );
-  const wide = dtype === "uint8" || !target.saturates ? 8 : 7;
+  const sumsInPairs = target.saturates && !layer.sites.every(({ node }) => isDepthwise(node));
+  const wide = dtype === "uint8" || !sumsInPairs ? 8 : 7;
   const bits = dtype === "int4" || own.bits === 4 ? 4 : own.bits === 7 ? 7 : wide;
   const by = own.scale ?? scale ?? (bits === 4 ? "mse" : "absmax");
   if (by !== "absmax" && by !== "mse")

@@ -39,10 +39,11 @@ const follower = (name: KernelName, inputs: IntegerRule["inputs"] = first): Inte
   kernel: always(name),
 });
 
-/** Whether every output channel of a Conv reads one input channel only. */
-function isDepthwise(node: Node): boolean {
+/** Whether every channel of a Conv is on its own: runtimes have kernels for that, whose sums do not saturate. */
+export function isDepthwise(node: Node): boolean {
   const group = node.int("group", 1);
-  return group > 1 && node.inputs[1]?.tensor?.dims[1] === 1;
+  const dims = node.inputs[1]?.tensor?.dims;
+  return opKey(node) === "Conv" && group > 1 && dims?.[0] === group && dims[1] === 1;
 }
 
 const integerRules: Readonly<Record<string, IntegerRule>> = {

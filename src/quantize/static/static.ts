@@ -1,6 +1,6 @@
 /** @file Static quantization of a model: weights and activations as 8-bit integers, from ranges that calibration data shows. */
 import { type CalibrateOptions, calibrate } from "../../calibrate/calibrate.ts";
-import type { Range } from "../../calibrate/collector.ts";
+import type { Collector, Range } from "../../calibrate/collector.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
@@ -8,7 +8,7 @@ import type { LayerReport, QuantizeResult } from "../quantize.ts";
 import type { StaticOptions } from "./options.ts";
 import { type PlannedWeight, planStatic, type StaticPlan } from "./plan.ts";
 import type { StaticWeight } from "./weights.ts";
-import { writeStatic } from "./write.ts";
+import { type StaticStats, writeStatic } from "./write.ts";
 
 export interface StaticResult extends QuantizeResult {
   /** Range of every value that was watched. */
@@ -29,20 +29,28 @@ export async function quantizeStatic(
   running: CalibrateOptions,
 ): Promise<StaticResult> {
   const plan = planStatic(model, options);
-  const { stats, samples } = await calibrate(plan.model, data, plan.collectors(), running);
-  const ranges = new Map([...stats].map(([name, [range]]) => [name, range as Range]));
-  return { ...applyStatic(plan, ranges), samples };
+  const [ranges, means] = [plan.rangeCollectors(), plan.meanCollectors()];
+  const collectors = new Map<string, readonly Collector[]>(
+    [...new Set([...ranges.keys(), ...means.keys()])].map((name) => [
+      name,
+      [ranges.get(name), means.get(name)].filter((collector) => collector !== undefined),
+    ]),
+  );
+  const { samples } = await calibrate(plan.model, data, collectors, running);
+  const resultsOf = <T>(each: ReadonlyMap<string, Collector<T>>) =>
+    new Map([...each].map(([name, collector]) => [name, collector.result()]));
+  return { ...applyStatic(plan, { ranges: resultsOf(ranges), means: resultsOf(means) }), samples };
 }
 
-/** Writes a plan with ranges from elsewhere. The plan's model is used up. @throws bad-data for a value without a range */
-export function applyStatic(plan: StaticPlan, ranges: ReadonlyMap<string, Range>): StaticResult {
-  const { weights, notes } = writeStatic(plan, ranges);
+/** Writes a plan with statistics from elsewhere. The plan's model is used up. @throws bad-data for a value without a range */
+export function applyStatic(plan: StaticPlan, stats: StaticStats): StaticResult {
+  const { weights, notes } = writeStatic(plan, stats);
   return {
     model: removeDeadCode(plan.model).model,
     layers: () => plan.weights.map((planned) => report(planned, weights.get(planned))),
     skipped: plan.skipped,
     notes: [...plan.notes, ...notes],
-    ranges,
+    ranges: stats.ranges,
     samples: 0,
   };
 }

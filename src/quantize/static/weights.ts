@@ -1,7 +1,6 @@
 /** @file Codes of the weights of integer layers: symmetric, one scale per tensor or output channel, never a scale of 0. */
 import { type CodeRange, kernels } from "../../kernels/index.ts";
-import type { Tensor } from "../../tensor/tensor.ts";
-import { fromNumbers } from "../../tensor/tensor.ts";
+import { float32, fromNumbers, type Tensor } from "../../tensor/tensor.ts";
 import { type QuantizedWeight, quantizeRtn } from "../methods/rtn.ts";
 import { findRanges } from "../scales.ts";
 import type { WeightLayer } from "../sites.ts";
@@ -127,4 +126,20 @@ export function quantizeBias(values: Float32Array, inputScale: number, weightSca
   const codes = Array.from(values, (value, i) => Math.round(value / (steps[steps.length === 1 ? 0 : i] as number)));
   const dims = steps.length === 1 ? [] : [steps.length];
   return { codes: fromNumbers("int32", [values.length], codes), scale: fromNumbers("float32", dims, steps) };
+}
+
+/** What a quantized weight stands for, in the weight's own dims. Computes the codes. */
+export function dequantized(weight: Tensor, { codes, scales, zeroPoint, slices }: StaticWeight): Tensor {
+  const numbers = codes.toNumbers();
+  const [zero = 0] = zeroPoint.toNumbers();
+  const sliceOf = sliceIndex(slices);
+  return float32(
+    weight.dims,
+    Float32Array.from(numbers, (code, i) => (code - zero) * (scales[sliceOf(i)] as number)),
+  );
+}
+
+function sliceIndex({ form, count, n, fold }: Slices): (index: number) => number {
+  if (count === 1) return () => 0;
+  return form === "runs" ? (i) => Math.floor(i / n) : (i) => Math.floor((i % n) / fold);
 }

@@ -6,13 +6,16 @@ import type { Value } from "../../ir/value.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { float32, fromNumbers, type Tensor } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
+import { analyticCorrection } from "../equalize/bias-correction.ts";
+import { nodeName, type WeightLayer } from "../sites.ts";
 import type { CodeClass } from "./classes.ts";
 import { isFixed, type Unit } from "./flow.ts";
 import type { ActivationDType } from "./options.ts";
 import type { PlannedWeight, StaticPlan } from "./plan.ts";
 import { type ActivationParams, activationCodes, activationParams } from "./qparams.ts";
 import { rescaleOf } from "./rules.ts";
-import { quantizeBias, quantizeStaticWeight, type StaticWeight } from "./weights.ts";
+import { shieldFloatLayers } from "./shield.ts";
+import { dequantized, quantizeBias, quantizeStaticWeight, type StaticWeight } from "./weights.ts";
 
 /** Scale and zero point as values of the graph. */
 interface Params extends ActivationParams {
@@ -34,9 +37,16 @@ export interface WrittenStatic {
 
 const unbounded: Range = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
 
-/** Rewrites the plan's model, which is done once. @param ranges by name of the values that the plan's collectors watch */
-export function writeStatic(plan: StaticPlan, ranges: ReadonlyMap<string, Range>): WrittenStatic {
-  const writer = new StaticWriter(plan, ranges);
+/** What calibration found, by name of the value. */
+export interface StaticStats {
+  readonly ranges: ReadonlyMap<string, Range>;
+  /** Means per channel of the layers' inputs; biases of layers without them are left as they are. */
+  readonly means?: ReadonlyMap<string, Float32Array>;
+}
+
+/** Rewrites the plan's model, which is done once. @param stats of the values that the plan's collectors watch */
+export function writeStatic(plan: StaticPlan, stats: StaticStats): WrittenStatic {
+  const writer = new StaticWriter(plan, stats);
   writer.write();
   return { weights: writer.weights, notes: writer.notes };
 }
@@ -47,18 +57,19 @@ class StaticWriter {
   readonly #plan: StaticPlan;
   readonly #graph: Graph;
   readonly #dtype: ActivationDType;
-  readonly #ranges: ReadonlyMap<string, Range>;
+  readonly #stats: StaticStats;
   readonly #coded = new Map<Value, Coded>();
   readonly #classes = new Map<CodeClass, Params>();
   readonly #operands = new Map<Value, Value>();
   /** Scale of the first input of units, whose inputs are replaced later. */
   readonly #inputScales = new Map<Unit, number>();
+  readonly #inputMeans = new Map<Unit, Float32Array>();
 
-  constructor(plan: StaticPlan, ranges: ReadonlyMap<string, Range>) {
+  constructor(plan: StaticPlan, stats: StaticStats) {
     this.#plan = plan;
     this.#graph = plan.model.graph;
     this.#dtype = plan.settings.activations ?? plan.settings.target.activations;
-    this.#ranges = ranges;
+    this.#stats = stats;
   }
 
   write(): void {
@@ -69,12 +80,15 @@ class StaticWriter {
     for (const unit of flow.units) {
       const scale = this.#coded.get(unit.node.input(0))?.scale;
       if (scale !== undefined) this.#inputScales.set(unit, scale);
+      const means = this.#stats.means?.get(unit.node.input(0).name);
+      if (means) this.#inputMeans.set(unit, means);
     }
     const entries = new Set(flow.entries);
     for (const [value, each] of this.#coded) this.#read(value, each, entries.has(value));
     this.#graph.removeNodes(flow.rescaling);
     for (const unit of flow.units) this.#addOperands(unit);
     for (const planned of weights) if (planned.choice) this.#addWeight(planned);
+    shieldFloatLayers(this.#graph);
     this.#graph.sort();
   }
 
@@ -99,10 +113,7 @@ class StaticWriter {
   /** Reads the codes of `input` with a scale that is larger by a factor. */
   #rescale(value: Value, input: Value): void {
     const { codes, zeroPoint, zeroPointValue } = this.#coded.get(input) as Coded;
-    const before = this.#plan.coded.get(value);
-    const scale = Math.fround(
-      this.#params(input).scale * ((before?.factor ?? 1) / (this.#plan.coded.get(input)?.factor ?? 1)),
-    );
+    const scale = Math.fround(this.#params(value).scale * (this.#plan.coded.get(value)?.factor ?? 1));
     const scaleValue = this.#graph.addInitializer(`${value.name}_scale`, float32([], [scale]));
     const params = { scale, zeroPoint, scaleValue, zeroPointValue };
     this.#coded.set(value, { ...params, codes, floats: this.#dequantize(value, codes, params) });
@@ -149,7 +160,7 @@ class StaticWriter {
   /** @throws bad-data where calibration did not see a value */
   #rangeOf(observed: readonly Value[]): Range {
     const ranges = observed.map(({ name }) => {
-      const range = this.#ranges.get(name);
+      const range = this.#stats.ranges.get(name);
       if (range && Number.isFinite(range.min) && Number.isFinite(range.max)) return range;
       throw new TersorError(
         "bad-data",
@@ -225,7 +236,7 @@ class StaticWriter {
             {
               unit,
               value,
-              values: (value.tensor as Tensor).toFloat32(),
+              values: (value.tensor as Tensor).toFloat32().slice(),
               inputScale: this.#inputScales.get(unit) as number,
             },
           ]
@@ -233,6 +244,7 @@ class StaticWriter {
     });
     const weight = quantizeStaticWeight(layer, choice, this.#plan.settings.measure, biases);
     this.weights.set(planned, weight);
+    this.#correct(layer, weight, biases);
     const { name, uses } = layer.value;
     const graph = this.#graph;
     const scale = graph.addInitializer(`${name}_scale`, fromNumbers("float32", weight.slices.scaleDims, weight.scales));
@@ -270,6 +282,24 @@ class StaticWriter {
     for (const { unit, value, values, inputScale } of biases) {
       const stepped = quantizeBias(values, inputScale, weight.scales);
       this.#addBias(unit, value, stepped);
+    }
+  }
+
+  /** Adds to biases what the weights' rounding takes from the mean of the results. */
+  #correct(layer: WeightLayer, weight: StaticWeight, biases: readonly { unit: Unit; values: Float32Array }[]): void {
+    const means = new Map(
+      biases.flatMap(({ unit }) => {
+        const known = this.#inputMeans.get(unit);
+        return known ? [[unit.node.input(0).name, known] as const] : [];
+      }),
+    );
+    if (means.size === 0) return;
+    const after = new Map([[layer.value.name, dequantized(layer.weight, weight)]]);
+    const corrections = analyticCorrection(this.#plan.model, after, means);
+    for (const { unit, values } of biases) {
+      const correction = corrections.get(nodeName(unit.node));
+      if (correction)
+        for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) + (correction[i] as number);
     }
   }
 
