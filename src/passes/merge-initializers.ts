@@ -9,7 +9,7 @@ import { unlistInitializers } from "./constants.ts";
 import { edit, type Pass } from "./pass.ts";
 
 /** Bytes read at the start, middle and end of a tensor to tell it apart from others of its size. */
-const SAMPLE = 4096;
+const SAMPLE = 256;
 
 /**
  * The first one, in order of creation, stays. In a subgraph an initializer of a graph around it serves as well; equal ones

@@ -47,11 +47,16 @@ export function inferOnce(model: Model): Inference {
 const ROUND_LIMIT = 50;
 
 /**
- * Runs passes in order, again and again until none of them changes anything, on one copy. A pass that changes the copy and
- * says it did not is a bug.
+ * Runs passes in order, again and again until none of them changes anything, then those of `last` once, on one copy. A pass
+ * that changes the copy and says it did not is a bug.
+ * @param last what gives the others nothing more to do
  * @throws internal when they never settle
  */
-export async function runPasses(model: Model, passes: readonly BoundPass[]): Promise<PassResult> {
+export async function runPasses(
+  model: Model,
+  passes: readonly BoundPass[],
+  last: readonly BoundPass[] = [],
+): Promise<PassResult> {
   const copy = model.clone();
   owned.set(copy, {});
   let modified = false;
@@ -63,6 +68,7 @@ export async function runPasses(model: Model, passes: readonly BoundPass[]): Pro
     modified ||= result.modified;
     if (result.modified) owned.set(copy, {});
   }
+  for (const pass of last) modified = (await pass(copy)).modified || modified;
   owned.delete(copy);
   return { model: modified ? copy : model, modified };
 }

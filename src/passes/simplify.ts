@@ -11,11 +11,8 @@ import { removeIdentity } from "./remove-identity/remove-identity.ts";
 
 export interface SimplifyOptions extends FoldOptions, ModernizeOptions {}
 
-/**
- * Constants are made visible and folded first, since the other passes ask for them; batch norms before constants are
- * merged, since a shared one can't be scaled; what that leaves unused goes last.
- */
-export function standardPasses(options: SimplifyOptions = {}): readonly BoundPass[] {
+/** Constants are made visible and folded first, since the other passes ask for them; what that leaves unused goes last. */
+function standardPasses(options: SimplifyOptions = {}): readonly BoundPass[] {
   return [
     (model) => modernizeIr(model, options),
     constantToInitializer,
@@ -23,11 +20,13 @@ export function standardPasses(options: SimplifyOptions = {}): readonly BoundPas
     removeIdentity,
     foldBatchNorm,
     removeDeadCode,
-    mergeInitializers,
   ];
 }
 
-/** Runs the standard passes until nothing changes: the model computes the same, to rounding, with fewer nodes. */
+/**
+ * Runs the standard passes until nothing changes: the model computes the same, to rounding, with fewer nodes. Constants are
+ * merged at the end, since a shared one can't take in a batch norm.
+ */
 export function simplify(model: Model, options: SimplifyOptions = {}): Promise<PassResult> {
-  return runPasses(model, standardPasses(options));
+  return runPasses(model, standardPasses(options), [mergeInitializers]);
 }

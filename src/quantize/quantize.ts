@@ -11,7 +11,15 @@ import { type LayerRule, matchLayers, parseLayerRules } from "./layers.ts";
 import { modelScale } from "./model-scale.ts";
 import { findLayers, type SkippedNode, type WeightLayer } from "./sites.ts";
 import { slicesOf } from "./slices.ts";
-import { describeSpec, isInteger, type QuantSpec, resolveSpec, type SpecOptions, specOptions } from "./spec.ts";
+import {
+  describeSpec,
+  type Granularity,
+  isInteger,
+  type QuantSpec,
+  resolveSpec,
+  type SpecOptions,
+  specOptions,
+} from "./spec.ts";
 import { castWriter } from "./write/cast.ts";
 import { dequantizeWriter } from "./write/dequantize.ts";
 import type { FormatWriter, LayerPlan, WrittenLayer } from "./write/format.ts";
@@ -118,6 +126,7 @@ export function quantize(model: Model, options: QuantizeOptions = {}): QuantizeR
 interface PlannedLayer {
   readonly layer: WeightLayer;
   readonly reason?: string;
+  readonly misfit?: boolean;
   plan?: LayerPlan;
   readonly writer?: FormatWriter;
 }
@@ -139,15 +148,14 @@ function makePlans(model: Model, settings: z.output<typeof quantizeOptions>): Pl
     const subject = `weight "${layer.value.name}"`;
     const options: SpecOptions = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
     const wanted = resolveSpec(specOptions.parse({ ...printable(defaults), ...options }), subject);
-    const { spec, writer, reason } = chooseFormat(layer, wanted, options, subject);
-    return { layer, plan: { layer, spec, seed, measure, accuracyLevel }, writer, ...(reason && { reason }) };
+    const { spec, ...choice } = chooseFormat(layer, wanted, options, subject);
+    return { layer, plan: { layer, spec, seed, measure, accuracyLevel }, ...choice };
   });
-  const misfits = plans.filter(({ reason }) => reason?.startsWith("group "));
   const planned = plans.filter(({ plan }) => plan);
-  if (planned.length > 0 && misfits.length === planned.length) {
-    const { layer } = misfits[0] as PlannedLayer;
-    slicesOf(layer.weight.dims, layer.axes, defaults.granularity, `weight "${layer.value.name}"`);
-  }
+  const [first] = planned;
+  // A group size that fits no layer at all is a mistake, not a compromise.
+  if (first && planned.every(({ misfit }) => misfit))
+    slicesOf(first.layer.weight.dims, first.layer.axes, defaults.granularity, `weight "${first.layer.value.name}"`);
   return plans;
 }
 
@@ -163,7 +171,7 @@ function printable(defaults: z.output<typeof specOptions>) {
 
 /**
  * The format that suits a layer, and what has to be done differently than asked. A group size for the whole model rarely
- * divides every layer: those that it doesn't are quantized per channel. One that was asked for this layer must fit.
+ * divides every layer: those that it doesn't get the next smaller group that does, or are quantized per channel. One that was asked for this layer must fit.
  * @throws bad-recipe when it doesn't, or when the format asked for doesn't
  */
 function chooseFormat(layer: WeightLayer, spec: QuantSpec, own: SpecOptions, subject: string): Choice {
@@ -185,17 +193,30 @@ function chooseFormat(layer: WeightLayer, spec: QuantSpec, own: SpecOptions, sub
   }
   const length = layer.weight.dims[layer.axes.group] as number;
   const fits = granularity.per !== "group" || own.granularity || length % granularity.size === 0;
-  const chosen: QuantSpec = fits ? spec : { ...spec, granularity: { per: "channel" } };
+  const chosen = fits ? spec : { ...spec, granularity: fittingGranularity(length, granularity.size) };
   slicesOf(layer.weight.dims, layer.axes, chosen.granularity, subject);
   if (fits) return { spec, writer: dequantizeWriter };
-  const reason = `group ${granularity.size} does not divide ${length}: per channel instead`;
-  return { spec: chosen, writer: dequantizeWriter, reason };
+  const instead = chosen.granularity.per === "group" ? `per group of ${chosen.granularity.size}` : "per channel";
+  const reason = `group ${granularity.size} does not divide ${length}: ${instead} instead`;
+  return { spec: chosen, writer: dequantizeWriter, reason, misfit: true };
+}
+
+/** Groups smaller than this cost more in scales than they bring. */
+const LEAST_GROUP = 8;
+
+/** The largest group up to `size` that divides an axis; per channel where none does. */
+function fittingGranularity(length: number, size: number): Granularity {
+  for (let fit = Math.min(size, length); fit >= LEAST_GROUP; fit--)
+    if (length % fit === 0) return { per: "group", size: fit };
+  return { per: "channel" };
 }
 
 interface Choice {
   readonly spec: QuantSpec;
   readonly writer: FormatWriter;
   readonly reason?: string;
+  /** The group size asked for does not divide the layer. */
+  readonly misfit?: boolean;
 }
 
 /** The coarsest groups in which the rows of a lookup table can be packed. */

@@ -1,24 +1,44 @@
 /** @file Matrix products from packed panels, Cholesky, triangular solves, and GPTQ's inner loop. */
 import { code4, divisor4, lowBytes16, MAGIC, NEAREST } from "./common";
 
-/** Columns of x [rows, n] as panels [rows, width], zeros behind the last column. */
+/** Columns of x [rows, n] as panels [rows, width], zeros behind the last column. A cache line of each row is read at once. */
 export function packPanels(x: usize, rows: usize, n: usize, stride: usize, width: usize, out: usize): void {
   const pitch = stride << 2;
-  for (let j: usize = 0; j < n; j += width) {
+  const panel = rows * (width << 2);
+  let j: usize = 0;
+  for (; j + 16 <= n; j += 16) {
+    let p = x + (j << 2);
+    const end = p + rows * pitch;
+    if (width == 8) {
+      let a = out;
+      let b = out + panel;
+      for (; p < end; p += pitch, a += 32, b += 32) {
+        v128.store(a, v128.load(p));
+        v128.store(a, v128.load(p, 16), 16);
+        v128.store(b, v128.load(p, 32));
+        v128.store(b, v128.load(p, 48), 16);
+      }
+      out += panel << 1;
+    } else {
+      let a = out;
+      let b = a + panel;
+      let c = b + panel;
+      let d = c + panel;
+      for (; p < end; p += pitch, a += 16, b += 16, c += 16, d += 16) {
+        v128.store(a, v128.load(p));
+        v128.store(b, v128.load(p, 16));
+        v128.store(c, v128.load(p, 32));
+        v128.store(d, v128.load(p, 48));
+      }
+      out += panel << 2;
+    }
+  }
+  for (; j < n; j += width) {
     const left = n - j;
     let p = x + (j << 2);
-    if (left >= width && width == 8) {
-      for (let r = rows; r > 0; r--, p += pitch, out += 32) {
-        v128.store(out, v128.load(p));
-        v128.store(out, v128.load(p, 16), 16);
-      }
-    } else if (left >= width && width == 4) {
-      for (let r = rows; r > 0; r--, p += pitch, out += 16) v128.store(out, v128.load(p));
-    } else {
-      for (let r = rows; r > 0; r--, p += pitch) {
-        for (let i: usize = 0; i < width; i++, out += 4) {
-          store<f32>(out, i < left ? load<f32>(p + (i << 2)) : 0);
-        }
+    for (let r = rows; r > 0; r--, p += pitch) {
+      for (let i: usize = 0; i < width; i++, out += 4) {
+        store<f32>(out, i < left ? load<f32>(p + (i << 2)) : 0);
       }
     }
   }

@@ -17,7 +17,8 @@ export interface FactorOptions {
  */
 export function inverseFactor(hessian: Float32Array, k: number, { order, damping, name }: FactorOptions): Matrix {
   const { memory, linalg } = kernels();
-  const stride = Math.ceil(k / 16) * 16;
+  // An odd number of cache lines: rows of a power of two of them would all fall into the same few sets of the cache.
+  const stride = (Math.ceil(k / 16) | 1) * 16;
   const z = { at: memory.alloc32(k * stride), stride };
   memory.scope(() => {
     const r = { at: memory.alloc32(k * stride), stride };

@@ -125,19 +125,26 @@ function plannedWeights(
 ): PlannedWeight[] {
   const units = new Map(flow.units.map((unit) => [unit.node, unit]));
   const islands = new Map(flow.islands.map(({ node, reason }) => [node, reason]));
+  const isUsed = (layer: WeightLayer) => layer.sites.some(({ node, input }) => units.get(node)?.rule.weight === input);
+  const used = layers.filter(isUsed);
   return layers.map((layer) => {
-    const isUsed = layer.sites.some(({ node, input }) => units.get(node)?.rule.weight === input);
     const { options } = asked[layer.index] as Asked;
-    if (isUsed) return { layer, choice: choiceOf(layer, options, settings) };
+    if (isUsed(layer)) {
+      const isEdge = layer === used[0] || layer === used.at(-1);
+      if (isEdge && settings.weights === "int4" && !options.dtype)
+        return {
+          layer,
+          choice: choiceOf(layer, { ...options, dtype: "int8" }, settings),
+          reason: "first or last layer: 8 bits, which cost little there and count most",
+        };
+      return { layer, choice: choiceOf(layer, options, settings) };
+    }
     const known = layer.sites.map(({ node }) => islands.get(node)).find((reason) => reason);
     if (layer.sites.some(({ node }) => units.has(node)))
       return { layer, reason: "coded as an operand, like an activation" };
     const inside = layer.sites.every(({ node }) => node.graph.parent);
-    return {
-      layer,
-      reason:
-        known ?? (inside ? "inside a subgraph" : `${layer.opType} has no integer kernel: quantize its weights only`),
-    };
+    const none = `${layer.opType} has no integer kernel: quantize its weights only`;
+    return { layer, reason: known ?? (inside ? "inside a subgraph" : none) };
   });
 }
 
