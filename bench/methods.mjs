@@ -84,16 +84,19 @@ function hessianOf(x, k) {
 /** Cholesky and transposed inverse of a damped Hessian, as GPTQ needs them. */
 function factor(hessian, k) {
   return memory.scope(() => {
-    const r = memory.alloc32(k * k);
-    const z = memory.alloc32(k * k);
-    memory.f32(r, k * k).set(hessian);
-    const view = memory.f32(r, k * k);
+    const stride = k + 16;
+    const r = memory.alloc32(k * stride);
+    const z = memory.alloc32(k * stride);
+    const view = memory.f32(r, k * stride).fill(0);
     let trace = 0;
-    for (let i = 0; i < k; i++) trace += view[i * (k + 1)];
-    for (let i = 0; i < k; i++) view[i * (k + 1)] += (0.01 * trace) / k;
+    for (let i = 0; i < k; i++) trace += hessian[i * (k + 1)];
+    for (let i = 0; i < k; i++) {
+      view.set(hessian.subarray(i * k, (i + 1) * k), i * stride);
+      view[i * (stride + 1)] += (0.01 * trace) / k;
+    }
     return timed(() => {
-      linalg.cholesky(k, { at: r, stride: k });
-      linalg.invertTransposed(k, { at: r, stride: k }, { at: z, stride: k });
+      linalg.cholesky(k, { at: r, stride });
+      linalg.invertTransposed(k, { at: r, stride }, { at: z, stride });
     });
   });
 }

@@ -12,7 +12,7 @@ export interface RawLinalg {
   packPanels(x: Pointer, rows: number, n: number, stride: number, width: number, out: Pointer): void;
   /**
    * C[i, j] += alpha * s, s the f32 sum from 0 of a[r, i] * b[r, j] in order of r, for a [k, m] in panels of 4 and b [k, n] in
-   * panels of 8. Only tiles [4, 8] (i0, j0) with j0 + 7 >= i0 + diagonal are computed. `tile` is 128 bytes of scratch.
+   * panels of 8, k at least 1. Only tiles [4, 8] (i0, j0) with j0 + 7 >= i0 + diagonal are computed. `tile` is 128 bytes of scratch.
    */
   gemmPanels(
     a: Pointer,

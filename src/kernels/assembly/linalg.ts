@@ -56,7 +56,6 @@ export function gemmPanels(
   const factor = f32x4.splat(alpha);
   const pitch = stride << 2;
   const panel = k << 4;
-  const pairs = (k & ~1) << 4;
   for (let j: usize = 0; j < n; j += 8, b += k << 5) {
     let p = a;
     for (let i: usize = 0; i < m; i += 4) {
@@ -74,37 +73,8 @@ export function gemmPanels(
       let c30 = c00;
       let c31 = c00;
       let q = b;
-      for (const end = p + pairs; p < end; p += 32, q += 64) {
-        let b0 = v128.load(q);
-        let b1 = v128.load(q, 16);
-        let s = v128.load32_splat(p);
-        c00 = f32x4.add(c00, f32x4.mul(s, b0));
-        c01 = f32x4.add(c01, f32x4.mul(s, b1));
-        s = v128.load32_splat(p, 4);
-        c10 = f32x4.add(c10, f32x4.mul(s, b0));
-        c11 = f32x4.add(c11, f32x4.mul(s, b1));
-        s = v128.load32_splat(p, 8);
-        c20 = f32x4.add(c20, f32x4.mul(s, b0));
-        c21 = f32x4.add(c21, f32x4.mul(s, b1));
-        s = v128.load32_splat(p, 12);
-        c30 = f32x4.add(c30, f32x4.mul(s, b0));
-        c31 = f32x4.add(c31, f32x4.mul(s, b1));
-        b0 = v128.load(q, 32);
-        b1 = v128.load(q, 48);
-        s = v128.load32_splat(p, 16);
-        c00 = f32x4.add(c00, f32x4.mul(s, b0));
-        c01 = f32x4.add(c01, f32x4.mul(s, b1));
-        s = v128.load32_splat(p, 20);
-        c10 = f32x4.add(c10, f32x4.mul(s, b0));
-        c11 = f32x4.add(c11, f32x4.mul(s, b1));
-        s = v128.load32_splat(p, 24);
-        c20 = f32x4.add(c20, f32x4.mul(s, b0));
-        c21 = f32x4.add(c21, f32x4.mul(s, b1));
-        s = v128.load32_splat(p, 28);
-        c30 = f32x4.add(c30, f32x4.mul(s, b0));
-        c31 = f32x4.add(c31, f32x4.mul(s, b1));
-      }
-      if (p < next) {
+      // One row a round: with two, their operands do not fit the sixteen registers together.
+      do {
         const b0 = v128.load(q);
         const b1 = v128.load(q, 16);
         let s = v128.load32_splat(p);
@@ -119,8 +89,9 @@ export function gemmPanels(
         s = v128.load32_splat(p, 12);
         c30 = f32x4.add(c30, f32x4.mul(s, b0));
         c31 = f32x4.add(c31, f32x4.mul(s, b1));
-        p = next;
-      }
+        p += 16;
+        q += 32;
+      } while (p < next);
       let to = c + i * pitch + (j << 2);
       if (i + 4 <= m && j + 8 <= n) {
         addTo(to, factor, c00);
