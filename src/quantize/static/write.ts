@@ -1,7 +1,8 @@
 /** @file Puts QuantizeLinear and DequantizeLinear where the plan says, with the ranges that calibration found. */
 import type { Range } from "../../calibrate/collector.ts";
 import { attr } from "../../ir/attribute.ts";
-import type { Graph, Position } from "../../ir/graph.ts";
+import type { Graph, NodeSpec, Position } from "../../ir/graph.ts";
+import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { float32, fromNumbers, type Tensor } from "../../tensor/tensor.ts";
@@ -96,17 +97,14 @@ class StaticWriter {
   #addCodes(value: Value): void {
     const params = this.#params(value);
     const place = this.#behind(value);
-    const codes = this.#graph
-      .addNode(
-        {
-          opType: "QuantizeLinear",
-          name: `${value.name}_QuantizeLinear`,
-          inputs: [value, params.scaleValue, params.zeroPointValue],
-          outputs: [`${value.name}_quantized`],
-        },
-        place,
-      )
-      .output();
+    const codes = this.#add(
+      {
+        opType: "QuantizeLinear",
+        inputs: [value, params.scaleValue, params.zeroPointValue],
+        outputs: [`${value.name}_quantized`],
+      },
+      place,
+    ).output();
     this.#coded.set(value, { ...params, codes, floats: this.#dequantize(value, codes, params) });
   }
 
@@ -120,10 +118,9 @@ class StaticWriter {
   }
 
   #dequantize(value: Value, codes: Value, { scaleValue, zeroPointValue }: Params): Value {
-    const node = this.#graph.addNode(
+    const node = this.#add(
       {
         opType: "DequantizeLinear",
-        name: `${value.name}_DequantizeLinear`,
         inputs: [codes, scaleValue, zeroPointValue],
         outputs: [`${value.name}_dequantized`],
       },
@@ -132,6 +129,13 @@ class StaticWriter {
     const floats = node.output();
     floats.type = value.type;
     return floats;
+  }
+
+  /** A node named after its result, which is unique. */
+  #add(spec: NodeSpec, place: Position | undefined): Node {
+    const node = this.#graph.addNode(spec, place);
+    node.name = `${node.output().name}_${spec.opType}`;
+    return node;
   }
 
   #behind(value: Value): Position | undefined {
@@ -258,18 +262,12 @@ class StaticWriter {
     if (isInt4) {
       // Runtimes have no integer kernels for 4-bit weights, but they widen constants when they load a model.
       const attributes = { to: attr.int(dtypeInfo("int8").code) };
-      codes = graph
-        .addNode(
-          { opType: "Cast", name: `${name}_Cast`, inputs: [codes], outputs: [`${name}_widened`], attributes },
-          place,
-        )
-        .output();
+      codes = this.#add({ opType: "Cast", inputs: [codes], outputs: [`${name}_widened`], attributes }, place).output();
     }
     const { axis } = weight.slices;
-    const node = graph.addNode(
+    const node = this.#add(
       {
         opType: "DequantizeLinear",
-        name: `${name}_DequantizeLinear`,
         inputs: [codes, scale, zeroPoint],
         outputs: [`${name}_dequantized`],
         attributes: axis === undefined ? {} : { axis: attr.int(axis) },
@@ -320,18 +318,15 @@ class StaticWriter {
     const stored = graph.addInitializer(`${name}_quantized`, codes);
     const scaleValue = graph.addInitializer(`${name}_scale`, scale);
     const zeros = fromNumbers("int32", scale.dims, new Array(scale.size).fill(0));
-    const floats = graph
-      .addNode(
-        {
-          opType: "DequantizeLinear",
-          name: `${name}_DequantizeLinear`,
-          inputs: [stored, scaleValue, graph.addInitializer(`${name}_zero_point`, zeros)],
-          outputs: [`${name}_dequantized`],
-          attributes: scale.dims.length === 0 ? {} : { axis: attr.int(0) },
-        },
-        { before: node },
-      )
-      .output();
+    const floats = this.#add(
+      {
+        opType: "DequantizeLinear",
+        inputs: [stored, scaleValue, graph.addInitializer(`${name}_zero_point`, zeros)],
+        outputs: [`${name}_dequantized`],
+        attributes: scale.dims.length === 0 ? {} : { axis: attr.int(0) },
+      },
+      { before: node },
+    ).output();
     node.setInput(rule.bias as number, floats);
     dropUnused(value);
   }
