@@ -59,9 +59,12 @@ export const SUM_ROWS = 256;
 const STRIP_M = 64;
 /** Columns of C for which B is packed at once. */
 const STRIP_N = 256;
+/** Rows of B that are packed at once: 2 MiB. */
+const PACKED_ROWS = 8 * SUM_ROWS;
 /** Rows that are factored at once. */
 const BLOCK = 64;
-const TRIANGLE_EVERYTHING = -(2 ** 30);
+/** A diagonal below every tile. */
+const EVERYTHING = -(2 ** 30);
 /** A run of this many elements is iterated over within one call. */
 const HQQ_CHUNK = 8192;
 
@@ -83,19 +86,28 @@ export class Linalg {
     this.memory.scope(() => {
       const tile = this.memory.alloc(128);
       const left = this.memory.alloc32(SUM_ROWS * STRIP_M);
-      const right = this.memory.alloc32(SUM_ROWS * STRIP_N);
-      for (let row = 0; row < k; row += SUM_ROWS) {
-        const rows = Math.min(SUM_ROWS, k - row);
+      const right = this.memory.alloc32(Math.min(PACKED_ROWS, Math.ceil(k / SUM_ROWS) * SUM_ROWS) * STRIP_N);
+      for (let first = 0; first < k; first += PACKED_ROWS) {
+        const last = Math.min(k, first + PACKED_ROWS);
         for (let j = 0; j < n; j += STRIP_N) {
           const columns = Math.min(STRIP_N, n - j);
-          this.#raw.packPanels(b.at + (row * b.stride + j) * 4, rows, columns, b.stride, 8, right);
+          for (let row = first; row < last; row += SUM_ROWS) {
+            const to = right + (row - first) * STRIP_N * 4;
+            const rows = Math.min(SUM_ROWS, last - row);
+            this.#raw.packPanels(b.at + (row * b.stride + j) * 4, rows, columns, b.stride, 8, to);
+          }
           for (let i = 0; i < m; i += STRIP_M) {
             if (upper && j + columns <= i) break;
             const count = Math.min(STRIP_M, m - i);
-            this.#raw.packPanels(a.at + (row * a.stride + i) * 4, rows, count, a.stride, 4, left);
             const to = c.at + (i * c.stride + j) * 4;
-            const diagonal = upper ? i - j : TRIANGLE_EVERYTHING;
-            this.#raw.gemmPanels(left, right, rows, count, columns, alpha, to, c.stride, diagonal, tile);
+            const diagonal = upper ? i - j : EVERYTHING;
+            // All rows for one block of C, which stays in the cache.
+            for (let row = first; row < last; row += SUM_ROWS) {
+              const rows = Math.min(SUM_ROWS, last - row);
+              const from = right + (row - first) * STRIP_N * 4;
+              this.#raw.packPanels(a.at + (row * a.stride + i) * 4, rows, count, a.stride, 4, left);
+              this.#raw.gemmPanels(left, from, rows, count, columns, alpha, to, c.stride, diagonal, tile);
+            }
           }
         }
       }

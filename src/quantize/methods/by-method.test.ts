@@ -5,6 +5,7 @@ import { Rng } from "../../util/rng.ts";
 import { slicesOf, type WeightAxes } from "../slices.ts";
 import { resolveSpec, type SpecOptions, specOptions } from "../spec.ts";
 import { quantizeByMethod, quantizeNBitsByMethod } from "./by-method.ts";
+import { gptq } from "./gptq.ts";
 import { quantizeNBits } from "./matmul-nbits.ts";
 import { nearest } from "./nearest.ts";
 import { quantizeRtn } from "./rtn.ts";
@@ -70,4 +71,63 @@ it.each<[string, SpecOptions]>([
   expect(a.scales.toNumbers()).toEqual(b.scales.toNumbers());
   expect(a.zeroPoints?.toNumbers()).toEqual(b.zeroPoints?.toNumbers());
   expect(a.sqnr()).toBeCloseTo(b.sqnr() as number, 4);
+});
+
+it.each<[string, SpecOptions, number]>([
+  ["scales per channel", { dtype: "int4" }, 1],
+  ["scales over blocks of input channels", { dtype: "int4", granularity: "group:16" }, 1],
+  ["in groups, each with statistics of its own", { dtype: "uint4", granularity: "group:16" }, 2],
+])("GPTQ of a Conv, %s: statistics come in the order of the stored weights", (_, options, groups) => {
+  const spec = resolveSpec(specOptions.parse(options), "test");
+  const [outputs, channels, kernel, samples] = [12, 32, 4, 200];
+  const k = channels * kernel;
+  const rng = new Rng(6, "conv");
+  const dims = [outputs, channels, 2, 2];
+  const weight = float32(
+    dims,
+    Float32Array.from({ length: outputs * k }, () => rng.normal()),
+  );
+  // Inputs of each group share one factor per kernel position: order matters.
+  const inputs = Array.from({ length: groups }, () => {
+    const x = new Float32Array(samples * k);
+    for (let s = 0; s < samples; s++) {
+      const factor = Array.from({ length: kernel }, () => rng.normal());
+      for (let i = 0; i < k; i++) x[s * k + i] = (factor[i % kernel] as number) * (1 + i / k) + rng.normal() * 0.2;
+    }
+    return x;
+  });
+  const hessians = inputs.map((x) =>
+    Float32Array.from({ length: k * k }, (_, at) => {
+      let sum = 0;
+      for (let s = 0; s < samples; s++)
+        sum += (x[s * k + Math.floor(at / k)] as number) * (x[s * k + (at % k)] as number);
+      return sum;
+    }),
+  );
+  const axes = { channel: 0, group: 1 };
+  const job = { name: "w", weight, slices: slicesOf(dims, axes, spec.granularity, "w"), spec, seed: 0, measure: false };
+  const error = (method: typeof gptq | typeof nearest) => {
+    const stats = (part: number) => ({ hessian: hessians[part] });
+    const settings = { method, options: method.options.parse({}), stats, axes, groups };
+    const quantized = quantizeByMethod(job, settings as Parameters<typeof quantizeByMethod>[1]);
+    const [codes, scale, zero] = [quantized.codes, quantized.scale, quantized.zeroPoint].map((t) => t.toNumbers());
+    const blocks = spec.granularity.per === "group" ? channels / 16 : 1;
+    const delta = weight.toFloat32().map((w, at) => {
+      const [o, i] = [Math.floor(at / k), at % k];
+      const block = Math.floor(i / kernel / 16);
+      const slice = blocks === 1 ? o : (o * blocks + block) * kernel + (i % kernel);
+      return w - ((codes?.[at] as number) - (zero?.[slice] as number)) * (scale?.[slice] as number);
+    });
+    let total = 0;
+    for (let o = 0; o < outputs; o++) {
+      const x = inputs[Math.floor((o * groups) / outputs)] as Float32Array;
+      for (let s = 0; s < samples; s++) {
+        let y = 0;
+        for (let i = 0; i < k; i++) y += (x[s * k + i] as number) * (delta[o * k + i] as number);
+        total += y * y;
+      }
+    }
+    return total;
+  };
+  expect(error(gptq) / error(nearest)).toBeLessThan(0.3);
 });
