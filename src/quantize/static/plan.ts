@@ -148,6 +148,16 @@ function plannedWeights(
   });
 }
 
+/** Whether every user of a weight counts its channels along the same axis, as kernels with scales per channel need it. */
+function hasChannels({ weight, opType, sites }: WeightLayer): boolean {
+  const [first] = sites;
+  const isAlike = sites.every(
+    ({ node, input }) =>
+      opKey(node) === opType && input === first?.input && node.int("transB", 0) === first.node.int("transB", 0),
+  );
+  return isAlike && (opType === "Conv" || weight.dims.length === 2);
+}
+
 /** The weight's codes: what was asked for the layer, else for all, else what suits the target. @throws bad-recipe */
 function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings): WeightChoice {
   const { target, granularity, weights, scale } = settings;
@@ -176,11 +186,10 @@ function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings
   const by = own.scale ?? scale ?? (bits === 4 ? "mse" : "absmax");
   if (by !== "absmax" && by !== "mse")
     throw new TersorError("bad-recipe", `${subject}: scale ${by}: expected absmax or mse.`);
-  const vectors = layer.weight.dims.length === 2 || layer.opType === "Conv";
   return {
     dtype,
     bits,
-    perChannel: per === "channel" && vectors && (target.weights.perChannel || bits === 4),
+    perChannel: per === "channel" && hasChannels(layer) && (target.weights.perChannel || bits === 4),
     scale: by,
   };
 }

@@ -100,7 +100,7 @@ const cases: Readonly<
     dims: [2, 5, 8],
     kernels: { MatMulIntegerToFloat: 2, QuantizeLinear: 2 },
   },
-  Gemm: {
+  "Gemm, transposed or not": {
     model: parse`(float[N,8] x) => (y) <float[8,8] m = ${m}, float[8] b = ${b}> { a = Gemm <transB = 1> (x, m, b) r = Relu(a) y = Gemm(r, m, b) }`,
     dims: [3, 8],
     kernels: { QGemm: 2 },
