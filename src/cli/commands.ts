@@ -120,6 +120,49 @@ const quantizeFlags: FlagGroup = {
   ],
 };
 
+const staticFlags: FlagGroup = {
+  title: "Static quantization: activations in 8 bits too, for a target (with --calibrate)",
+  flags: [
+    {
+      name: "calibrate",
+      value: "PATH",
+      type: "json",
+      summary:
+        "samples that show the ranges of activations; measure on others. As --data; int8, uint8 and int4 weights",
+    },
+    {
+      name: "calibration-samples",
+      value: "N",
+      type: "number",
+      summary: "calibrate on the first N samples (default 256)",
+    },
+    {
+      name: "batch-size",
+      value: "N",
+      type: "number",
+      summary: "samples in one calibration run (default: the model's, else 1)",
+    },
+    {
+      name: "target",
+      value: "NAME",
+      summary:
+        "node-x64, node-x64-vnni, node-arm64, web-wasm, web-webgpu, any (default: safe everywhere) or a .json file",
+    },
+    { name: "activations", value: "TYPE", summary: "uint8 or int8 (default: the target's)" },
+    {
+      name: "calibration",
+      value: "METHOD",
+      summary: "min-max (default), moving-average, percentile, entropy or mse",
+    },
+    {
+      name: "percent",
+      value: "P",
+      type: "number",
+      summary: "calibration percentile: the share inside (default 99.99)",
+    },
+  ],
+};
+
 const outputFlags: FlagGroup = {
   title: "Output",
   flags: [
@@ -171,6 +214,7 @@ export const commands: readonly CommandSpec[] = [
     groups: [
       outputFlags,
       quantizeFlags,
+      staticFlags,
       {
         title: "Measuring the result against the original",
         flags: [

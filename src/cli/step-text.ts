@@ -8,12 +8,13 @@ import type { Palette } from "./render.ts";
 /** By step; a step without a row says what it has to say in its notes. */
 const texts: Readonly<Record<string, (report: never, width: number, colors: Palette) => string>> = {
   quantize: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
+  static: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
   compare: compareText satisfies (report: CompareReport, width: number, colors: Palette) => string,
 };
 
 /** Empty for a step that has nothing to show. */
 export function stepText({ step, report }: StepRecord, width: number, colors: Palette): string {
-  const isComplete = step !== "compare" || "fidelity" in report;
+  const isComplete = (step !== "compare" || "fidelity" in report) && (step !== "static" || "layers" in report);
   const text = isComplete ? texts[step] : undefined;
   if (text) return text(report as never, width, colors);
   return (report.notes ?? []).join("\n");

@@ -7,6 +7,7 @@ import { parseOptions, resolveOptions } from "./parse-options.ts";
 import type { compareStep } from "./steps/compare.ts";
 import type { quantizeStep } from "./steps/quantize.ts";
 import type { simplifyStep } from "./steps/simplify.ts";
+import type { staticStep } from "./steps/static.ts";
 import { steps } from "./steps.ts";
 
 type OptionsOf<S extends { readonly options: z.ZodType }> = z.input<S["options"]>;
@@ -15,6 +16,7 @@ type OptionsOf<S extends { readonly options: z.ZodType }> = z.input<S["options"]
 export type RecipeStep =
   | { readonly simplify: OptionsOf<typeof simplifyStep> }
   | { readonly quantize: OptionsOf<typeof quantizeStep> }
+  | { readonly static: OptionsOf<typeof staticStep> }
   | { readonly compare: OptionsOf<typeof compareStep> };
 
 export interface Recipe {

@@ -4,6 +4,7 @@ import type { Step } from "../step.ts";
 import { compareStep } from "./steps/compare.ts";
 import { quantizeStep } from "./steps/quantize.ts";
 import { simplifyStep } from "./steps/simplify.ts";
+import { staticStep } from "./steps/static.ts";
 
 /** Types a row by its own schema, then forgets the type so that rows fit in one table. */
 function row<Schema extends z.ZodObject>(step: Step<Schema>): Step {
@@ -11,4 +12,4 @@ function row<Schema extends z.ZodObject>(step: Step<Schema>): Step {
 }
 
 /** Every step, in the order in which they are usually taken. */
-export const steps: readonly Step[] = [row(simplifyStep), row(quantizeStep), row(compareStep)];
+export const steps: readonly Step[] = [row(simplifyStep), row(quantizeStep), row(staticStep), row(compareStep)];

@@ -1,0 +1,57 @@
+/** @file Step: quantizes weights and activations for a target, with ranges from calibration data. */
+import * as z from "zod";
+import { take } from "../../data/dataset.ts";
+import { staticOptions } from "../../quantize/static/options.ts";
+import { quantizeStatic } from "../../quantize/static/static.ts";
+import type { Step } from "../../step.ts";
+import { TersorError } from "../../util/errors.ts";
+import { runtimeOptions } from "./compare.ts";
+
+/** Calibration that runs on as many samples as it is given. */
+const CALIBRATION_SAMPLES = 256;
+
+export const staticStepOptions = staticOptions.extend({
+  data: z
+    .union([z.string().min(1), z.record(z.string(), z.unknown())])
+    .optional()
+    .describe("samples to calibrate on; do not measure on the same ones. Default: the recipe's data"),
+  samples: z.int().min(1).default(CALIBRATION_SAMPLES).describe("calibrate on the first samples"),
+  batchSize: z.int().min(1).optional().describe("samples in one run; default the model's fixed batch size, else 1"),
+  threads: runtimeOptions.threads,
+});
+
+export const staticStep: Step<typeof staticStepOptions> = {
+  name: "static",
+  summary: "Quantize weights and activations to 8 bits for a target, with ranges from calibration data.",
+  options: staticStepOptions,
+  needs: ["calibration"],
+  async run(model, options, ctx) {
+    if (ctx.dryRun) return { model, report: () => ({ notes: ["calibration is left out of a dry run"] }) };
+    const { data: spec, samples, batchSize, threads, ...own } = options;
+    const settings = { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) } as const;
+    const probe = await ctx.open(model, settings);
+    const data = await ctx.data(spec, probe.inputs).finally(() => probe.release());
+    if (!data)
+      throw new TersorError(
+        "bad-recipe",
+        "static: no calibration data: activations need samples to find their ranges. Name some with data (on the command line: --calibrate).",
+      );
+    const count = Math.min(samples ?? CALIBRATION_SAMPLES, data.size ?? Number.POSITIVE_INFINITY);
+    const progress = ctx.progress("calibrating", Number.isFinite(count) ? count : 0, "samples");
+    const result = await quantizeStatic(model, take(data, count), own, {
+      open: (probed) => ctx.open(probed, settings),
+      batchSize,
+      onProgress: (done) => progress.update(done),
+      signal: ctx.signal,
+    }).finally(() => progress.end());
+    return {
+      model: result.model,
+      report: () => ({
+        layers: result.layers(),
+        skipped: result.skipped,
+        notes: result.notes,
+        calibration: { data: data.name, samples: result.samples },
+      }),
+    };
+  },
+};
