@@ -137,7 +137,10 @@ function plannedWeights(
           choice: choiceOf(layer, { ...options, dtype: "int8" }, settings),
           reason: "first or last layer: 8 bits, which cost little there and count most",
         };
-      return { layer, choice: choiceOf(layer, options, settings) };
+      const choice = choiceOf(layer, options, settings);
+      const overrides = options.bits === 8 && choice.dtype === "int8" && settings.target.saturates;
+      if (overrides) return { layer, choice, reason: `8 bits as asked: sums may saturate on ${settings.target.name}` };
+      return { layer, choice };
     }
     const known = layer.sites.map(({ node }) => islands.get(node)).find((reason) => reason);
     if (layer.sites.some(({ node }) => units.has(node)))
@@ -147,6 +150,9 @@ function plannedWeights(
     return { layer, reason: known ?? (inside ? "inside a subgraph" : none) };
   });
 }
+
+/** What a layer may have of its own. */
+const layerOptions: ReadonlySet<string> = new Set(["dtype", "bits", "granularity", "scale"]);
 
 /** Whether every user of a weight counts its channels along the same axis, as kernels with scales per channel need it. */
 function hasChannels({ weight, opType, sites }: WeightLayer): boolean {
@@ -180,9 +186,17 @@ function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings
       "bad-recipe",
       `${subject}: granularity ${per}: expected tensor or channel. Integer kernels have no groups.`,
     );
+  const foreign = Object.keys(own).find((key) => !layerOptions.has(key));
+  if (foreign !== undefined)
+    throw new TersorError(
+      "bad-recipe",
+      `${subject}: option ${foreign}: integer layers do not have it: expected ${[...layerOptions].join(", ")}.`,
+    );
+  if (own.bits !== undefined && ![4, 7, 8].includes(own.bits))
+    throw new TersorError("bad-recipe", `${subject}: bits ${own.bits}: expected 4, 7 or 8.`);
   const sumsInPairs = target.saturates && !layer.sites.every(({ node }) => isDepthwise(node));
   const wide = dtype === "uint8" || !sumsInPairs ? 8 : 7;
-  const bits = dtype === "int4" || own.bits === 4 ? 4 : own.bits === 7 ? 7 : wide;
+  const bits = dtype === "int4" || own.bits === 4 ? 4 : ((own.bits as 7 | 8 | undefined) ?? wide);
   const by = own.scale ?? scale ?? (bits === 4 ? "mse" : "absmax");
   if (by !== "absmax" && by !== "mse")
     throw new TersorError("bad-recipe", `${subject}: scale ${by}: expected absmax or mse.`);

@@ -275,6 +275,9 @@ describe("choices", () => {
     expect(() => planStatic(text, { target: "node-x46" })).toThrow(/Nearest: node-x64/);
     expect(() => planStatic(text, { activations: "int8", weights: "uint8" })).toThrow(/there is no such kernel/);
     expect(() => planStatic(text, { layers: "*@group:32" })).toThrow(/expected tensor or channel/);
+    expect(() => planStatic(text, { layers: "*@stochastic" })).toThrow(/option rounding: .*expected dtype, bits/);
+    expect(() => planStatic(text, { layers: "*@3bit" })).toThrow(/bits 3: expected 4, 7 or 8/);
+    expect(quantized(text, { target: "any", layers: "*@8bit" }).layers()[0]?.reason).toMatch(/may saturate on any/);
     expect(() => applyStatic(planStatic(text, { target }), { ranges: new Map() })).toThrow(/"x": no range/);
   });
 
