@@ -62,6 +62,31 @@ export function matchLayers(layers: readonly WeightLayer[], rules: readonly Laye
   return matches;
 }
 
+/** What was asked for one layer. */
+export interface AskedLayer {
+  /** Why it is to be left alone. */
+  readonly reason?: string;
+  /** Whether a rule names it. */
+  readonly named: boolean;
+  readonly options: SpecOptions;
+}
+
+/** What a selection, as text or rules, asks for each layer; without one all are wanted. @throws bad-recipe as {@link matchLayers} */
+export function askedLayers(
+  layers: readonly WeightLayer[],
+  selection: string | readonly LayerRule[] | undefined,
+): AskedLayer[] {
+  const rules = typeof selection === "string" ? parseLayerRules(selection) : selection;
+  const matches = rules && matchLayers(layers, rules);
+  return layers.map(({ index }) => {
+    const own = matches?.[index];
+    const options: SpecOptions = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
+    const named = own !== undefined && own.length > 0;
+    if (own?.length === 0) return { reason: "not among the layers asked for", named, options };
+    return own?.at(-1)?.keep ? { reason: "kept as asked", named, options } : { named, options };
+  });
+}
+
 function matcher(pattern: string): (layer: WeightLayer) => boolean {
   const range = /^(\d+)(?:-(\d+))?$/.exec(pattern);
   if (range) {

@@ -1,0 +1,138 @@
+/** @file What dynamic quantization will do to a model: which nodes become integer ones, which weights get codes, and why not. */
+import { type Model, nestedGraphs } from "../../ir/model.ts";
+import type { Node } from "../../ir/node.ts";
+import type { Value } from "../../ir/value.ts";
+import { inferTypes } from "../../passes/infer-shapes.ts";
+import { TersorError } from "../../util/errors.ts";
+import { type AskedLayer, askedLayers, type LayerRule } from "../layers.ts";
+import { findLayers, nodeName, opKey, type SkippedNode, type WeightLayer } from "../sites.ts";
+import { type QuantSpec, resolveSpec, specOptions } from "../spec.ts";
+import { type DynamicDType, type DynamicSettings, dynamicDTypes } from "./options.ts";
+import { type DynamicRule, dynamicRules, noInteger } from "./rules.ts";
+
+/** A weight and what becomes of it. */
+export interface PlannedLayer {
+  readonly layer: WeightLayer;
+  readonly spec: QuantSpec;
+  /** Nodes that read its codes. */
+  readonly units: readonly DynamicUnit[];
+  /** Whether its rows are looked up as codes. */
+  readonly isTable: boolean;
+  /** Why it is kept, or why part of its uses are. */
+  readonly reason?: string;
+}
+
+/** A node that becomes an integer one. */
+export interface DynamicUnit {
+  readonly node: Node;
+  readonly rule: DynamicRule;
+  /** The weights among its inputs. */
+  readonly weights: ReadonlyMap<number, PlannedLayer>;
+}
+
+export interface DynamicPlan {
+  readonly layers: readonly PlannedLayer[];
+  /** In graph order. */
+  readonly units: readonly DynamicUnit[];
+  readonly skipped: readonly SkippedNode[];
+}
+
+/** Whether anything of a layer is quantized. */
+export function isQuantized({ units, isTable }: PlannedLayer): boolean {
+  return units.length > 0 || isTable;
+}
+
+/** @throws bad-recipe for options that fit no layer */
+export function planDynamic(model: Model, settings: DynamicSettings): DynamicPlan {
+  const { layers, skipped } = findLayers(model);
+  const asked = askedLayers(layers, settings.layers as string | LayerRule[] | undefined);
+  const drafts = layers.map((layer) => draftOf(layer, asked[layer.index] as AskedLayer, settings));
+  const inputsOf = new Map<Node, Map<number, Draft>>();
+  for (const draft of drafts)
+    for (const { node, input } of draft.reason ? [] : draft.layer.sites) {
+      const inputs = inputsOf.get(node) ?? new Map<number, Draft>();
+      inputsOf.set(node, inputs.set(input, draft));
+    }
+  const products = settings.constBOnly || settings.layers !== undefined ? new Set<Node>() : floatProducts(model);
+  const units: DynamicUnit[] = [];
+  const coded = new Set<Node>();
+  for (const node of nestedGraphs(model.graph).flatMap((graph) => graph.nodes)) {
+    const inputs = inputsOf.get(node) ?? new Map<number, Draft>();
+    const rule = dynamicRules[opKey(node)];
+    if ((inputs.size === 0 && !products.has(node)) || opKey(node) === "Gather") continue;
+    const none = noInteger[opKey(node)] ?? `${opKey(node)} has no integer form: quantize its weights only`;
+    const obstacle = rule ? rule.obstacle?.(node, new Set(inputs.keys()), settings) : none;
+    if (obstacle || !rule) {
+      for (const draft of inputs.values()) draft.obstacles.push(obstacle ?? none);
+      continue;
+    }
+    const unit = { node, rule, weights: inputs };
+    units.push(unit);
+    coded.add(node);
+    for (const draft of new Set(inputs.values())) draft.units.push(unit);
+  }
+  for (const draft of drafts) {
+    const [obstacle] = draft.obstacles;
+    if (obstacle) draft.reason ??= obstacle;
+  }
+  return {
+    layers: drafts,
+    units,
+    skipped: skipped.filter(({ name }) => !units.some((u) => nodeName(u.node) === name)),
+  };
+}
+
+interface Draft extends PlannedLayer {
+  readonly units: DynamicUnit[];
+  readonly obstacles: string[];
+  isTable: boolean;
+  reason?: string;
+}
+
+function draftOf(layer: WeightLayer, { options, named, reason }: AskedLayer, settings: DynamicSettings): Draft {
+  const { weight, value } = layer;
+  const subject = `weight "${value.name}"`;
+  const { target } = settings;
+  const dtype = options.dtype ?? settings.dtype ?? target.weights.dtype;
+  if (!isDynamicDType(dtype))
+    throw new TersorError(
+      "bad-recipe",
+      `${subject}: dtype ${dtype}: expected ${dynamicDTypes.join(" or ")}. Others have no dynamic integer kernel.`,
+    );
+  const granularity = options.granularity ?? settings.granularity;
+  if (granularity !== "tensor" && granularity !== "channel")
+    throw new TersorError(
+      "bad-recipe",
+      `${subject}: granularity ${granularity}: expected tensor or channel. Integer kernels have no groups.`,
+    );
+  const reduced = settings.reduceRange ?? (dtype === "int8" && target.saturates);
+  const scale = options.scale ?? settings.scale;
+  const spec = resolveSpec(
+    specOptions.parse({ ...options, dtype, granularity, scale, bits: options.bits ?? (reduced ? 7 : 8) }),
+    subject,
+  );
+  const few = weight.size < settings.minElements && !named;
+  const why =
+    reason ??
+    (weight.dtype !== "float32"
+      ? `${weight.dtype}: activations can be quantized as they come from float32 only`
+      : undefined) ??
+    (few ? `${weight.size} weights: below ${settings.minElements} nothing is gained` : undefined);
+  const isTable = !why && layer.sites.some(({ node }) => opKey(node) === "Gather");
+  return { layer, spec, units: [], obstacles: [], isTable, ...(why && { reason: why }) };
+}
+
+function isDynamicDType(dtype: string): dtype is DynamicDType {
+  return (dynamicDTypes as readonly string[]).includes(dtype);
+}
+
+/** MatMul nodes that multiply two float32 activations. */
+function floatProducts(model: Model): Set<Node> {
+  const types = inferTypes(model);
+  const isFloat = (value: Value | undefined) => {
+    const type = value && !value.isConstant ? types.get(value) : undefined;
+    return type?.kind === "tensor" && type.dtype === "float32";
+  };
+  const nodes = nestedGraphs(model.graph).flatMap((graph) => graph.nodes);
+  return new Set(nodes.filter((node) => opKey(node) === "MatMul" && node.inputs.every(isFloat)));
+}
