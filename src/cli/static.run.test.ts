@@ -1,0 +1,66 @@
+/** @file Static quantization from the command line, as processes of the built program. */
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { filesIn, runCli, temporaryFolder } from "../../test/cli.ts";
+import { encode } from "../../test/wire.ts";
+import { encodeNpy } from "../data/npy.ts";
+import { parse } from "../ir/text/index.ts";
+import { loadModel } from "../node/load.ts";
+import { float32 } from "../tensor/tensor.ts";
+import { Rng } from "../util/rng.ts";
+
+const rng = new Rng(3, "static");
+const normal = (...dims: number[]) =>
+  Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => rng.normal());
+
+/** A convolution with ReLU and a classifier behind it, and two sets of pictures. */
+function setUp() {
+  const folder = temporaryFolder();
+  const path = (name: string) => join(folder, name);
+  const model = parse`<ir_version: 8, opset_import: ["": 17]>
+    g (float[N,8,6,6] x) => (float[N,4] y)
+    <float[16,8,3,3] w = ${float32([16, 8, 3, 3], normal(16, 8, 3, 3))}, float[16,4] head = ${float32([16, 4], normal(16, 4))}, float[4] b = {0, 0, 0, 0}> {
+      [conv] a = Conv <pads = [1,1,1,1]> (x, w)
+      r = Relu(a)
+      p = GlobalAveragePool(r)
+      f = Flatten(p)
+      [head] y = Gemm(f, head, b)
+    }`;
+  writeFileSync(path("m.onnx"), encode(model));
+  for (const name of ["seen", "unseen"])
+    writeFileSync(path(`${name}.npy`), encodeNpy({ dtype: "float32", dims: [20, 8, 6, 6], data: normal(20, 8, 6, 6) }));
+  return { folder, path };
+}
+
+describe("quantize --calibrate", () => {
+  it("puts Q/DQ around the layers, and stays close on data it has not seen", async () => {
+    const { path } = setUp();
+    const { code, stdout, stderr } = await runCli([
+      ...["quantize", path("m.onnx"), "-o", path("q.onnx"), "--calibrate", path("seen.npy"), "--target", "node-x64"],
+      ...["--data", path("unseen.npy"), "--runs", "0", "--json"],
+    ]);
+    expect([code, stderr]).toEqual([0, ""]);
+    const { steps } = JSON.parse(stdout) as { steps: { step: string; report: Record<string, unknown> }[] };
+    expect(steps.map(({ step }) => step)).toEqual(["simplify", "static", "compare"]);
+    expect(steps[1]?.report.calibration).toEqual({ data: "seen.npy", samples: 20 });
+    const [fidelity] = Object.values(steps[2]?.report.fidelity as Record<string, { sqnr: number }>);
+    expect(fidelity?.sqnr).toBeGreaterThan(25);
+    const ops = loadModel(path("q.onnx")).graph.nodes.map((node) => node.opType);
+    expect(ops.filter((op) => op === "QuantizeLinear").length).toBeGreaterThan(1);
+  });
+
+  it.each([
+    ["an option of weights alone", ["--calibrate", "seen.npy", "--bits", "4"], "--bits: is for weights alone"],
+    ["a target without data", ["--target", "web-wasm"], "--target: is for static quantization"],
+    ["an unknown target", ["--calibrate", "seen.npy", "--target", "node-x65"], "Nearest: node-x64"],
+    ["missing data", ["--calibrate", "nowhere.npy"], "nowhere.npy"],
+  ])("refuses %s, and writes nothing", async (_, flags, message) => {
+    const { folder, path } = setUp();
+    const result = await runCli(["quantize", "m.onnx", "-o", path("q.onnx"), ...flags], { cwd: folder });
+    expect(result.code).toBeGreaterThan(1);
+    expect(result.stderr).toContain(message);
+    expect(result.stderr.trim().split("\n")).toHaveLength(1);
+    expect(filesIn(folder)).toEqual(["m.onnx", "seen.npy", "unseen.npy"]);
+  });
+});
