@@ -50,7 +50,9 @@ export const targetSchema = z.strictObject({
   weights: z
     .strictObject({
       dtype: z.enum(["int8", "uint8"]),
-      bits: z.union([z.literal(7), z.literal(8)]).describe("7: codes stay within ±64"),
+      bits: z
+        .union([z.literal(7), z.literal(8)])
+        .describe("7: no two products with uint8 codes add up to more than 16 bits hold"),
       perChannel: z.boolean().describe("one scale per output channel is exact with these weights"),
     })
     .describe("of integer layers"),

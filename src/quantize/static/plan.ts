@@ -211,6 +211,6 @@ function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings
 function settingNotes({ target, weights, granularity }: StaticSettings): string[] {
   if (!target.saturates || weights !== "int8") return [];
   return [
-    `target ${target.name} sums 8-bit products in 16 bits: int8 weights${granularity === "channel" ? " per channel" : ""} are kept within ±64`,
+    `target ${target.name} sums 8-bit products in 16 bits: int8 weights${granularity === "channel" ? " per channel" : ""} are scaled so that no such sum overflows`,
   ];
 }

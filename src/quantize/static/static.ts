@@ -60,7 +60,7 @@ function report({ layer, choice, reason }: PlannedWeight, written: StaticWeight 
   const sqnr = written?.sqnr();
   const words = choice && [
     choice.dtype,
-    ...(choice.bits === 7 ? ["(±64)"] : []),
+    ...(choice.bits === 7 ? ["(no saturation)"] : []),
     choice.perChannel ? "channel" : "tensor",
   ];
   return {

@@ -11,7 +11,7 @@ import { claim, readFloats } from "../workspace.ts";
 /** How the weights of one layer are quantized. */
 export interface WeightChoice {
   readonly dtype: "int8" | "uint8" | "int4";
-  /** 7: int8 codes within ±64, whose pairwise products with uint8 fit 16 bits. */
+  /** 7: int8 codes any two of which, times uint8, add up within 16 bits. */
   readonly bits: 4 | 7 | 8;
   readonly perChannel: boolean;
   readonly scale: "absmax" | "mse";
@@ -57,7 +57,8 @@ export function quantizeStaticWeight(
   const granularity = { per: choice.perChannel ? "channel" : "tensor" } as const;
   const slices = slicesOf(weight.dims, layer.axes, granularity, `weight "${name}"`);
   const middle = choice.dtype === "uint8" ? 128 : 0;
-  const grid = grids[choice.bits];
+  const inPairs = choice.bits === 7 && choice.scale === "absmax";
+  const grid = inPairs ? grids[8] : grids[choice.bits];
   const spec: QuantSpec = {
     dtype: choice.dtype,
     bits: choice.bits === 4 ? 4 : 8,
@@ -68,7 +69,8 @@ export function quantizeStaticWeight(
     method: "rtn",
     format: "dequantize",
   };
-  const scales = findScales({ name, weight, slices, spec }, grid, choice.scale);
+  const job = { name, weight, slices, spec };
+  const scales = inPairs ? pairScales(job) : findScales(job, grid, choice.scale);
   for (const bias of biases) makeRoom(scales, bias);
   const range = { qmin: grid.qmin + middle, qmax: grid.qmax + middle };
   const fixed = { scales, zeroPoints: new Int32Array(scales.length).fill(middle) };
@@ -92,9 +94,43 @@ function findScales(job: Job, grid: CodeRange, choice: WeightChoice["scale"]): F
     const { max } = findRanges({ ...job, spec: { ...job.spec, dtype: "int8", bits: 8 } }, resident);
     const scales = max.map((largest) => largest / grid.qmax);
     if (choice === "mse") search(resident, slices, grid, scales);
-    const used = scales.filter((scale) => scale > 0);
-    const fallback = used.length > 0 ? Math.max(...used) : 1;
-    return scales.map((scale) => (scale > 0 ? scale : fallback));
+    return withoutZeros(scales);
+  });
+}
+
+/** A slice of zeros gets the scale of the largest. */
+function withoutZeros(scales: Float32Array): Float32Array {
+  const largest = scales.reduce((a, b) => Math.max(a, b), 0) || 1;
+  return scales.map((scale) => (scale > 0 ? scale : largest));
+}
+
+/**
+ * The finest scales with which no sum of two products with uint8 codes can leave 16 bits, whichever two weights of a slice
+ * meet: 255 · (|a| + |b|) ≤ 32767 where a and b have one sign. Never coarser than ±64.
+ * @throws bad-data for NaN or infinity
+ */
+function pairScales(job: Job): Float32Array {
+  const { weight, slices } = job;
+  // Refuses what is not finite.
+  const limits = findScales(job, grids[7], "absmax");
+  const numbers = weight.toFloat32();
+  const sliceOf = sliceIndex(slices);
+  /** Largest and second largest of the positive, then of the negative weights. */
+  const tops = new Float32Array(slices.count * 4);
+  for (let i = 0; i < numbers.length; i++) {
+    const x = numbers[i] as number;
+    const at = sliceOf(i) * 4 + (x < 0 ? 2 : 0);
+    const size = Math.abs(x);
+    if (size > (tops[at] as number)) {
+      tops[at + 1] = tops[at] as number;
+      tops[at] = size;
+    } else if (size > (tops[at + 1] as number)) tops[at + 1] = size;
+  }
+  return limits.map((limit, slice) => {
+    const [a = 0, b = 0, c = 0, d = 0] = tops.subarray(slice * 4, slice * 4 + 4);
+    // Rounding adds a half to each: 127 and not 128.
+    const scale = Math.max(a + b, c + d, a, c) / 127;
+    return scale > 0 ? Math.min(limit, scale) : limit;
   });
 }
 
