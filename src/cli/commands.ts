@@ -83,7 +83,11 @@ const quantizeFlags: FlagGroup = {
     },
     { name: "scale", value: "CHOICE", summary: "absmax (default), mse or percentile:P" },
     { name: "rounding", value: "MODE", summary: "nearest (default, to even), half-up or stochastic" },
-    { name: "method", value: "NAME", summary: "rtn (default): round to nearest" },
+    {
+      name: "method",
+      value: "NAME",
+      summary: "rtn (default): round to nearest; hqq: robust to outliers; gptq or awq: least error on --calibrate",
+    },
     {
       name: "format",
       value: "NAME",
@@ -121,7 +125,7 @@ const quantizeFlags: FlagGroup = {
 };
 
 const staticFlags: FlagGroup = {
-  title: "Static quantization: activations in 8 bits too, for a target (with --calibrate)",
+  title: "Calibration: for --method gptq or awq; without --method, activations go to 8 bits too",
   flags: [
     {
       name: "calibrate",

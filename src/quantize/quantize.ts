@@ -8,6 +8,8 @@ import { removeDeadCode } from "../passes/dead-code.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 import { type LayerRule, matchLayers, parseLayerRules } from "./layers.ts";
+import { type MethodStats, methodRun } from "./method-stats.ts";
+import { methods } from "./methods/index.ts";
 import { modelScale } from "./model-scale.ts";
 import { findLayers, type SkippedNode, type WeightLayer } from "./sites.ts";
 import { slicesOf } from "./slices.ts";
@@ -91,20 +93,21 @@ export interface QuantizeResult {
 
 /**
  * Quantizes the weights of a model (activations stay float).
+ * @param stats what gptq and awq need, from collectMethodStats on the same model
  * @throws bad-recipe for options that contradict each other or fit no layer; bad-data for NaN in weights (when they are read)
  */
-export function quantize(model: Model, options: QuantizeOptions = {}): QuantizeResult {
+export function quantize(model: Model, options: QuantizeOptions = {}, stats?: MethodStats): QuantizeResult {
   const settings = quantizeOptions.parse(options);
   const notes: string[] = [];
   const prepared = constantToInitializer(model);
   let copy = prepared.modified ? prepared.model : model.clone();
-  let plans = makePlans(copy, settings);
+  let plans = makePlans(copy, settings, stats);
   const { skipped } = findLayers(copy);
   const need = Math.max(0, ...plans.flatMap(({ writer, plan }) => (writer && plan ? [writer.opset(plan)] : [])));
   if (copy.opset < need) {
     const before = copy.opset;
     copy = convertOpset(copy, need).model;
-    plans = makePlans(copy, settings);
+    plans = makePlans(copy, settings, stats);
     notes.push(`opset raised from ${before} to ${need}: what is written needs it`);
   }
   shareModelScales(plans);
@@ -131,7 +134,11 @@ interface PlannedLayer {
   readonly writer?: FormatWriter;
 }
 
-function makePlans(model: Model, settings: z.output<typeof quantizeOptions>): PlannedLayer[] {
+function makePlans(
+  model: Model,
+  settings: z.output<typeof quantizeOptions>,
+  stats: MethodStats | undefined,
+): PlannedLayer[] {
   const { layers: selection, minElements, seed, accuracyLevel, measure: asked, ...defaults } = settings;
   const { layers } = findLayers(model);
   const total = layers.reduce((sum, layer) => sum + layer.weight.size, 0);
@@ -149,10 +156,23 @@ function makePlans(model: Model, settings: z.output<typeof quantizeOptions>): Pl
     const options: SpecOptions = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
     const wanted = resolveSpec(specOptions.parse({ ...printable(defaults), ...options }), subject);
     const { spec, ...choice } = chooseFormat(layer, wanted, options, subject);
-    return { layer, plan: { layer, spec, seed, measure, accuracyLevel }, ...choice };
+    const plan = { layer, spec, seed, measure, accuracyLevel };
+    if (spec.method === "rtn" || !isInteger(spec.dtype)) return { layer, plan, ...choice };
+    const run =
+      choice.writer === gatherBlockQuantizedWriter
+        ? "lookups are rounded to nearest"
+        : methodRun(layer, spec.method, stats);
+    if (typeof run !== "string") return { layer, plan: { ...plan, run }, ...choice };
+    return { layer, plan: { ...plan, spec: { ...spec, method: "rtn" } }, ...choice, reason: choice.reason ?? run };
   });
   const planned = plans.filter(({ plan }) => plan);
   const [first] = planned;
+  const blind = planned.every(({ plan }) => plan?.spec.method === "rtn");
+  if (first && blind && methods[defaults.method].needs !== "nothing" && !stats)
+    throw new TersorError(
+      "bad-recipe",
+      `method ${defaults.method}: needs to see the inputs of the layers: expected calibration data. Name some (on the command line: --calibrate), or use hqq or rtn.`,
+    );
   // A group size that fits no layer at all is a mistake, not a compromise.
   if (first && planned.every(({ misfit }) => misfit))
     slicesOf(first.layer.weight.dims, first.layer.axes, defaults.granularity, `weight "${first.layer.value.name}"`);

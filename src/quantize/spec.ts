@@ -23,6 +23,9 @@ export type ScaleChoice =
 export const roundings = ["nearest", "half-up", "stochastic"] as const;
 export type RoundingName = (typeof roundings)[number];
 
+export const methodNames = ["rtn", "hqq", "gptq", "awq"] as const;
+export type MethodName = (typeof methodNames)[number];
+
 export const formats = ["auto", "dequantize", "matmul-nbits"] as const;
 export type Format = (typeof formats)[number];
 
@@ -55,7 +58,12 @@ export const specOptions = z.strictObject({
     .describe("which weights share a scale: model, tensor, channel or group:N"),
   scale: scale.prefault("absmax").describe("how a scale is chosen: absmax, mse or percentile:P"),
   rounding: z.enum(roundings).default("nearest").describe("nearest (to even), half-up or stochastic"),
-  method: z.enum(["rtn"]).default("rtn").describe("rtn: round to nearest"),
+  method: z
+    .enum(methodNames)
+    .default("rtn")
+    .describe(
+      "rtn: each weight to the nearest code; hqq: robust to outliers; gptq, awq: least error on calibration data",
+    ),
   format: z.enum(formats).default("auto").describe("what is written for MatMul: MatMulNBits or DequantizeLinear"),
 });
 
@@ -68,7 +76,7 @@ export interface QuantSpec {
   readonly granularity: Granularity;
   readonly scale: ScaleChoice;
   readonly rounding: RoundingName;
-  readonly method: "rtn";
+  readonly method: MethodName;
   readonly format: Format;
 }
 
@@ -80,6 +88,11 @@ export function resolveSpec(options: z.output<typeof specOptions>, subject: stri
     throw new TersorError(
       "bad-recipe",
       `${subject}: bits ${bits} with dtype ${options.dtype}: expected dtype int8 or uint8. Bit widths without a type of their own are kept in 8-bit containers.`,
+    );
+  if (rest.method !== "rtn" && rest.rounding !== "nearest")
+    throw new TersorError(
+      "bad-recipe",
+      `${subject}: rounding ${rest.rounding} with method ${rest.method}: expected nearest. Other roundings are for rtn.`,
     );
   return { ...rest, bits, symmetric };
 }
@@ -117,6 +130,7 @@ export function describeSpec(spec: QuantSpec): string {
       : []),
     ...(s.by === "absmax" ? [] : [s.by === "percentile" ? `percentile:${s.percent}` : s.by]),
     ...(spec.rounding === "nearest" ? [] : [spec.rounding]),
+    ...(spec.method === "rtn" ? [] : [spec.method]),
   ];
   return words.join(" ");
 }

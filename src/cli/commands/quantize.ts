@@ -19,7 +19,8 @@ import { stepText } from "../step-text.ts";
 export async function run({ command, args, options, io }: CommandInput): Promise<number> {
   const [model = ""] = args;
   const naming = flagNaming(command);
-  const step = options.calibrate === undefined ? weightStep(options, naming) : await staticStepOf(options, naming);
+  const isStatic = options.calibrate !== undefined && options.method === undefined;
+  const step = isStatic ? await staticStepOf(options, naming) : weightStep(options, naming);
   const output = outputFor(model, options.output as string | undefined, String(options.dtype ?? "int8"));
   const isMeasured = options.data !== undefined || options.check === true || options.metric !== undefined;
   const recipe: Recipe = {
@@ -64,12 +65,12 @@ function weightStep(options: Options, naming: OptionNaming): RecipeStep {
   if (stray === undefined) return { quantize: own };
   throw new TersorError(
     "bad-recipe",
-    `${naming([stray])}: is for static quantization: expected --calibrate as well. Name samples that show the ranges of activations.`,
+    `${naming([stray])}: is for static quantization: expected --calibrate as well, and no --method.`,
   );
 }
 
 /** Options that only static quantization has. */
-const staticOnly = ["target", "activations", "calibration", "percent", "calibrationSamples", "batchSize"] as const;
+const staticOnly = ["target", "activations", "calibration", "percent", "batchSize"] as const;
 
 /** Flags of weight quantization that have no meaning, or another one, where activations are quantized too. */
 const weightOnly = ["bits", "rounding", "method", "format", "minElements", "accuracyLevel", "seeds"] as const;

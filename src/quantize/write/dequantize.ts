@@ -7,6 +7,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { int64 } from "../../tensor/tensor.ts";
+import { quantizeByMethod } from "../methods/by-method.ts";
 import { quantizeRtn } from "../methods/rtn.ts";
 import { slicesOf } from "../slices.ts";
 import { type FormatWriter, firstUser, type LayerPlan, moveUses } from "./format.ts";
@@ -22,11 +23,12 @@ export const dequantizeWriter: FormatWriter = {
   },
 
   write(plan) {
-    const { layer, spec, seed, measure, fixed } = plan;
+    const { layer, spec, seed, measure, run, fixed } = plan;
     const { value, weight } = layer;
     const { graph, name } = value;
     const slices = slicesOf(weight.dims, layer.axes, spec.granularity, `weight "${name}"`);
-    const quantized = quantizeRtn({ name, weight, slices, spec, seed, measure, ...(fixed && { fixed }) });
+    const job = { name, weight, slices, spec, seed, measure, ...(fixed && { fixed }) };
+    const quantized = run ? quantizeByMethod(job, run) : quantizeRtn(job);
     const codes = graph.addInitializer(`${name}_quantized`, quantized.codes);
     const scale = fixed?.scale ?? graph.addInitializer(`${name}_scale`, quantized.scale);
     const zeroPoint = fixed?.zeroPoint ?? graph.addInitializer(`${name}_zero_point`, quantized.zeroPoint);

@@ -3,6 +3,7 @@ import type { Graph } from "../../ir/graph.ts";
 import type { Model } from "../../ir/model.ts";
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
+import type { MethodRun } from "../methods/by-method.ts";
 import type { ScaleParams } from "../scales.ts";
 import type { WeightLayer } from "../sites.ts";
 import type { QuantSpec } from "../spec.ts";
@@ -16,6 +17,8 @@ export interface LayerPlan {
   readonly measure: boolean;
   /** MatMulNBits' accuracy_level: 4 lets the runtime quantize activations to int8, 0 computes in float. */
   readonly accuracyLevel: number;
+  /** What computes the codes where that is not plain rounding. */
+  readonly run?: MethodRun;
   /** Scale and zero point shared by the whole model. */
   readonly fixed?: ScaleParams & { readonly scale: Value; readonly zeroPoint: Value };
 }

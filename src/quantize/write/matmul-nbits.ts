@@ -1,5 +1,6 @@
 /** @file MatMul on packed 2-, 4- or 8-bit blocks: com.microsoft.MatMulNBits. */
 import { attr } from "../../ir/attribute.ts";
+import { quantizeNBitsByMethod } from "../methods/by-method.ts";
 import { quantizeNBits } from "../methods/matmul-nbits.ts";
 import type { WeightLayer } from "../sites.ts";
 import type { QuantSpec } from "../spec.ts";
@@ -24,12 +25,13 @@ export const matMulNBitsWriter: FormatWriter = {
   name: "MatMulNBits",
   opset: () => 7,
 
-  write({ layer, spec, seed, measure, accuracyLevel }, model) {
+  write({ layer, spec, seed, measure, run, accuracyLevel }, model) {
     const { value, weight } = layer;
     const { graph, name } = value;
     const blockSize = spec.granularity.per === "group" ? spec.granularity.size : 0;
     const slices = { form: "columns", blocks: 1, rows: 1, n: 1, fold: 1, count: 1, scaleDims: [] } as const;
-    const quantized = quantizeNBits({ name, weight, slices, spec, seed, measure }, blockSize);
+    const job = { name, weight, slices, spec, seed, measure };
+    const quantized = run ? quantizeNBitsByMethod(job, blockSize, run) : quantizeNBits(job, blockSize);
     const packed = graph.addInitializer(`${name}_Q${spec.bits}G${blockSize}`, quantized.packed);
     const scales = graph.addInitializer(`${name}_scales`, quantized.scales);
     const zeroPoints = quantized.zeroPoints && graph.addInitializer(`${name}_zero_points`, quantized.zeroPoints);

@@ -1,8 +1,9 @@
 /** @file Step: quantizes weights; on request with the best of several seeds of stochastic rounding. */
 import * as z from "zod";
-import type { Dataset } from "../../data/dataset.ts";
+import { type Dataset, take } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
+import { collectMethodStats, type MethodStats } from "../../quantize/method-stats.ts";
 import { type QuantizeOptions, type QuantizeResult, quantize, quantizeOptions } from "../../quantize/quantize.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { Step, StepContext } from "../../step.ts";
@@ -17,6 +18,8 @@ export const quantizeStepOptions = quantizeOptions.extend({
     .max(1000)
     .default(1)
     .describe("try this many seeds of stochastic rounding, keep the one with the least output error"),
+  calibrate: inputOptions.data.describe("samples for gptq and awq; do not measure on the same ones"),
+  calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
   ...inputOptions,
   ...runtimeOptions,
 });
@@ -39,7 +42,8 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
     // Old exporters keep weights in Constant nodes.
     const visible = constantToInitializer(model).model;
     const trials = ctx.dryRun ? undefined : await trySeeds(visible, options, own, ctx);
-    const result = trials?.best.result ?? quantize(visible, own);
+    const stats = ctx.dryRun ? undefined : await statsFor(visible, options, ctx);
+    const result = trials?.best.result ?? quantize(visible, own, stats);
     return {
       model: result.model,
       report: () => ({
@@ -51,6 +55,26 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
     };
   },
 };
+
+/** What methods that look at data need; undefined where no samples are named. */
+async function statsFor(model: Model, options: Options, ctx: StepContext): Promise<MethodStats | undefined> {
+  const { calibrate, calibrationSamples, threads } = quantizeStepOptions.parse(options);
+  if (calibrate === undefined) return undefined;
+  const settings = { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) } as const;
+  const probe = await ctx.open(model, settings);
+  const data = await ctx.data(calibrate, probe.inputs).finally(() => probe.release());
+  if (!data) return undefined;
+  const progress = ctx.progress(
+    "calibrating",
+    Math.min(calibrationSamples, data.size ?? calibrationSamples),
+    "samples",
+  );
+  return collectMethodStats(model, take(data, calibrationSamples), {
+    open: (probed) => ctx.open(probed, settings),
+    onProgress: (done) => progress.update(done),
+    signal: ctx.signal,
+  }).finally(() => progress.end());
+}
 
 /** The part of the options that quantize itself knows. */
 function ownOptions(options: Options, seed: number): QuantizeOptions {
