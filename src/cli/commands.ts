@@ -156,7 +156,7 @@ const staticFlags: FlagGroup = {
     {
       name: "calibration",
       value: "METHOD",
-      summary: "min-max (default), moving-average, percentile, entropy or mse",
+      summary: "how ranges are chosen: mse (default), min-max, moving-average, percentile or entropy",
     },
     {
       name: "percent",
