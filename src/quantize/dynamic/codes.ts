@@ -12,8 +12,8 @@ export interface WeightForm {
   readonly turned: boolean;
   /** Dims of the scale, from those of the weight; without it those of DequantizeLinear. */
   readonly scaleDims?: (dims: readonly number[], perChannel: boolean) => readonly number[];
-  /** Whether there can be one scale only. */
-  readonly whole?: boolean;
+  /** Whether there can be one scale only, and unsigned codes: as first operand of MatMulInteger. */
+  readonly asActivation?: boolean;
   /** Whether the first dim counts matrices that have scales of their own, as the directions of an LSTM do. */
   readonly stacked?: boolean;
   /** Whether there may be a zero point per channel, and one other than the middle. */
@@ -33,17 +33,18 @@ export interface CodedWeight {
 export function codeWeight(layer: WeightLayer, spec: QuantSpec, form: WeightForm, measure: boolean): CodedWeight {
   const { value, weight } = layer;
   const { name } = value;
-  const perChannel = spec.granularity.per === "channel" && !form.whole;
+  const perChannel = spec.granularity.per === "channel" && !form.asActivation;
   const granularity = { per: perChannel ? "channel" : "tensor" } as const;
   const symmetric = spec.symmetric || form.zeroPoints === "middle" || (form.zeroPoints === "one" && perChannel);
   const slices = form.stacked
     ? stackedSlices(weight.dims, perChannel)
     : slicesOf(weight.dims, layer.axes, granularity, `weight "${name}"`);
   const scaleDims = form.scaleDims?.(weight.dims, perChannel) ?? slices.scaleDims;
-  const own: QuantSpec = { ...spec, granularity, symmetric };
+  const unsigned = { dtype: "uint8", bits: 8 } as const;
+  const own: QuantSpec = { ...spec, granularity, symmetric, ...(form.asActivation && unsigned) };
   const coded = quantizeRtn({ name, weight, slices: { ...slices, scaleDims }, spec: own, seed: 0, measure });
   const codes = form.turned ? turned(coded.codes) : coded.codes;
-  const zeroPoint = symmetric && !form.stacked ? fromNumbers(spec.dtype, [], [middle(own)]) : coded.zeroPoint;
+  const zeroPoint = symmetric && !form.stacked ? fromNumbers(own.dtype, [], [middle(own)]) : coded.zeroPoint;
   const bytes = codes.byteLength + coded.scale.byteLength + zeroPoint.byteLength;
   return { codes, scale: coded.scale, zeroPoint, bytes, sqnr: coded.sqnr };
 }

@@ -18,7 +18,7 @@ const perColumn: WeightForm = { turned: false, zeroPoints: "any" };
 const perColumnTurned: WeightForm = { turned: true, zeroPoints: "any" };
 /** MatMulInteger takes one zero point for stacks of matrices. */
 const stack: WeightForm = { turned: false, zeroPoints: "one" };
-const firstOperand: WeightForm = { turned: false, zeroPoints: "any", whole: true };
+const firstOperand: WeightForm = { turned: false, zeroPoints: "any", asActivation: true };
 const filters: WeightForm = {
   turned: false,
   zeroPoints: "one",
