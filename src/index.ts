@@ -11,6 +11,8 @@
  * console.log(small.layers()); // what became of each, with its SQNR
  * ```
  */
+
+export { type CalibrateOptions, calibrate } from "./calibrate/calibrate.ts";
 export { type Batch, type BatchOptions, batches, unbatch } from "./data/batch.ts";
 export {
   collect,
@@ -79,8 +81,12 @@ export { removeIdentity } from "./passes/remove-identity/remove-identity.ts";
 export { type SimplifyOptions, simplify } from "./passes/simplify.ts";
 export type { EncodedMessage } from "./proto/encode.ts";
 export { chunksOfMessage, toBlob, writeTo } from "./proto/write.ts";
-export { type LayerReport, type QuantizeOptions, type QuantizeResult, quantize } from "./quantize/quantize.ts";
+export { collectMethodStats, type MethodStats } from "./quantize/method-stats.ts";
+export { type QuantizeOptions, type QuantizeResult, quantize } from "./quantize/quantize.ts";
+export type { LayerReport } from "./quantize/report.ts";
 export { findLayers, type SkippedNode, type WeightLayer } from "./quantize/sites.ts";
+export type { StaticOptions } from "./quantize/static/options.ts";
+export { quantizeStatic, type StaticResult } from "./quantize/static/static.ts";
 export { type Agreement, type MetricChange, measureAgreement } from "./recipe/compare.ts";
 export { type DescribeOptions, describeModel, type ModelDescription } from "./recipe/describe-model.ts";
 export { defineConfig, parseRecipe, type Recipe, type RecipeStep, recipeJsonSchema } from "./recipe/recipe.ts";
@@ -99,6 +105,8 @@ export type {
   SessionOptions,
 } from "./runtime/runtime.ts";
 export type { DataSpec, ModelSize, Progress, Step, StepContext, StepReport, StepResult } from "./step.ts";
+export type { Target } from "./targets/target.ts";
+export { parseTarget, targetNamed, targets } from "./targets/targets.ts";
 export { type DType, type DTypeInfo, dtypeInfo, dtypes, isDType } from "./tensor/dtype.ts";
 export { type HostTensor, hostTensor, numbersOf } from "./tensor/host-tensor.ts";
 export {

@@ -1,6 +1,6 @@
 /** @file What a quantization did, as a person reads it: the worst layers, what was left alone and why, notes. */
 import { basename } from "node:path";
-import type { LayerReport } from "../quantize/quantize.ts";
+import type { LayerReport } from "../quantize/report.ts";
 import type { SkippedNode } from "../quantize/sites.ts";
 import type { Manifest } from "../recipe/node/run-recipe.ts";
 import {

@@ -11,6 +11,7 @@ import { type LayerRule, matchLayers, parseLayerRules } from "./layers.ts";
 import { type MethodStats, methodRun } from "./method-stats.ts";
 import { methods } from "./methods/index.ts";
 import { modelScale } from "./model-scale.ts";
+import { type LayerReport, layerReport } from "./report.ts";
 import { findLayers, type SkippedNode, type WeightLayer } from "./sites.ts";
 import { slicesOf } from "./slices.ts";
 import {
@@ -60,25 +61,6 @@ export const quantizeOptions = specOptions.extend({
 });
 
 export type QuantizeOptions = z.input<typeof quantizeOptions>;
-
-export interface LayerReport {
-  readonly index: number;
-  readonly name: string;
-  readonly opType: string;
-  readonly weight: string;
-  readonly dims: readonly number[];
-  readonly status: "quantized" | "kept";
-  /** Why it was kept, or what was decided differently than asked. */
-  readonly reason?: string;
-  /** Such as `int8 channel`. */
-  readonly spec?: string;
-  /** The operator that reads the result. */
-  readonly format?: string;
-  readonly bytesBefore: number;
-  readonly bytesAfter: number;
-  /** Weight SQNR in dB, measured while the codes are computed; absent before. Infinity is null in JSON. */
-  readonly sqnr?: number;
-}
 
 export interface QuantizeResult {
   /** Its quantized weights are computed when they are read: writing the model is what does the work. */
@@ -286,20 +268,11 @@ function dropConstant(value: Value): void {
 }
 
 function report({ layer, plan, writer, reason }: PlannedLayer, written: WrittenLayer | undefined): LayerReport {
-  const { index, name, opType, value, weight } = layer;
-  const sqnr = written?.sqnr();
-  return {
-    index,
-    name,
-    opType,
-    weight: value.name,
-    dims: weight.dims,
-    status: written ? "quantized" : "kept",
-    ...(reason && { reason }),
-    ...(plan && { spec: describeSpec(plan.spec) }),
-    ...(writer && { format: writer.name }),
-    bytesBefore: weight.byteLength,
-    bytesAfter: written?.bytes ?? weight.byteLength,
-    ...(sqnr !== undefined && { sqnr }),
-  };
+  return layerReport(layer, {
+    reason,
+    spec: plan && describeSpec(plan.spec),
+    format: writer?.name,
+    bytes: written?.bytes,
+    sqnr: written?.sqnr(),
+  });
 }

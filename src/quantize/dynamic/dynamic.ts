@@ -3,7 +3,8 @@ import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
-import type { LayerReport, QuantizeResult } from "../quantize.ts";
+import type { QuantizeResult } from "../quantize.ts";
+import { type LayerReport, layerReport } from "../report.ts";
 import { describeSpec } from "../spec.ts";
 import { dequantizeWriter } from "../write/dequantize.ts";
 import type { LayerPlan, WrittenLayer } from "../write/format.ts";
@@ -76,21 +77,13 @@ const written: Readonly<Record<string, string>> = {
 
 function report(planned: PlannedLayer, parts: readonly Part[], stays: boolean): LayerReport {
   const { layer, spec, reason } = planned;
-  const { index, name, opType, value, weight } = layer;
-  const quantized = isQuantized(planned);
-  const kept = stays ? weight.byteLength : 0;
+  if (!isQuantized(planned)) return layerReport(layer, { reason });
   const known = parts.map((part) => part.sqnr()).filter((sqnr) => sqnr !== undefined);
-  return {
-    index,
-    name,
-    opType,
-    weight: value.name,
-    dims: weight.dims,
-    status: quantized ? "quantized" : "kept",
-    ...(reason && { reason }),
-    ...(quantized && { spec: describeSpec(spec), format: written[opType] ?? opType }),
-    bytesBefore: weight.byteLength,
-    bytesAfter: quantized ? parts.reduce((sum, { bytes }) => sum + bytes, kept) : weight.byteLength,
-    ...(known.length > 0 && { sqnr: Math.min(...known) }),
-  };
+  return layerReport(layer, {
+    reason,
+    spec: describeSpec(spec),
+    format: written[layer.opType] ?? layer.opType,
+    bytes: parts.reduce((sum, { bytes }) => sum + bytes, stays ? layer.weight.byteLength : 0),
+    sqnr: known.length > 0 ? Math.min(...known) : undefined,
+  });
 }

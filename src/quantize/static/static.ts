@@ -4,7 +4,8 @@ import type { Collector, Range } from "../../calibrate/collector.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
-import type { LayerReport, QuantizeResult } from "../quantize.ts";
+import type { QuantizeResult } from "../quantize.ts";
+import { type LayerReport, layerReport } from "../report.ts";
 import type { StaticOptions } from "./options.ts";
 import { type PlannedWeight, planStatic, type StaticPlan } from "./plan.ts";
 import type { StaticWeight } from "./weights.ts";
@@ -56,24 +57,16 @@ export function applyStatic(plan: StaticPlan, stats: StaticStats): StaticResult 
 }
 
 function report({ layer, choice, reason }: PlannedWeight, written: StaticWeight | undefined): LayerReport {
-  const { index, name, opType, value, weight } = layer;
-  const sqnr = written?.sqnr();
   const words = choice && [
     choice.dtype,
     ...(choice.bits === 7 ? ["(no saturation)"] : []),
     choice.perChannel ? "channel" : "tensor",
   ];
-  return {
-    index,
-    name,
-    opType,
-    weight: value.name,
-    dims: weight.dims,
-    status: written ? "quantized" : "kept",
-    ...(reason && { reason }),
-    ...(words && { spec: words.join(" "), format: "QDQ" }),
-    bytesBefore: weight.byteLength,
-    bytesAfter: written ? written.codes.byteLength + 5 * written.scales.length : weight.byteLength,
-    ...(sqnr !== undefined && { sqnr }),
-  };
+  return layerReport(layer, {
+    reason,
+    spec: words?.join(" "),
+    format: words && "QDQ",
+    bytes: written && written.codes.byteLength + 5 * written.scales.length,
+    sqnr: written?.sqnr(),
+  });
 }

@@ -5,7 +5,6 @@ import { Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource } from "../../util/bytes.ts";
 import { TersorError } from "../../util/errors.ts";
 import { sqnrOf } from "../methods/rtn.ts";
-import type { QuantSpec } from "../spec.ts";
 import { claim, readFloats } from "../workspace.ts";
 import { type FormatWriter, firstUser, moveUses } from "./format.ts";
 
@@ -18,7 +17,7 @@ export const castWriter: FormatWriter = {
   write({ layer, spec, measure }) {
     const { value, weight } = layer;
     const { graph, name } = value;
-    const stored = halfTensor(name, weight, spec, measure);
+    const stored = halfTensor(name, weight, spec.dtype === "bfloat16" ? "bfloat16" : "float16", measure);
     const half = graph.addInitializer(`${name}_${spec.dtype}`, stored.tensor);
     const to = { to: attr.int(dtypeInfo(weight.dtype).code) };
     for (const { node } of layer.sites.filter((site) => site.node.opType === "Gather")) {
@@ -58,13 +57,14 @@ export const castWriter: FormatWriter = {
   },
 };
 
-/** The weight as 16-bit floats, converted piece by piece when read. */
-function halfTensor(
-  name: string,
-  weight: Tensor,
-  spec: QuantSpec,
-  measure: boolean,
-): { tensor: Tensor; sqnr(): number | undefined } {
+export interface HalfTensor {
+  readonly tensor: Tensor;
+  /** SQNR in dB; known once the tensor was read. */
+  sqnr(): number | undefined;
+}
+
+/** A tensor as 16-bit floats, converted piece by piece when read. @throws bad-data then, for what is beyond float16 */
+export function halfTensor(name: string, weight: Tensor, dtype: "float16" | "bfloat16", measure: boolean): HalfTensor {
   const owner = {};
   let sqnr: number | undefined;
   function* chunks(): Iterable<Uint8Array> {
@@ -78,7 +78,7 @@ function halfTensor(
         const out = memory.alloc(count * 2);
         const back = memory.alloc32(count);
         readFloats(weight, start, count, x);
-        if (spec.dtype === "bfloat16") {
+        if (dtype === "bfloat16") {
           kernels.floatToBfloat(x, count, out);
           if (measure) kernels.bfloatToFloat(out, count, back);
         } else {
@@ -99,5 +99,5 @@ function halfTensor(
     }
     if (measure) sqnr = sqnrOf(signal, noise);
   }
-  return { tensor: new Tensor(spec.dtype, weight.dims, new ComputedSource(weight.size * 2, chunks)), sqnr: () => sqnr };
+  return { tensor: new Tensor(dtype, weight.dims, new ComputedSource(weight.size * 2, chunks)), sqnr: () => sqnr };
 }

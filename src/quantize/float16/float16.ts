@@ -1,0 +1,71 @@
+/** @file True float16 models: weights, values and arithmetic, where the operators' schemas and the numbers allow it. */
+import type { Model } from "../../ir/model.ts";
+import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
+import { removeDeadCode } from "../../passes/dead-code.ts";
+import { TersorError } from "../../util/errors.ts";
+import type { LayerReport, QuantizeResult } from "../quantize.ts";
+import { findLayers, nodeName, opKey, type SkippedNode } from "../sites.ts";
+import { LARGEST } from "./constants.ts";
+import { type Float16Options, float16Options } from "./options.ts";
+import { planFloat16 } from "./plan.ts";
+import { type WrittenConstant, writeFloat16 } from "./write.ts";
+
+export interface Float16Result extends QuantizeResult {
+  /** Nodes that stay float32 although they have float32 arguments. */
+  readonly kept: readonly SkippedNode[];
+}
+
+/**
+ * Converts a model, its subgraphs included. Its functions must be inlined before.
+ * @throws unsupported-op for a model with functions; bad-recipe for a blocklist that names no node
+ */
+export function toFloat16(model: Model, options: Float16Options = {}): Float16Result {
+  const settings = float16Options.parse(options);
+  const [fn] = model.functions;
+  if (fn)
+    throw new TersorError(
+      "unsupported-op",
+      `float16: function "${fn.name}": the body of a function has no types to rewrite. Inline the model's functions first, as onnx.inliner does.`,
+    );
+  const prepared = constantToInitializer(model);
+  const copy = prepared.modified ? prepared.model : model.clone();
+  const plan = planFloat16(copy, settings);
+  const { layers } = findLayers(copy);
+  const kept = [...plan.kept].map(([node, reason]) => ({ name: nodeName(node), opType: opKey(node), reason }));
+  const reasons = layers.map(({ sites }) => sites.map(({ node }) => plan.kept.get(node)).find((reason) => reason));
+  const clamped = [...plan.clamped].map(({ name }) => name);
+  const constants = writeFloat16(copy, plan, settings);
+  const notes = [
+    ...clamped.map((name) => `constant "${name}": cut to what float16 holds, up to ${LARGEST} and not down to 0`),
+    ...(settings.ranges.size === 0 ? ["no ranges given: values beyond 65,504 in the model would become infinite"] : []),
+  ];
+  return {
+    model: removeDeadCode(copy).model,
+    kept,
+    layers: () =>
+      layers.map((layer, i): LayerReport => {
+        const { index, name, opType, value, weight } = layer;
+        return {
+          ...report(constants.get(value.name), weight.byteLength, reasons[i]),
+          index,
+          name,
+          opType,
+          weight: value.name,
+          dims: weight.dims,
+        };
+      }),
+    skipped: kept,
+    notes,
+  };
+}
+
+function report(written: WrittenConstant | undefined, bytesBefore: number, reason: string | undefined) {
+  const sqnr = written?.sqnr();
+  return {
+    status: written ? ("quantized" as const) : ("kept" as const),
+    ...(written ? { spec: "float16", format: "float16" } : { reason: reason ?? "float16 already" }),
+    bytesBefore,
+    bytesAfter: written?.bytes ?? bytesBefore,
+    ...(sqnr !== undefined && { sqnr }),
+  };
+}
