@@ -3,12 +3,13 @@ import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
 import { TersorError } from "../../util/errors.ts";
-import type { LayerReport, QuantizeResult } from "../quantize.ts";
+import type { QuantizeResult } from "../quantize.ts";
+import { layerReport } from "../report.ts";
 import { findLayers, nodeName, opKey, type SkippedNode } from "../sites.ts";
 import { LARGEST } from "./constants.ts";
 import { type Float16Options, float16Options } from "./options.ts";
 import { planFloat16 } from "./plan.ts";
-import { type WrittenConstant, writeFloat16 } from "./write.ts";
+import { writeFloat16 } from "./write.ts";
 
 export interface Float16Result extends QuantizeResult {
   /** Nodes that stay float32 although they have float32 arguments. */
@@ -43,29 +44,13 @@ export function toFloat16(model: Model, options: Float16Options = {}): Float16Re
     model: removeDeadCode(copy).model,
     kept,
     layers: () =>
-      layers.map((layer, i): LayerReport => {
-        const { index, name, opType, value, weight } = layer;
-        return {
-          ...report(constants.get(value.name), weight.byteLength, reasons[i]),
-          index,
-          name,
-          opType,
-          weight: value.name,
-          dims: weight.dims,
-        };
+      layers.map((layer, i) => {
+        const written = constants.get(layer.value.name);
+        if (!written) return layerReport(layer, { reason: reasons[i] ?? "float16 already" });
+        const { bytes } = written;
+        return layerReport(layer, { spec: "float16", format: "float16", bytes, sqnr: written.sqnr() });
       }),
     skipped: kept,
     notes,
-  };
-}
-
-function report(written: WrittenConstant | undefined, bytesBefore: number, reason: string | undefined) {
-  const sqnr = written?.sqnr();
-  return {
-    status: written ? ("quantized" as const) : ("kept" as const),
-    ...(written ? { spec: "float16", format: "float16" } : { reason: reason ?? "float16 already" }),
-    bytesBefore,
-    bytesAfter: written?.bytes ?? bytesBefore,
-    ...(sqnr !== undefined && { sqnr }),
   };
 }

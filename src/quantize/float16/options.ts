@@ -8,25 +8,13 @@ export const float16Options = z.strictObject({
     .default([])
     .describe('operators and nodes that stay float32: "Softmax,head/*"'),
   ranges: z
-    .instanceof(Map)
+    .map(z.string(), z.number())
     .default(new Map())
     .describe("largest magnitude of values by name, from calibration: what goes beyond 65,504 stays float32"),
   measure: z.boolean().default(true).describe("measure every weight's SQNR"),
 });
 
-export interface Float16Options {
-  /** Inputs and outputs stay float32, with a Cast. Default true. */
-  readonly keepIo?: boolean;
-  /** Operator types, node names or globs, in a list or separated by commas. */
-  readonly blocklist?: string | readonly string[];
-  /** Largest |x| of values by name, from calibration. */
+export interface Float16Options extends Omit<z.input<typeof float16Options>, "ranges"> {
   readonly ranges?: ReadonlyMap<string, number>;
-  readonly measure?: boolean;
 }
-
-export interface Float16Settings {
-  readonly keepIo: boolean;
-  readonly blocklist: readonly string[];
-  readonly ranges: ReadonlyMap<string, number>;
-  readonly measure: boolean;
-}
+export type Float16Settings = z.output<typeof float16Options>;

@@ -159,11 +159,11 @@ class Float16Writer {
 
   /** Casts that give what they are given: those to float32 of a model that was part float16, and back. */
   #removeCasts(): void {
-    const { float16 } = { float16: dtypeInfo("float16").code };
+    const { code } = dtypeInfo("float16");
     for (const graph of nestedGraphs(this.#model.graph)) {
       const gone = graph.nodes.filter((node) => {
         const [input] = node.inputs;
-        if (opKey(node) !== "Cast" || node.int("to") !== float16 || !input || !node.outputs[0]) return false;
+        if (opKey(node) !== "Cast" || node.int("to") !== code || !input || !node.outputs[0]) return false;
         const type = input.type ?? this.#plan.typeOf(input);
         const isHalf = type?.kind === "tensor" && type.dtype === "float16";
         // An output keeps its name; without the Cast it would need an Identity.
