@@ -159,10 +159,32 @@ const staticFlags: FlagGroup = {
       summary: "how ranges are chosen: mse (default), min-max, moving-average, percentile or entropy",
     },
     {
+      name: "no-correct-bias",
+      option: "correctBias",
+      sets: false,
+      summary: "do not shift biases by the mean error that calibration shows",
+    },
+    {
       name: "percent",
       value: "P",
       type: "number",
       summary: "calibration percentile: the share inside (default 99.99)",
+    },
+  ],
+};
+
+const dynamicFlags: FlagGroup = {
+  title: "Dynamic quantization: activations go to 8 bits while the model runs, without data",
+  flags: [
+    { name: "dynamic", summary: "integer products for MatMul, Gemm, Conv and LSTM; int8 or uint8 weights" },
+    { name: "reduce-range", summary: "7-bit weights (default where the target's products would overflow)" },
+    { name: "no-reduce-range", option: "reduceRange", sets: false, summary: "8-bit weights in any case" },
+    { name: "depthwise", summary: "depthwise convolutions too: smaller, but slower than float" },
+    {
+      name: "activation-products",
+      option: "constBOnly",
+      sets: false,
+      summary: "products of two activations too, not of weights alone",
     },
   ],
 };
@@ -219,6 +241,7 @@ export const commands: readonly CommandSpec[] = [
       outputFlags,
       quantizeFlags,
       staticFlags,
+      dynamicFlags,
       {
         title: "Measuring the result against the original",
         flags: [

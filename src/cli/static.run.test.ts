@@ -1,4 +1,4 @@
-/** @file Static quantization from the command line, as processes of the built program. */
+/** @file Static and dynamic quantization from the command line, as processes of the built program. */
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -33,7 +33,7 @@ function setUp() {
   return { folder, path };
 }
 
-describe("quantize --calibrate", () => {
+describe("quantize --calibrate and --dynamic", () => {
   it("puts Q/DQ around the layers, and stays close on data it has not seen", async () => {
     const { path } = setUp();
     const { code, stdout, stderr } = await runCli([
@@ -50,9 +50,29 @@ describe("quantize --calibrate", () => {
     expect(ops.filter((op) => op === "QuantizeLinear").length).toBeGreaterThan(1);
   });
 
+  it("quantizes dynamically, without data", async () => {
+    const { path } = setUp();
+    const { code, stdout, stderr } = await runCli([
+      ...["quantize", path("m.onnx"), "-o", path("q.onnx"), "--dynamic", "--min-elements", "1", "--target", "node-x64"],
+      ...["--data", path("unseen.npy"), "--runs", "0", "--json"],
+    ]);
+    expect([code, stderr]).toEqual([0, ""]);
+    const { steps } = JSON.parse(stdout) as { steps: { step: string; report: Record<string, unknown> }[] };
+    expect(steps.map(({ step }) => step)).toEqual(["simplify", "dynamic", "compare"]);
+    const [fidelity] = Object.values(steps[2]?.report.fidelity as Record<string, { sqnr: number }>);
+    expect(fidelity?.sqnr).toBeGreaterThan(25);
+    const ops = new Set(loadModel(path("q.onnx")).graph.nodes.map((node) => node.opType));
+    expect([ops.has("ConvInteger"), ops.has("MatMulInteger")]).toEqual([true, true]);
+  });
+
   it.each([
-    ["an option of weights alone", ["--calibrate", "seen.npy", "--bits", "4"], "--bits: is for weights alone"],
-    ["a target without data", ["--target", "web-wasm"], "--target: is for static quantization"],
+    ["data in dynamic quantization", ["--dynamic", "--calibrate", "seen.npy"], "--calibrate: does not go with dynamic"],
+    [
+      "an option of weights alone",
+      ["--calibrate", "seen.npy", "--bits", "4"],
+      "--bits: does not go with static quantization",
+    ],
+    ["a target without data", ["--target", "web-wasm"], "--target: does not go with quantizing weights alone"],
     ["an unknown target", ["--calibrate", "seen.npy", "--target", "node-x65"], "Nearest: node-x64"],
     ["missing data", ["--calibrate", "nowhere.npy"], "nowhere.npy"],
   ])("refuses %s, and writes nothing", async (_, flags, message) => {

@@ -9,6 +9,7 @@ import type { Palette } from "./render.ts";
 const texts: Readonly<Record<string, (report: never, width: number, colors: Palette) => string>> = {
   quantize: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
   static: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
+  dynamic: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
   compare: compareText satisfies (report: CompareReport, width: number, colors: Palette) => string,
 };
 

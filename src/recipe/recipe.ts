@@ -5,6 +5,7 @@ import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
 import { parseOptions, resolveOptions } from "./parse-options.ts";
 import type { compareStep } from "./steps/compare.ts";
+import type { dynamicStep } from "./steps/dynamic.ts";
 import type { quantizeStep } from "./steps/quantize.ts";
 import type { simplifyStep } from "./steps/simplify.ts";
 import type { staticStep } from "./steps/static.ts";
@@ -17,6 +18,7 @@ export type RecipeStep =
   | { readonly simplify: OptionsOf<typeof simplifyStep> }
   | { readonly quantize: OptionsOf<typeof quantizeStep> }
   | { readonly static: OptionsOf<typeof staticStep> }
+  | { readonly dynamic: OptionsOf<typeof dynamicStep> }
   | { readonly compare: OptionsOf<typeof compareStep> };
 
 export interface Recipe {

@@ -2,6 +2,7 @@
 import type { z } from "zod";
 import type { Step } from "../step.ts";
 import { compareStep } from "./steps/compare.ts";
+import { dynamicStep } from "./steps/dynamic.ts";
 import { quantizeStep } from "./steps/quantize.ts";
 import { simplifyStep } from "./steps/simplify.ts";
 import { staticStep } from "./steps/static.ts";
@@ -12,4 +13,10 @@ function row<Schema extends z.ZodObject>(step: Step<Schema>): Step {
 }
 
 /** Every step, in the order in which they are usually taken. */
-export const steps: readonly Step[] = [row(simplifyStep), row(quantizeStep), row(staticStep), row(compareStep)];
+export const steps: readonly Step[] = [
+  row(simplifyStep),
+  row(quantizeStep),
+  row(staticStep),
+  row(dynamicStep),
+  row(compareStep),
+];

@@ -1,0 +1,86 @@
+/** @file The ways of quantizing that `tersor quantize` knows, and which flags belong to which. */
+import { readFileSync } from "node:fs";
+import type { z } from "zod";
+import { reason } from "../node/file-source.ts";
+import { type OptionNaming, parseOptions } from "../recipe/parse-options.ts";
+import type { RecipeStep } from "../recipe/recipe.ts";
+import { TersorError } from "../util/errors.ts";
+import type { Options } from "./args.ts";
+
+interface Mode {
+  readonly step: "quantize" | "static" | "dynamic";
+  /** What messages call it. */
+  readonly title: string;
+  readonly schema: z.ZodObject;
+  /** Options of the command line that the step calls otherwise. */
+  readonly renamed: Readonly<Record<string, string>>;
+  /** Options of the step that the command line uses for something else. */
+  readonly hidden: readonly string[];
+}
+
+/** Loads the schemas: not before one is needed. */
+async function modes(): Promise<readonly Mode[]> {
+  const [{ quantizeStepOptions }, { staticStepOptions }, { dynamicOptions }] = await Promise.all([
+    import("../recipe/steps/quantize.ts"),
+    import("../recipe/steps/static.ts"),
+    import("../quantize/dynamic/options.ts"),
+  ]);
+  const renamed = { dtype: "weights", calibrate: "data", calibrationSamples: "samples" };
+  return [
+    { step: "quantize", title: "quantizing weights alone", schema: quantizeStepOptions, renamed: {}, hidden: ["data"] },
+    {
+      step: "static",
+      title: "static quantization (--calibrate without --method)",
+      schema: staticStepOptions,
+      renamed,
+      hidden: [],
+    },
+    { step: "dynamic", title: "dynamic quantization (--dynamic)", schema: dynamicOptions, renamed: {}, hidden: [] },
+  ];
+}
+
+/** The flags of measuring share names with options of steps; they are no sign of a mode. */
+const shared = new Set(["samples", "shapes", "runtime", "threads", "optimization", "seed"]);
+
+/**
+ * The step that the flags ask for: static with calibration data and no method, dynamic where it is said, else weights alone.
+ * @throws bad-recipe for wrong values, and for a flag that belongs to another way of quantizing
+ */
+export async function quantizeStepFor(options: Options, naming: OptionNaming): Promise<RecipeStep> {
+  const all = await modes();
+  const isStatic = options.calibrate !== undefined && options.method === undefined;
+  const step = options.dynamic ? "dynamic" : isStatic ? "static" : "quantize";
+  const mode = all.find((each) => each.step === step) as Mode;
+  const known = namesOf(mode);
+  for (const other of all)
+    for (const name of namesOf(other).keys())
+      if (options[name] !== undefined && !known.has(name) && !shared.has(name))
+        throw new TersorError(
+          "bad-recipe",
+          `${naming([name])}: does not go with ${mode.title}: it is for ${other.title}. Leave one of them out.`,
+        );
+  const own: Record<string, unknown> = {};
+  for (const [name, option] of known) if (options[name] !== undefined) own[option] = options[name];
+  if (typeof own.target === "string" && own.target.endsWith(".json")) own.target = targetOf(own.target);
+  const flagOf = new Map([...known].map(([name, option]) => [option, name]));
+  parseOptions(mode.schema, own, "quantize", ([first = "", ...rest]) =>
+    naming([flagOf.get(String(first)) ?? first, ...rest]),
+  );
+  return { [step]: own } as unknown as RecipeStep;
+}
+
+/** Options of the command line that a mode takes, with what its step calls them. */
+function namesOf({ schema, renamed, hidden }: Mode): Map<string, string> {
+  const targets = new Set(Object.values(renamed));
+  const plain = Object.keys(schema.shape).filter((key) => !targets.has(key) && !hidden.includes(key));
+  return new Map([...plain.map((key) => [key, key] as const), ...Object.entries(renamed)]);
+}
+
+/** A target as `--target FILE.json` describes it. @throws bad-recipe */
+function targetOf(path: string): unknown {
+  try {
+    return JSON.parse(readFileSync(path, "utf8"));
+  } catch (cause) {
+    throw new TersorError("bad-recipe", `target "${path}": can't be read as JSON: ${reason(cause)}`, { cause });
+  }
+}
