@@ -30,6 +30,8 @@ export function toFloat16(model: Model, options: Float16Options = {}): Float16Re
     );
   const prepared = constantToInitializer(model);
   const copy = prepared.modified ? prepared.model : model.clone();
+  const defaults = copy.graph.inputs.filter(({ tensor }) => tensor?.dtype === "float32");
+  for (const input of defaults) copy.graph.removeInput(input);
   const plan = planFloat16(copy, settings);
   const { layers } = findLayers(copy);
   const kept = [...plan.kept].map(([node, reason]) => ({ name: nodeName(node), opType: opKey(node), reason }));
@@ -37,6 +39,9 @@ export function toFloat16(model: Model, options: Float16Options = {}): Float16Re
   const clamped = [...plan.clamped].map(({ name }) => name);
   const constants = writeFloat16(copy, plan, settings);
   const notes = [
+    ...(defaults.length > 0
+      ? [`${defaults.length} constants are no longer inputs as well (with defaults, such as "${defaults[0]?.name}")`]
+      : []),
     ...clamped.map((name) => `constant "${name}": cut to what float16 holds, up to ${LARGEST} and not down to 0`),
     ...(settings.ranges.size === 0 ? ["no ranges given: values beyond 65,504 in the model would become infinite"] : []),
   ];

@@ -38,6 +38,8 @@ class Float16Writer {
   readonly #settings: Float16Settings;
   /** Graphs whose inputs and outputs are float32. */
   readonly #floatGraphs = new Set<Graph>();
+  /** Values that are float16 now. */
+  readonly #halves = new Set<Value>();
 
   constructor(model: Model, plan: Float16Plan, settings: Float16Settings) {
     this.#model = model;
@@ -126,6 +128,7 @@ class Float16Writer {
     const attributes = { to: attr.int(dtypeInfo(to).code) };
     const outputs = [isNamed ? name : `${name}_${to}`];
     const cast = graph.addNode({ opType: "Cast", inputs: [value], outputs, attributes }, behind(value)).output();
+    if (to === "float16") this.#halves.add(cast);
     const type = declared && withDType(declared, to);
     if (type) cast.type = type;
     for (const use of uses) use.node.setInput(use.index, cast);
@@ -142,8 +145,7 @@ class Float16Writer {
   }
 
   #retype(value: Value): void {
-    const { tensor } = value;
-    if (tensor) value.tensor = halfConstant(value.name, tensor, { clamp: false, measure: false }).tensor;
+    this.#halves.add(value);
     if (value.type) value.type = withDType(value.type, "float16");
   }
 
@@ -164,8 +166,8 @@ class Float16Writer {
       const gone = graph.nodes.filter((node) => {
         const [input] = node.inputs;
         if (opKey(node) !== "Cast" || node.int("to") !== code || !input || !node.outputs[0]) return false;
-        const type = input.type ?? this.#plan.typeOf(input);
-        const isHalf = type?.kind === "tensor" && type.dtype === "float16";
+        const type = this.#plan.typeOf(input);
+        const isHalf = this.#halves.has(input) || (type?.kind === "tensor" && type.dtype === "float16");
         // An output keeps its name; without the Cast it would need an Identity.
         return isHalf && !node.output().isOutput;
       });
