@@ -189,6 +189,15 @@ const dynamicFlags: FlagGroup = {
   ],
 };
 
+const float16Flags: FlagGroup = {
+  title: "Float16: weights and arithmetic, for runtimes that compute in it (--dtype stores weights only)",
+  flags: [
+    { name: "float16", summary: "turn the whole model into float16; what it can't hold stays float32 and is named" },
+    { name: "no-keep-io", option: "keepIo", sets: false, summary: "inputs and outputs become float16 too" },
+    { name: "blocklist", value: "NAMES", summary: 'operators and nodes that stay float32, such as "Softmax,head/*"' },
+  ],
+};
+
 const outputFlags: FlagGroup = {
   title: "Output",
   flags: [
@@ -242,6 +251,7 @@ export const commands: readonly CommandSpec[] = [
       quantizeFlags,
       staticFlags,
       dynamicFlags,
+      float16Flags,
       {
         title: "Measuring the result against the original",
         flags: [

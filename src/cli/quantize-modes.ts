@@ -8,7 +8,7 @@ import { TersorError } from "../util/errors.ts";
 import type { Options } from "./args.ts";
 
 interface Mode {
-  readonly step: "quantize" | "static" | "dynamic";
+  readonly step: "quantize" | "static" | "dynamic" | "float16";
   /** What messages call it. */
   readonly title: string;
   readonly schema: z.ZodObject;
@@ -20,11 +20,13 @@ interface Mode {
 
 /** Loads the schemas: not before one is needed. */
 async function modes(): Promise<readonly Mode[]> {
-  const [{ quantizeStepOptions }, { staticStepOptions }, { dynamicOptions }] = await Promise.all([
-    import("../recipe/steps/quantize.ts"),
-    import("../recipe/steps/static.ts"),
-    import("../quantize/dynamic/options.ts"),
-  ]);
+  const [{ quantizeStepOptions }, { staticStepOptions }, { dynamicOptions }, { float16StepOptions }] =
+    await Promise.all([
+      import("../recipe/steps/quantize.ts"),
+      import("../recipe/steps/static.ts"),
+      import("../quantize/dynamic/options.ts"),
+      import("../recipe/steps/float16.ts"),
+    ]);
   const renamed = { dtype: "weights", calibrate: "data", calibrationSamples: "samples" };
   return [
     { step: "quantize", title: "quantizing weights alone", schema: quantizeStepOptions, renamed: {}, hidden: ["data"] },
@@ -35,6 +37,7 @@ async function modes(): Promise<readonly Mode[]> {
       renamed,
       hidden: [],
     },
+    { step: "float16", title: "a float16 model (--float16)", schema: float16StepOptions, renamed: {}, hidden: [] },
     { step: "dynamic", title: "dynamic quantization (--dynamic)", schema: dynamicOptions, renamed: {}, hidden: [] },
   ];
 }
@@ -43,13 +46,14 @@ async function modes(): Promise<readonly Mode[]> {
 const shared = new Set(["samples", "shapes", "runtime", "threads", "optimization", "seed"]);
 
 /**
- * The step that the flags ask for: static with calibration data and no method, dynamic where it is said, else weights alone.
+ * The step that the flags ask for: the one that is named, static with calibration data and no method, else weights alone.
  * @throws bad-recipe for wrong values, and for a flag that belongs to another way of quantizing
  */
 export async function quantizeStepFor(options: Options, naming: OptionNaming): Promise<RecipeStep> {
   const all = await modes();
   const isStatic = options.calibrate !== undefined && options.method === undefined;
-  const step = options.dynamic ? "dynamic" : isStatic ? "static" : "quantize";
+  const asked = (["dynamic", "float16"] as const).find((name) => options[name] === true);
+  const step = asked ?? (isStatic ? "static" : "quantize");
   const mode = all.find((each) => each.step === step) as Mode;
   const known = namesOf(mode);
   for (const other of all)

@@ -33,7 +33,7 @@ function setUp() {
   return { folder, path };
 }
 
-describe("quantize --calibrate and --dynamic", () => {
+describe("quantize --calibrate, --dynamic, --float16", () => {
   it("puts Q/DQ around the layers, and stays close on data it has not seen", async () => {
     const { path } = setUp();
     const { code, stdout, stderr } = await runCli([
@@ -65,6 +65,15 @@ describe("quantize --calibrate and --dynamic", () => {
     expect([ops.has("ConvInteger"), ops.has("MatMulInteger")]).toEqual([true, true]);
   });
 
+  it("turns the whole model into float16", async () => {
+    const { path } = setUp();
+    const { code, stderr } = await runCli(["quantize", path("m.onnx"), "-o", path("h.onnx"), "--float16"]);
+    expect([code, stderr]).toEqual([0, ""]);
+    const { graph } = loadModel(path("h.onnx"));
+    expect(graph.initializers.filter(({ tensor }) => tensor?.dtype === "float32")).toEqual([]);
+    expect(graph.nodes.filter(({ opType }) => opType === "Cast")).toHaveLength(2);
+  });
+
   it.each([
     ["data in dynamic quantization", ["--dynamic", "--calibrate", "seen.npy"], "--calibrate: does not go with dynamic"],
     [
@@ -72,6 +81,7 @@ describe("quantize --calibrate and --dynamic", () => {
       ["--calibrate", "seen.npy", "--bits", "4"],
       "--bits: does not go with static quantization",
     ],
+    ["two ways at once", ["--float16", "--depthwise"], "--depthwise: does not go with a float16 model"],
     ["a target without data", ["--target", "web-wasm"], "--target: does not go with quantizing weights alone"],
     ["an unknown target", ["--calibrate", "seen.npy", "--target", "node-x65"], "Nearest: node-x64"],
     ["missing data", ["--calibrate", "nowhere.npy"], "nowhere.npy"],

@@ -10,6 +10,7 @@ const texts: Readonly<Record<string, (report: never, width: number, colors: Pale
   quantize: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
   static: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
   dynamic: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
+  float16: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
   compare: compareText satisfies (report: CompareReport, width: number, colors: Palette) => string,
 };
 

@@ -6,6 +6,7 @@ import { nearestNames } from "../util/nearest.ts";
 import { parseOptions, resolveOptions } from "./parse-options.ts";
 import type { compareStep } from "./steps/compare.ts";
 import type { dynamicStep } from "./steps/dynamic.ts";
+import type { float16Step } from "./steps/float16.ts";
 import type { quantizeStep } from "./steps/quantize.ts";
 import type { simplifyStep } from "./steps/simplify.ts";
 import type { staticStep } from "./steps/static.ts";
@@ -19,6 +20,7 @@ export type RecipeStep =
   | { readonly quantize: OptionsOf<typeof quantizeStep> }
   | { readonly static: OptionsOf<typeof staticStep> }
   | { readonly dynamic: OptionsOf<typeof dynamicStep> }
+  | { readonly float16: OptionsOf<typeof float16Step> }
   | { readonly compare: OptionsOf<typeof compareStep> };
 
 export interface Recipe {

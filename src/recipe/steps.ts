@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { Step } from "../step.ts";
 import { compareStep } from "./steps/compare.ts";
 import { dynamicStep } from "./steps/dynamic.ts";
+import { float16Step } from "./steps/float16.ts";
 import { quantizeStep } from "./steps/quantize.ts";
 import { simplifyStep } from "./steps/simplify.ts";
 import { staticStep } from "./steps/static.ts";
@@ -18,5 +19,6 @@ export const steps: readonly Step[] = [
   row(quantizeStep),
   row(staticStep),
   row(dynamicStep),
+  row(float16Step),
   row(compareStep),
 ];

@@ -17,7 +17,11 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   const [model = ""] = args;
   const naming = flagNaming(command);
   const step = await quantizeStepFor(options, naming);
-  const output = outputFor(model, options.output as string | undefined, String(options.dtype ?? "int8"));
+  const output = outputFor(
+    model,
+    options.output as string | undefined,
+    String(options.dtype ?? (options.float16 ? "float16" : "int8")),
+  );
   const isMeasured = options.data !== undefined || options.check === true || options.metric !== undefined;
   const recipe: Recipe = {
     model,
