@@ -158,6 +158,15 @@ describe("what stays float32", () => {
       ['y: weight "w" holds 7.000e+4, beyond 65504'],
     ],
     [
+      "what a large factor makes large, up to the logarithm",
+      parse`(float[N] x) => (y) <float k = {1048576.0}, float one = {1.0}> { m = Mul(x, k) a = Add(m, one) l = Log(a) y = Neg(l) }`,
+      [
+        'm: weight "k" holds 1.049e+6, beyond 65504',
+        'a: reads "m", which a number beyond 65504 makes large',
+        'l: reads "a", which a number beyond 65504 makes large',
+      ],
+    ],
+    [
       "arithmetic on sizes",
       parse`(float[N,4] x) => (y) <float h = {0.5}, float w = {0.5}> {
         s = Shape(x) f = Cast <to = 1> (s) m = Mul(f, h) i = Cast <to = 7> (m) r = Reshape(x, i) y = Mul(r, w) }`,

@@ -26,6 +26,16 @@ export interface Float16Plan {
 /** Operators in which the largest float16 serves as well as a number that stands for infinity. */
 const takesInfinity: ReadonlySet<string> = new Set("Add Sub Mul Where Clip Max Min Pad Expand Concat".split(" "));
 
+/** Operators whose result is as large as a constant that they take. */
+const enlarging: ReadonlySet<string> = new Set("Add Sub Mul".split(" "));
+
+/** Operators whose result is as large as what they read. */
+const passesOn: ReadonlySet<string> = new Set(
+  "Add Sub Mul Neg Abs Relu Max Min Sum Concat Slice Pad Identity Reshape Flatten Transpose Squeeze Unsqueeze".split(
+    " ",
+  ),
+);
+
 export function planFloat16(model: Model, settings: Float16Settings): Float16Plan {
   const planner = new Planner(model, settings);
   const nodes = nestedGraphs(model.graph).flatMap((graph) => graph.nodes);
@@ -36,6 +46,7 @@ export function planFloat16(model: Model, settings: Float16Settings): Float16Pla
     const reason = planner.reason(node) ?? (indices.has(node) ? "computes sizes, indices or positions" : undefined);
     if (reason) planner.keep(node, reason);
   }
+  planner.followLarge(inOrder(model));
   return planner;
 }
 
@@ -49,6 +60,8 @@ function inOrder(model: Model): Node[] {
 class Planner implements Float16Plan {
   readonly kept = new Map<Node, string>();
   readonly clamped = new Set<Value>();
+  /** Values that a constant beyond float16 makes large. */
+  readonly #large = new Set<Value>();
   readonly #model: Model;
   readonly #settings: Float16Settings;
   readonly #types: ReadonlyMap<Value, ValueType>;
@@ -103,6 +116,16 @@ class Planner implements Float16Plan {
         if (!this.kept.has(inner)) this.keep(inner, `inside ${node}, which stays float32`);
   }
 
+  /** Keeps what reads values that a constant makes large, up to where they may be small again. @param nodes in topological order */
+  followLarge(nodes: readonly Node[]): void {
+    for (const node of nodes) {
+      const large = node.inputs.find((input) => input && this.#large.has(input));
+      if (!large || node.subgraphs().length > 0) continue;
+      if (!this.kept.has(node)) this.keep(node, `reads "${large.name}", which a number beyond ${LARGEST} makes large`);
+      if (passesOn.has(opKey(node))) this.#large.add(node.output());
+    }
+  }
+
   /** Why a node stays float32; undefined where it does not, or has no float32 at all. */
   reason(node: Node): string | undefined {
     const inputs = node.inputs.flatMap((value, i) => (this.isFloat(value) ? [i] : []));
@@ -141,8 +164,10 @@ class Planner implements Float16Plan {
       this.#ranges.set(value.tensor, range);
       if (range.vanishes) this.clamped.add(value);
       if (range.leastBeyond === Number.POSITIVE_INFINITY) continue;
-      if (!takesInfinity.has(opKey(node)) || !standsForInfinity(value.tensor, range))
+      if (!takesInfinity.has(opKey(node)) || !standsForInfinity(value.tensor, range)) {
+        if (enlarging.has(opKey(node))) this.#large.add(node.output());
         return `weight "${value.name}" holds ${range.largest.toPrecision(4)}, beyond ${LARGEST}`;
+      }
       this.clamped.add(value);
     }
     return undefined;
