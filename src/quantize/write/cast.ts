@@ -22,22 +22,16 @@ export const castWriter: FormatWriter = {
     const to = { to: attr.int(dtypeInfo(weight.dtype).code) };
     for (const { node } of layer.sites.filter((site) => site.node.opType === "Gather")) {
       // Rows are looked up in the small type and cast afterwards: the table stays small in memory too.
-      const result = node.output();
       const rows = node.graph.addNode(
         {
           opType: "Gather",
           name: node.name,
           inputs: [half, node.inputs[1]],
-          outputs: [`${result.name}_${spec.dtype}`],
+          outputs: [`${node.output().name}_${spec.dtype}`],
         },
         { before: node },
       );
-      const cast = node.graph.addNode(
-        { opType: "Cast", inputs: [rows.output()], outputs: [`${result.name}_cast`], attributes: to },
-        { before: node },
-      );
-      node.graph.replaceUses(result, cast.output());
-      node.graph.removeNodes([node]);
+      node.graph.replaceNode(node, { opType: "Cast", inputs: [rows.output()], attributes: to });
     }
     if (value.users().length > 0) {
       const cast = graph.addNode(

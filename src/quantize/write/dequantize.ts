@@ -73,8 +73,7 @@ interface Table {
 function lookUp(gather: Node, { codes, scale, zeroPoint, axis, plan }: Table): void {
   const { graph } = gather;
   const ids = gather.inputs[1];
-  const result = gather.output();
-  const base = result.name;
+  const base = gather.output().name;
   const place = { before: gather };
   const rows = (table: Value, name: string) =>
     graph
@@ -84,7 +83,6 @@ function lookUp(gather: Node, { codes, scale, zeroPoint, axis, plan }: Table): v
       )
       .output();
   const codeRows = rows(codes, "quantized");
-  let last: Node;
   if (axis === 0) {
     const float = plan.layer.weight.dtype;
     const one = graph.addInitializer(`${base}_axis`, int64([1], [-1]));
@@ -112,15 +110,9 @@ function lookUp(gather: Node, { codes, scale, zeroPoint, axis, plan }: Table): v
       const zero = cast(perRow(zeroPoint, "zero_point"), "zero");
       centred = graph.addNode({ opType: "Sub", inputs: [centred, zero], outputs: [`${base}_centred`] }, place).output();
     }
-    last = graph.addNode(
-      { opType: "Mul", inputs: [centred, perRow(scale, "scale")], outputs: [`${base}_scaled`] },
-      place,
-    );
+    graph.replaceNode(gather, { opType: "Mul", inputs: [centred, perRow(scale, "scale")] });
   } else {
     const attributes = axis === undefined ? {} : { axis: attr.int(-1) };
-    const inputs = [codeRows, scale, zeroPoint];
-    last = graph.addNode({ opType: "DequantizeLinear", inputs, outputs: [`${base}_dequantized`], attributes }, place);
+    graph.replaceNode(gather, { opType: "DequantizeLinear", inputs: [codeRows, scale, zeroPoint], attributes });
   }
-  graph.replaceUses(result, last.output());
-  graph.removeNodes([gather]);
 }

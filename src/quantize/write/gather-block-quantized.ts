@@ -49,24 +49,17 @@ export const gatherBlockQuantizedWriter: FormatWriter = {
       zeroPoints: graph.addInitializer(`${name}_zero_points`, zeroPoints),
     };
     for (const { node } of layer.sites) {
-      const replacement = node.graph.addNode(
-        {
-          opType: "GatherBlockQuantized",
-          domain: "com.microsoft",
-          name: node.name,
-          inputs: [inputs.data, node.inputs[1], inputs.scales, inputs.zeroPoints],
-          outputs: [`${node.output().name}_gathered`],
-          attributes: {
-            bits: attr.int(bits),
-            block_size: attr.int(width / groups),
-            gather_axis: attr.int(0),
-            quantize_axis: attr.int(1),
-          },
+      node.graph.replaceNode(node, {
+        opType: "GatherBlockQuantized",
+        domain: "com.microsoft",
+        inputs: [inputs.data, node.inputs[1], inputs.scales, inputs.zeroPoints],
+        attributes: {
+          bits: attr.int(bits),
+          block_size: attr.int(width / groups),
+          gather_axis: attr.int(0),
+          quantize_axis: attr.int(1),
         },
-        { before: node },
-      );
-      node.graph.replaceUses(node.output(), replacement.output());
-      node.graph.removeNodes([node]);
+      });
     }
     if (!model.opsetImports.has("com.microsoft")) model.opsetImports.set("com.microsoft", 1);
     return { bytes: codes.byteLength + quantized.scale.byteLength + zeroPoints.byteLength, sqnr: quantized.sqnr };

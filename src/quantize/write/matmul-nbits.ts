@@ -45,19 +45,7 @@ export const matMulNBitsWriter: FormatWriter = {
     };
     for (const { node } of layer.sites) {
       const inputs = [node.inputs[0], packed, scales, ...(zeroPoints ? [zeroPoints] : [])];
-      const replacement = node.graph.addNode(
-        {
-          opType: "MatMulNBits",
-          domain: "com.microsoft",
-          name: node.name,
-          inputs,
-          outputs: [`${node.output().name}_nbits`],
-          attributes,
-        },
-        { before: node },
-      );
-      node.graph.replaceUses(node.output(), replacement.output());
-      node.graph.removeNodes([node]);
+      node.graph.replaceNode(node, { opType: "MatMulNBits", domain: "com.microsoft", inputs, attributes });
     }
     if (!model.opsetImports.has("com.microsoft")) model.opsetImports.set("com.microsoft", 1);
     const own = [quantized.packed, quantized.scales, quantized.zeroPoints].reduce(
