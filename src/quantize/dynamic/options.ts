@@ -14,7 +14,10 @@ export const dynamicOptions = z.strictObject({
     .union([z.string().transform(targetNamed), targetSchema])
     .prefault("any")
     .describe("what the model is made for: decides the weights' codes"),
-  dtype: z.enum(dynamicDTypes).optional().describe("codes of weights; the target's by default"),
+  dtype: z
+    .enum(dynamicDTypes)
+    .optional()
+    .describe("codes of weights; uint8 where int8 would saturate on the target, else the target's"),
   granularity: z.enum(["tensor", "channel"]).default("channel").describe("which weights share a scale"),
   reduceRange: z
     .boolean()

@@ -93,7 +93,9 @@ function draftOf(layer: WeightLayer, { options, named, reason }: AskedLayer, set
   const { weight, value } = layer;
   const subject = `weight "${value.name}"`;
   const { target } = settings;
-  const dtype = options.dtype ?? settings.dtype ?? target.weights.dtype;
+  // Unsigned codes keep all 8 bits where signed ones would saturate.
+  const exact = target.saturates ? "uint8" : target.weights.dtype;
+  const dtype = options.dtype ?? settings.dtype ?? exact;
   if (!isDynamicDType(dtype))
     throw new TersorError(
       "bad-recipe",
