@@ -56,6 +56,10 @@ const measureFlags: readonly Flag[] = [
     value: "LEVEL",
     summary: "the runtime's graph optimizations: disabled, basic, extended or all (default)",
   },
+  {
+    name: "per-layer",
+    summary: "also measure every layer: by itself, and with all layers before it changed too; worst first",
+  },
   { name: "runs", value: "N", type: "number", summary: "timed runs of each model (default 55); 0 times nothing" },
   {
     name: "no-compressed",

@@ -39,7 +39,36 @@ export function compareText(report: CompareReport, width: number, colors: Palett
     { title: "" },
     ...(broken ? [{ title: "" }] : []),
   ];
-  return [head, renderTable(columns, outputs, { width, colors }), "", numbersTable(report, width, colors)].join("\n");
+  return [
+    head,
+    renderTable(columns, outputs, { width, colors }),
+    ...layersTable(report, width, colors),
+    "",
+    numbersTable(report, width, colors),
+  ].join("\n");
+}
+
+const WORST_LAYERS = 12;
+
+function layersTable({ layers }: CompareReport, width: number, colors: Palette): string[] {
+  if (!layers) return [];
+  const rows = layers
+    .slice(0, WORST_LAYERS)
+    .map(({ name, opType, changed, own, accumulated }) => [
+      printable(name),
+      opType === changed ? opType : `${opType} → ${changed}`,
+      formatDb(own),
+      formatDb(accumulated),
+    ]);
+  const columns: Column[] = [
+    { title: "layer", shrink: true },
+    { title: "operator" },
+    { title: "by itself", align: "right" },
+    { title: "with all before it", align: "right" },
+  ];
+  const shown = layers.length > rows.length ? ` (worst ${rows.length} of ${layers.length})` : "";
+  const title = colors.bold(`SQNR of the layers' outputs, worst first${shown}`);
+  return ["", title, renderTable(columns, rows, { width, colors })];
 }
 
 function numbersTable(report: CompareReport, width: number, colors: Palette): string {

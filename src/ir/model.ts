@@ -106,7 +106,8 @@ export function cloneGraph(graph: Graph, parent?: Graph, outer: ReadonlyMap<Valu
   return copy;
 }
 
-function cloneAttribute(attribute: Attribute, parent: Graph, map: ReadonlyMap<Value, Value>): Attribute {
+/** Copies an attribute with the graphs in it, for a node of `parent`; `map` gives the values that nodes in them use. */
+export function cloneAttribute(attribute: Attribute, parent: Graph, map: ReadonlyMap<Value, Value>): Attribute {
   if (isReference(attribute)) return attribute;
   if (attribute.type === "graph") return { type: "graph", value: cloneGraph(attribute.value, parent, map) };
   if (attribute.type !== "graphs") return attribute;

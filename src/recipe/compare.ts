@@ -1,5 +1,5 @@
 /** @file Compares a model with the original: how close its outputs are, how well it does its job, how fast it is. */
-import { batches, unbatch } from "../data/batch.ts";
+import { type Batch, batches, unbatch } from "../data/batch.ts";
 import { type Dataset, take } from "../data/dataset.ts";
 import type { InputInfo } from "../data/fit-input.ts";
 import { seededDataset } from "../data/seeded.ts";
@@ -94,7 +94,7 @@ export async function measureAgreement(
   let samples = 0;
   const progress = watch.progress("comparing", data.size ?? 0, "samples");
   try {
-    for await (const batch of batches(data, { size: fixedBatch(reference), pad: "split", last: "fill" })) {
+    for await (const batch of sampleBatches(reference, data)) {
       const rows = fixedBatch(reference);
       const before = unbatch(await reference.run(batch.inputs, undefined, { signal }), rows);
       const after = unbatch(await candidate.run(batch.inputs, undefined, { signal }), rows);
@@ -126,6 +126,11 @@ function change({ name, unit, higherIsBetter }: ChosenMetric, before: number, af
 }
 
 /** Rows that a model wants at once: its fixed batch size when all inputs agree on one, else 1. */
+/** Samples in the batches that a model wants, one by one where it takes any number. */
+export function sampleBatches(session: Session, data: Dataset): AsyncIterable<Batch> {
+  return batches(data, { size: fixedBatch(session), pad: "split", last: "fill" });
+}
+
 function fixedBatch({ inputs }: Session): number {
   const [first] = inputs;
   const size = first?.dims[0];

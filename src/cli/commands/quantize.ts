@@ -56,7 +56,16 @@ export async function run({ command, args, options, io }: CommandInput): Promise
 }
 
 function compareStep(options: Options, naming: OptionNaming): RecipeStep {
-  const given = pick(options, ["metric", "samples", "shapes", "runtime", "threads", "optimization", "runs"]);
+  const given = pick(options, [
+    "metric",
+    "samples",
+    "shapes",
+    "runtime",
+    "threads",
+    "optimization",
+    "runs",
+    "perLayer",
+  ]);
   const compare: CompareOptions = { ...given, compressed: false };
   parseOptions(compareOptions, compare, "quantize", naming);
   return { compare };

@@ -49,15 +49,15 @@ export class Workspace {
     rmSync(dirname(saved.path), { recursive: true, force: true });
   }
 
-  /** Puts a model and its manifest into place, the model last. @throws bad-data when the place can't be written */
-  publish(model: Model, manifest: string): void {
+  /** Puts a model and its manifest, if it has one, into place, the model last. @throws bad-data when the place can't be written */
+  publish(model: Model, manifest?: string): void {
     const saved = this.#files.get(model);
     if (!saved) throw new TersorError("internal", "workspace: the model was not written. This is a bug in Tersor.");
     try {
       const text = join(this.#open(), "manifest.json");
-      writeFileSync(text, manifest);
+      if (manifest !== undefined) writeFileSync(text, manifest);
       if (saved.dataPath) renameSync(saved.dataPath, this.#output.data);
-      renameSync(text, this.#output.manifest);
+      if (manifest !== undefined) renameSync(text, this.#output.manifest);
       renameSync(saved.path, this.#output.model);
     } catch (error) {
       throw unwritable(this.#output.model, error);

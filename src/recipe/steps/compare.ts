@@ -1,11 +1,13 @@
 /** @file Step: measures the model against the original. Changes nothing. */
 import * as z from "zod";
+import type { Dataset } from "../../data/dataset.ts";
 import type { InputInfo } from "../../data/fit-input.ts";
 import type { LatencyReport } from "../../evaluate/latency.ts";
+import { joinModels, type LayerFidelity, measureLayers } from "../../evaluate/layer-fidelity.ts";
 import type { Model } from "../../ir/model.ts";
 import { runtimeNames } from "../../runtime/in-process.ts";
 import type { ModelSize, Step, StepContext } from "../../step.ts";
-import { type Agreement, chooseInputs, compareLatency, measureAgreement } from "../compare.ts";
+import { type Agreement, chooseInputs, compareLatency, measureAgreement, sampleBatches } from "../compare.ts";
 import { countParams } from "../describe-model.ts";
 
 /** Where inputs come from, for every step that runs models. */
@@ -49,6 +51,7 @@ export const compareOptions = z.strictObject({
     ),
   ...runtimeOptions,
   runs: z.int().min(0).default(55).describe("timed runs of each model; 0 times nothing"),
+  perLayer: z.boolean().default(false).describe("also measure every layer, by itself and with all before it changed"),
   compressed: z.boolean().default(true).describe("measure the sizes after gzip and brotli too"),
 });
 
@@ -67,6 +70,8 @@ export interface CompareReport extends Agreement {
   /** Milliseconds to load the model. */
   readonly loadMs: BeforeAfter<number>;
   readonly latency?: LatencyReport;
+  /** Worst first. */
+  readonly layers?: readonly LayerFidelity[];
   readonly runtime: string;
 }
 
@@ -89,7 +94,7 @@ export async function compareModels(
   options: CompareOptions,
   ctx: StepContext,
 ): Promise<CompareReport> {
-  const { data: spec, metric, runs, compressed, runtime, ...rest } = compareOptions.parse(options);
+  const { data: spec, metric, runs, compressed, perLayer, runtime, ...rest } = compareOptions.parse(options);
   const { threads, optimization } = rest;
   const chosen = metric === undefined ? undefined : await ctx.metric(metric);
   const settings = { runtime, optimization, ...(threads !== undefined && { threads }) };
@@ -101,6 +106,7 @@ export async function compareModels(
       const data = chooseInputs(await ctx.data(spec, inputs), inputs, { ...rest, seed: ctx.seed });
       const agreement = await measureAgreement([before, after], data, ctx, chosen);
       const latency = runs > 0 ? await compareLatency({ before, after }, data, runs, ctx) : undefined;
+      const layers = perLayer ? await compareLayers(reference, candidate, data, settings, ctx) : undefined;
       const size = {
         before: await ctx.size(reference, { compressed }),
         after: await ctx.size(candidate, { compressed }),
@@ -111,6 +117,7 @@ export async function compareModels(
         params: { before: countParams(reference), after: countParams(candidate) },
         loadMs: { before: before.loadMs, after: after.loadMs },
         ...(latency && { latency }),
+        ...(layers && { layers }),
         runtime,
       };
     } finally {
@@ -118,5 +125,24 @@ export async function compareModels(
     }
   } finally {
     await before.release();
+  }
+}
+
+/** Every layer of the candidate against the reference's, worst first. */
+async function compareLayers(
+  reference: Model,
+  candidate: Model,
+  data: Dataset,
+  settings: Parameters<StepContext["open"]>[1],
+  ctx: StepContext,
+): Promise<LayerFidelity[]> {
+  const joined = joinModels(reference, candidate);
+  const session = await ctx.open(joined.model, settings);
+  try {
+    const layers = await measureLayers(joined, session, sampleBatches(session, data));
+    return layers.toSorted((a, b) => a.own - b.own);
+  } finally {
+    await session.release();
+    ctx.discard(joined.model);
   }
 }

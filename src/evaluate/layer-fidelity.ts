@@ -1,0 +1,162 @@
+/**
+ * @file How far each layer of a changed model is from the original: by itself, and with everything before it changed too.
+ * Both models run as one graph that sums up the differences inside, so one pass over the data serves all layers and no
+ * activation is kept.
+ */
+
+import type { Batch } from "../data/batch.ts";
+import { attr } from "../ir/attribute.ts";
+import { cloneAttribute, type Model } from "../ir/model.ts";
+import type { Node } from "../ir/node.ts";
+import type { Value } from "../ir/value.ts";
+import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
+import { inferTypes } from "../passes/infer-shapes.ts";
+import type { Outputs, Session } from "../runtime/runtime.ts";
+import { TersorError } from "../util/errors.ts";
+
+export interface LayerFidelity {
+  /** The node of the original that computes the value, and what the changed model has in its place. */
+  readonly name: string;
+  readonly opType: string;
+  readonly changed: string;
+  readonly value: string;
+  /** SQNR of the output in dB with only this layer changed; Infinity where nothing differs. */
+  readonly own: number;
+  /** The same with every layer before it changed as well. */
+  readonly accumulated: number;
+}
+
+interface Watched {
+  readonly node: Node;
+  readonly twin: Node;
+  readonly value: string;
+  /** Outputs with the sums of squares: of the original, of the layer's own error, of the accumulated one. */
+  readonly outputs: readonly [signal: string, own: string, accumulated: string];
+}
+
+/** Both models in one graph, and the outputs that tell what became of each layer. */
+export interface LayerComparison {
+  readonly model: Model;
+  readonly watched: readonly Watched[];
+}
+
+/**
+ * Joins two models with equal inputs. Layers are matched by the names of their outputs, among the float32 values of the main
+ * graph that a node with constants computes.
+ * @throws bad-model where the models have no layer in common, or model-local functions
+ */
+export function joinModels(original: Model, changed: Model): LayerComparison {
+  const opset = Math.max(original.opset, changed.opset);
+  const joined = convertOpset(original, opset).model.clone();
+  const other = convertOpset(changed, opset).model;
+  if (joined.functions.length + other.functions.length > 0)
+    throw new TersorError(
+      "bad-model",
+      "layer by layer: models with functions of their own can't be joined. Inline them first.",
+    );
+  for (const [domain, version] of other.opsetImports)
+    if (!joined.opsetImports.has(domain)) joined.opsetImports.set(domain, version);
+  joined.irVersion = Math.max(joined.irVersion, other.irVersion);
+  const types = inferTypes(joined);
+  const { graph } = joined;
+  const isFloat = (value: Value) => {
+    const type = types.get(value) ?? value.type;
+    return type?.kind === "tensor" && type.dtype === "float32";
+  };
+  const layers = [...graph.values].filter(
+    (value) => value.producer && isFloat(value) && other.graph.find(value.name)?.producer?.inputs.some(reachesConstant),
+  );
+  const twins = new Map<Value, Value>();
+  for (const input of other.graph.inputs) {
+    const own = graph.find(input.name);
+    if (own && !input.isConstant) twins.set(input, own);
+  }
+  /** Copies what computes a value of the changed model; values that `stop` knows are taken from there. */
+  const build = (value: Value, stop: (value: Value) => Value | undefined, known: Map<Value, Value>): Value => {
+    const found = known.get(value) ?? twins.get(value) ?? stop(value);
+    if (found) return found;
+    if (value.tensor) {
+      const constant = graph.addInitializer(`changed_${value.name}`, value.tensor);
+      twins.set(value, constant);
+      return constant;
+    }
+    const node = value.producer as Node;
+    const inputs = node.inputs.map((input) => input && build(input, stop, known));
+    const map = new Map([...twins, ...known]);
+    const attributes = new Map([...node.attributes].map(([name, each]) => [name, cloneAttribute(each, graph, map)]));
+    const outputs = node.outputs.map((output) => output && `changed_${output.name}`);
+    const { opType, domain, overload } = node;
+    const copy = graph.addNode({ opType, domain, overload, inputs, outputs, attributes });
+    node.outputs.forEach((output, i) => {
+      if (output) known.set(output, copy.outputs[i] as Value);
+    });
+    return known.get(value) as Value;
+  };
+  const everything = new Map<Value, Value>();
+  for (const node of other.graph.nodes)
+    for (const output of node.outputs)
+      if (output && !node.subgraphs().length) build(output, () => undefined, everything);
+  const watched = layers.map((value): Watched => {
+    const last = other.graph.find(value.name) as Value;
+    const own = build(last, (each) => (each === last ? undefined : floatOf(graph.find(each.name))), new Map());
+    const all = everything.get(last) as Value;
+    const outputs = [square(value), square(minus(value, own)), square(minus(value, all))] as const;
+    return {
+      node: value.producer as Node,
+      twin: last.producer as Node,
+      value: value.name,
+      outputs: [outputs[0].name, outputs[1].name, outputs[2].name],
+    };
+  });
+  if (watched.length === 0)
+    throw new TersorError(
+      "bad-model",
+      "layer by layer: the models share no layer: expected one to be made from the other.",
+    );
+  const kept = new Set(watched.flatMap(({ outputs }) => outputs));
+  for (const name of kept) graph.addOutput(graph.find(name) as Value);
+  return { model: joined, watched };
+
+  function floatOf(value: Value | undefined): Value | undefined {
+    return value?.producer && isFloat(value) ? value : undefined;
+  }
+  function minus(a: Value, b: Value): Value {
+    return graph.addNode({ opType: "Sub", inputs: [a, b], outputs: [`${a.name}_difference`] }).output();
+  }
+  function square(value: Value): Value {
+    const node = { opType: "ReduceSumSquare", inputs: [value], outputs: [`${value.name}_energy`] };
+    return graph.addNode({ ...node, attributes: { keepdims: attr.int(0) } }).output();
+  }
+}
+
+function reachesConstant(value: Value | undefined): boolean {
+  if (!value) return false;
+  if (value.tensor) return value.tensor.dims.length > 1;
+  const producer = value.producer;
+  return producer?.opType === "DequantizeLinear" && reachesConstant(producer.inputs[0]);
+}
+
+/** Runs the joined model on all batches and sums up. The session is of {@link LayerComparison.model}. */
+export async function measureLayers(
+  { watched }: LayerComparison,
+  session: Session,
+  batches: AsyncIterable<Batch>,
+): Promise<LayerFidelity[]> {
+  const sums = new Map(watched.flatMap(({ outputs }) => outputs).map((name) => [name, 0]));
+  for await (const { inputs } of batches) {
+    const outputs: Outputs = await session.run(inputs, [...sums.keys()]);
+    for (const [name, sum] of sums) sums.set(name, sum + Number(outputs[name]?.data[0]));
+  }
+  const decibels = (signal: string, noise: string) => {
+    const [s = 0, n = 0] = [sums.get(signal), sums.get(noise)];
+    return n === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10(s / n);
+  };
+  return watched.map(({ node, twin, value, outputs: [signal, own, accumulated] }) => ({
+    name: node.name || value,
+    opType: node.opType,
+    changed: twin.opType,
+    value,
+    own: decibels(signal, own),
+    accumulated: decibels(signal, accumulated),
+  }));
+}

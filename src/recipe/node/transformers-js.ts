@@ -1,0 +1,322 @@
+/** @file Fills a transformers.js folder: every session in every dtype asked for, each run before it is offered. */
+import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { take } from "../../data/dataset.ts";
+import type { InputInfo } from "../../data/fit-input.ts";
+import type { LatencyRatio } from "../../evaluate/latency.ts";
+import type { Model } from "../../ir/model.ts";
+import { reason } from "../../node/file-source.ts";
+import { loadModel } from "../../node/load.ts";
+import { version } from "../../node/version.ts";
+import { validateModel } from "../../ops/check-model.ts";
+import type { Session } from "../../runtime/runtime.ts";
+import type { Progress, StepContext } from "../../step.ts";
+import { messageOf, TersorError } from "../../util/errors.ts";
+import { chooseInputs, compareLatency, type InputChoice, measureAgreement } from "../compare.ts";
+import { simplifyForStep } from "../steps/simplify.ts";
+import { parseDTypes, sessionOf, traitsOf } from "../transformers-js.ts";
+import { NodeContext } from "./context.ts";
+import { checkOutput, kindOf, type OutputPaths } from "./files.ts";
+import { Workspace } from "./workspace.ts";
+
+export interface FolderOptions {
+  /** Such as `fp16,q8`; all when absent. */
+  readonly dtypes?: string | undefined;
+  readonly seed?: number | undefined;
+  readonly samples?: number | undefined;
+  /** Shapes of made-up inputs, each for the sessions that have the input. */
+  readonly shapes?: InputChoice["shapes"];
+  /** Timed runs of each file; 0 times nothing. */
+  readonly runs?: number | undefined;
+  readonly threads?: number | undefined;
+  readonly signal?: AbortSignal;
+  readonly progress?: StepContext["progress"];
+}
+
+/** What became of one file. */
+export interface FolderFile {
+  readonly session: string;
+  readonly dtype: string;
+  /** Relative to the folder. */
+  readonly file: string;
+  /** skipped: nothing in the model fits the dtype; failed: it was made and does not run. Neither is written. */
+  readonly status: "written" | "skipped" | "failed";
+  readonly reason?: string;
+  /** Of the file and its external data. */
+  readonly bytes?: number;
+  readonly external?: boolean;
+  /** Of the worst output against the original, in dB. */
+  readonly sqnr?: number;
+  readonly latency?: LatencyRatio;
+  /** As the quantize_config.json has them. */
+  readonly settings?: Readonly<Record<string, unknown>>;
+}
+
+export interface FolderSession {
+  readonly session: string;
+  readonly file: string;
+  readonly bytes: number;
+}
+
+export interface FolderResult {
+  readonly sessions: readonly FolderSession[];
+  readonly files: readonly FolderFile[];
+  /** Paths that were written. */
+  readonly written: readonly string[];
+  /** What config.json may take in, under "transformers.js_config". */
+  readonly suggestion: Readonly<Record<string, unknown>>;
+}
+
+const CONFIG = "quantize_config.json";
+const RUNS = 25;
+/** Files closer to the original than this are suggested, in dB. */
+const SUGGEST_FROM = 20;
+const silent: Progress = { update: () => {}, end: () => {} };
+
+/** A file that waits to be put into place. */
+interface Candidate {
+  readonly model: Model;
+  readonly workspace: Workspace;
+  readonly paths: OutputPaths;
+  readonly external: boolean;
+}
+
+/**
+ * Writes `onnx/<session><suffix>.onnx` and quantize_config.json, all at the end or nothing. Originals are not touched.
+ * @throws bad-recipe for wrong options, a folder that is none of transformers.js', and files in the way that Tersor did not
+ * write; runtime-failed when an original does not run; aborted
+ */
+export async function quantizeFolder(folder: string, options: FolderOptions = {}): Promise<FolderResult> {
+  const { signal = new AbortController().signal, progress = () => silent } = options;
+  const dtypes = parseDTypes(options.dtypes);
+  const traits = traitsOf(readConfig(folder));
+  const names = sessionsIn(folder);
+  const previous = previousRun(folder);
+  const targets = names.map((session) => ({
+    session,
+    source: join(folder, "onnx", `${session}.onnx`),
+    outputs: dtypes.map((dtype) => ({ dtype, file: `onnx/${session}${dtype.suffix}.onnx` })),
+  }));
+  for (const { source, outputs } of targets)
+    for (const { file } of outputs) checkFree(folder, file, source, previous.files);
+  const shapes = new ShapeChoice(options.shapes ?? {});
+  const sessions: FolderSession[] = [];
+  const files: FolderFile[] = [];
+  const candidates: Candidate[] = [];
+  try {
+    for (const { session, source, outputs } of targets) {
+      const original = loadModel(source);
+      validateModel(original, source);
+      const paths = new Map([[original, source]]);
+      const seed = options.seed ?? 0;
+      const ctx = new NodeContext({ original, paths, seed, dryRun: false, signal, progress, folder });
+      const settings = { runtime: "ort-node", optimization: "all", ...(options.threads && { threads: options.threads }) } as const;
+      try {
+        const { bytes } = await ctx.size(original, { compressed: false });
+        sessions.push({ session, file: `onnx/${session}.onnx`, bytes });
+        const before = await ctx.open(original, settings);
+        const choice = { seed, samples: options.samples, shapes: shapes.for(before.inputs) };
+        const data = chooseInputs(undefined, before.inputs, choice);
+        await checkOriginal(before, source, () => measureAgreement([before, before], take(data, 1), ctx));
+        const simple = await simplifyForStep(original, { level: "all" }, (constants) => ctx.evaluate(constants));
+        for (const { dtype, file } of outputs) {
+          const about = { session, dtype: dtype.name, file };
+          const output: OutputPaths = {
+            model: join(folder, file),
+            data: join(folder, `${file}_data`),
+            manifest: join(folder, CONFIG),
+          };
+          const workspace = new Workspace(output, { dataSuffix: "_data", signal });
+          let keep = false;
+          try {
+            const made = dtype.make(simple, traits);
+            if (typeof made === "string") {
+              files.push({ ...about, status: "skipped", reason: made });
+              continue;
+            }
+            const saved = await workspace.write(made.model);
+            paths.set(made.model, saved.path);
+            const after = await ctx.open(made.model, settings);
+            try {
+              const { fidelity } = await measureAgreement([before, after], data, ctx);
+              const worst = Object.values(fidelity).toSorted((a, b) => a.sqnr - b.sqnr)[0];
+              if (worst && worst.broken > 0)
+                throw new TersorError("bad-model", `${worst.broken} outputs are NaN or infinite, unlike the original's.`);
+              const runs = options.runs ?? RUNS;
+              const latency = runs > 0 ? await compareLatency({ before, after }, data, runs, ctx) : undefined;
+              const external = saved.dataPath !== undefined;
+              candidates.push({ model: made.model, workspace, paths: output, external });
+              keep = true;
+              files.push({
+                ...about,
+                status: "written",
+                bytes: saved.bytes,
+                external,
+                ...(worst && { sqnr: worst.sqnr }),
+                ...(latency?.ratios.after && { latency: latency.ratios.after }),
+                settings: made.settings,
+              });
+            } finally {
+              await after.release();
+            }
+          } catch (error) {
+            if (signal.aborted || !(error instanceof TersorError) || error.code === "internal") throw error;
+            files.push({ ...about, status: "failed", reason: messageOf(error) });
+          } finally {
+            if (!keep) workspace.remove();
+          }
+        }
+      } finally {
+        await ctx.close();
+      }
+    }
+    shapes.checkUsed();
+    if (signal.aborted) throw new TersorError("aborted", "interrupted: nothing was written.");
+    const written = candidates.length > 0 ? publish(folder, candidates, files, previous) : [];
+    return { sessions, files, written, suggestion: suggestionFor(sessions, files) };
+  } finally {
+    for (const { workspace } of candidates) workspace.remove();
+  }
+}
+
+/** @throws runtime-failed, naming the original */
+async function checkOriginal(_: Session, source: string, run: () => Promise<unknown>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    if (!(error instanceof TersorError) || error.code === "aborted") throw error;
+    throw new TersorError(error.code, `${source}: the original does not run: ${error.message}`, { cause: error });
+  }
+}
+
+function readJson(path: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  } catch (cause) {
+    throw new TersorError("bad-data", `${path}: can't be read as JSON: ${reason(cause)}`, { cause });
+  }
+  throw new TersorError("bad-data", `${path}: expected a JSON object.`);
+}
+
+function readConfig(folder: string): Readonly<Record<string, unknown>> {
+  if (kindOf(folder) !== "folder")
+    throw new TersorError("bad-recipe", `"${folder}": expected a folder with config.json and onnx/*.onnx.`);
+  const path = join(folder, "config.json");
+  if (kindOf(path) === "file") return readJson(path);
+  throw new TersorError(
+    "bad-recipe",
+    `"${folder}": no config.json: expected a transformers.js folder, with config.json and onnx/*.onnx. It comes with the model that was exported.`,
+  );
+}
+
+function sessionsIn(folder: string): string[] {
+  const models = join(folder, "onnx");
+  const names = kindOf(models) === "folder" ? readdirSync(models).sort() : [];
+  const sessions = names.map(sessionOf).filter((name) => name !== undefined);
+  if (sessions.length > 0) return sessions;
+  throw new TersorError(
+    "bad-recipe",
+    `"${models}": no float32 model: expected files such as model.onnx, without a dtype's suffix. Export the model there first.`,
+  );
+}
+
+interface PreviousRun {
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Relative to the folder. */
+  readonly files: ReadonlySet<string>;
+}
+
+/** What an earlier run wrote. @throws bad-recipe when something else wrote the quantize_config.json */
+function previousRun(folder: string): PreviousRun {
+  const path = join(folder, CONFIG);
+  if (kindOf(path) === undefined) return { config: {}, files: new Set() };
+  const config = readJson(path);
+  const { files } = (config.tersor ?? {}) as { files?: unknown };
+  if (Array.isArray(files)) return { config, files: new Set(files.map(String)) };
+  throw new TersorError("bad-recipe", `"${path}": was not written by Tersor. Move it away, and the files that it is of.`);
+}
+
+function checkFree(folder: string, file: string, source: string, ours: ReadonlySet<string>): void {
+  const [model, data] = [file, `${file}_data`];
+  checkOutput({ model: join(folder, model), data: join(folder, data), manifest: join(folder, CONFIG) }, [source]);
+  const taken = [model, data].find((each) => !ours.has(each) && kindOf(join(folder, each)) !== undefined);
+  if (taken === undefined) return;
+  throw new TersorError(
+    "bad-recipe",
+    `"${join(folder, taken)}": is there already, and was not written by Tersor. Move it away, or leave its dtype out of --dtypes.`,
+  );
+}
+
+/** Hands each session the shapes of its own inputs and symbols. */
+class ShapeChoice {
+  readonly #shapes: NonNullable<InputChoice["shapes"]>;
+  readonly #unused: Set<string>;
+
+  constructor(shapes: NonNullable<InputChoice["shapes"]>) {
+    this.#shapes = shapes;
+    this.#unused = new Set(Object.keys(shapes));
+  }
+
+  for(inputs: readonly InputInfo[]): NonNullable<InputChoice["shapes"]> {
+    const known = new Set(inputs.flatMap(({ name, dims }) => [name, ...dims.filter((dim) => typeof dim === "string")]));
+    const own = Object.entries(this.#shapes).filter(([name]) => known.has(name));
+    for (const [name] of own) this.#unused.delete(name);
+    return Object.fromEntries(own);
+  }
+
+  /** @throws bad-recipe for a name that no session has */
+  checkUsed(): void {
+    const [name] = this.#unused;
+    if (name !== undefined) throw new TersorError("bad-recipe", `shape of "${name}": no session has such an input.`);
+  }
+}
+
+/** Puts everything into place: the record first, so that no file stands there that it does not name. */
+function publish(
+  folder: string,
+  candidates: readonly Candidate[],
+  files: readonly FolderFile[],
+  previous: PreviousRun,
+): string[] {
+  const fresh = files.filter(({ status }) => status === "written");
+  const names = fresh.flatMap(({ file, external }) => (external ? [file, `${file}_data`] : [file]));
+  const modes = (previous.config.modes ?? {}) as Readonly<Record<string, object>>;
+  const perDType = new Map(Object.entries(modes));
+  for (const { dtype, session, settings } of fresh)
+    perDType.set(dtype, { ...perDType.get(dtype), [session]: settings ?? {} });
+  const config = {
+    modes: Object.fromEntries(perDType),
+    tersor: { version: version(), files: [...new Set([...previous.files, ...names])].sort() },
+  };
+  const path = join(folder, CONFIG);
+  const temporary = join(folder, `.tersor-${crypto.randomUUID()}.json`);
+  try {
+    writeFileSync(temporary, `${JSON.stringify(config, null, 2)}\n`, { flag: "wx" });
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    throw new TersorError("bad-data", `${path}: can't be written: ${reason(error)}`, { cause: error });
+  }
+  for (const { workspace, model, paths, external } of candidates) {
+    workspace.publish(model);
+    if (!external) rmSync(paths.data, { force: true });
+  }
+  return [...names.map((name) => join(folder, name)), path];
+}
+
+/** The smallest file of each session that is close to the original, and which files have external data. */
+function suggestionFor(sessions: readonly FolderSession[], files: readonly FolderFile[]): Record<string, unknown> {
+  const written = files.filter(({ status }) => status === "written");
+  const chosen = sessions.map(({ session }) => {
+    const close = written.filter((each) => each.session === session && (each.sqnr ?? 0) >= SUGGEST_FROM);
+    const [best] = close.toSorted((a, b) => (a.bytes ?? 0) - (b.bytes ?? 0));
+    return [session, best?.dtype ?? "fp32"] as const;
+  });
+  const external = written.filter((each) => each.external).map(({ file }) => [basename(file), true] as const);
+  const [only] = chosen;
+  return {
+    dtype: chosen.length === 1 ? only?.[1] : Object.fromEntries(chosen),
+    ...(external.length > 0 && { use_external_data_format: Object.fromEntries(external) }),
+  };
+}
