@@ -57,8 +57,11 @@ function foldInto(layer: Layer, { scale, shift }: Affine, node: Node, input: Val
   }
   if (layer.bias && (shifts || layer.bias.node.inputs[layer.bias.index]))
     setBias(layer, layer.bias.node, layer.bias.index, fromNumbers(dtype, [bias.length], bias));
+  const { name } = node.output();
   graph.replaceUses(node.output(), input);
   graph.removeNodes([node]);
+  // A name goes on standing for the same numbers.
+  if (!graph.find(name)) graph.rename(input, name);
   return true;
 }
 
