@@ -11,6 +11,8 @@ import { reason } from "./file-source.ts";
 
 export interface SaveOptions extends Pick<EncodeOptions, "external" | "maxBytes"> {
   readonly signal?: AbortSignal;
+  /** What the name of the external data file adds to the model's. Default ".data". */
+  readonly dataSuffix?: string;
   /** Bytes written so far, and in all. */
   onProgress?(done: number, total: number): void;
 }
@@ -35,8 +37,8 @@ const SLICE = 40;
  * @throws bad-data when the place can't be written; aborted; limit-exceeded, see encodeModel.
  */
 export async function saveModel(model: Model, path: string, options: SaveOptions = {}): Promise<SavedFiles> {
-  const { signal, onProgress, ...encoding } = options;
-  const location = `${basename(path)}.data`;
+  const { signal, onProgress, dataSuffix = ".data", ...encoding } = options;
+  const location = `${basename(path)}${dataSuffix}`;
   const { model: main, data } = encodeModel(model, { ...encoding, location });
   const dataPath = join(dirname(path), location);
   const bytes = main.byteLength + (data?.byteLength ?? 0);

@@ -21,7 +21,7 @@ export interface ModelTraits {
 /** The model of a dtype, or the reason why there is none. */
 export type Made = { readonly model: Model; readonly settings: Readonly<Record<string, unknown>> } | string;
 
-interface TransformersDType {
+export interface TransformersDType {
   readonly name: string;
   /** Between the session's name and `.onnx`. */
   readonly suffix: string;
@@ -33,7 +33,7 @@ const Q4: SpecOptions = { dtype: "int4", granularity: "group:32" };
 const BNB4: SpecOptions = { dtype: "int4", granularity: "group:64" };
 
 /** In the order in which tables show them. */
-export const transformersDTypes = [
+const transformersDTypes: readonly TransformersDType[] = [
   { name: "fp16", suffix: "_fp16", make: (model) => float16(model, {}) },
   { name: "q8", suffix: "_quantized", make: (model, traits) => dynamic(model, traits) },
   { name: "int8", suffix: "_int8", make: (model, traits) => dynamic(model, traits, "int8") },
@@ -48,9 +48,7 @@ export const transformersDTypes = [
     },
   },
   { name: "bnb4", suffix: "_bnb4", make: (model) => normalFloat4(model) },
-] as const satisfies readonly TransformersDType[];
-
-export type DTypeName = (typeof transformersDTypes)[number]["name"];
+];
 
 /** Suffixes of files that are quantized already; the last four are names that transformers.js knows and nothing here writes. */
 const knownSuffixes = [...transformersDTypes.map(({ suffix }) => suffix), "_q2", "_q2f16", "_q1", "_q1f16"];
@@ -63,7 +61,7 @@ export function sessionOf(file: string): string | undefined {
 
 /** Reads `fp16,q8`; all when absent. In the order of the table, each once. @throws bad-recipe for an unknown name */
 export function parseDTypes(text: string | undefined): readonly TransformersDType[] {
-  const names: readonly string[] = transformersDTypes.map(({ name }) => name);
+  const names = transformersDTypes.map(({ name }) => name);
   const asked = text === undefined ? names : text.split(",").map((part) => part.trim());
   for (const name of asked) {
     if (names.includes(name)) continue;
@@ -134,7 +132,11 @@ function reasonOf(result: QuantizeResult): string {
 }
 
 /** Layers that a block format takes, or why the first MatMul does not fit. */
-function blockLayers(model: Model, options: SpecOptions, obstacle: (layer: WeightLayer, spec: QuantSpec) => string | undefined) {
+function blockLayers(
+  model: Model,
+  options: SpecOptions,
+  obstacle: (layer: WeightLayer, spec: QuantSpec) => string | undefined,
+) {
   const spec = resolveSpec(specOptions.parse(options), "transformers.js");
   const products = findLayers(model).layers.filter(({ opType }) => opType === "MatMul");
   const layers = products.filter((layer) => obstacle(layer, spec) === undefined);
@@ -155,7 +157,6 @@ function normalFloat4(model: Model): Made {
   const copy = model.clone();
   const { spec, layers, why } = blockLayers(copy, BNB4, bnb4Obstacle);
   if (layers.length === 0) return why;
-  for (const layer of layers)
-    matMulBnb4Writer.write({ layer, spec, seed: 0, measure: false, accuracyLevel: 0 }, copy);
+  for (const layer of layers) matMulBnb4Writer.write({ layer, spec, seed: 0, measure: false, accuracyLevel: 0 }, copy);
   return { model: removeDeadCode(copy).model, settings: { op_types: ["MatMul"], block_size: 64, quant_type: "NF4" } };
 }

@@ -26,8 +26,16 @@ export async function run({ command, args, options, io }: CommandInput): Promise
     throw new TersorError("bad-recipe", `--layout: expected ${LAYOUT}, got ${options.layout ?? "none"}.`);
   for (const name of Object.keys(options))
     if (!own.has(name) && !everywhere.has(name))
-      throw new TersorError("bad-recipe", `${naming([name])}: does not go with --layout ${LAYOUT}, where the dtypes decide. Leave it out.`);
-  for (const [name, least] of [["samples", 1], ["runs", 0], ["threads", 1], ["seed", 0]] as const) {
+      throw new TersorError(
+        "bad-recipe",
+        `${naming([name])}: does not go with --layout ${LAYOUT}, where the dtypes decide. Leave it out.`,
+      );
+  for (const [name, least] of [
+    ["samples", 1],
+    ["runs", 0],
+    ["threads", 1],
+    ["seed", 0],
+  ] as const) {
     const value = options[name];
     if (value !== undefined && !(Number.isInteger(value) && Number(value) >= least))
       throw new TersorError("bad-recipe", `${naming([name])}: expected a whole number from ${least} on, got ${value}.`);
@@ -39,7 +47,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   const colors = palette(io.isTty, process.env);
   const sizes = new Map(result.sessions.map(({ session, bytes }) => [session, bytes]));
   const rows = [
-    ...result.sessions.map(({ file, bytes }) => [file, formatBytes(bytes), "", "", "", ""]),
+    ...result.sessions.map(({ file, bytes }) => [printable(file), formatBytes(bytes), "", "", "", ""]),
     ...result.files.map((file) => rowOf(file, sizes.get(file.session) ?? 0, colors)),
   ];
   const columns: Column[] = [
@@ -52,10 +60,19 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   ];
   const snippet = JSON.stringify({ [`${LAYOUT}_config`]: result.suggestion }, null, 2);
   const parts = [
-    renderTable(columns, rows.map((row) => row.map(printableOrColored)), { width: io.width, colors }),
+    renderTable(columns, rows, { width: io.width, colors }),
     "SQNR and latency against the original, on made-up inputs.",
     `For config.json, if these suit you (the smallest files with at least 20 dB):\n${snippet}`,
   ];
   io.print(parts.join("\n\n"));
   return result.files.some(({ status }) => status === "failed") ? 1 : 0;
+}
+
+function rowOf(file: FolderFile, before: number, colors: Palette): string[] {
+  const { status, bytes = 0, sqnr, latency, reason = "" } = file;
+  const name = printable(file.file);
+  if (status === "skipped") return [name, "", "", "", "", colors.dim(`skipped: ${printable(reason)}`)];
+  if (status === "failed") return [name, "", "", "", "", colors.red(`failed: ${printable(reason)}`)];
+  const ratio = latency ? `×${latency.ratio.toFixed(2)}` : "";
+  return [name, formatBytes(bytes), formatChange(before, bytes), formatDb(sqnr), ratio, ""];
 }

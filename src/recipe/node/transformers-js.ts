@@ -9,12 +9,11 @@ import { reason } from "../../node/file-source.ts";
 import { loadModel } from "../../node/load.ts";
 import { version } from "../../node/version.ts";
 import { validateModel } from "../../ops/check-model.ts";
-import type { Session } from "../../runtime/runtime.ts";
 import type { Progress, StepContext } from "../../step.ts";
-import { messageOf, TersorError } from "../../util/errors.ts";
+import { TersorError } from "../../util/errors.ts";
 import { chooseInputs, compareLatency, type InputChoice, measureAgreement } from "../compare.ts";
 import { simplifyForStep } from "../steps/simplify.ts";
-import { parseDTypes, sessionOf, traitsOf } from "../transformers-js.ts";
+import { type ModelTraits, parseDTypes, sessionOf, type TransformersDType, traitsOf } from "../transformers-js.ts";
 import { NodeContext } from "./context.ts";
 import { checkOutput, kindOf, type OutputPaths } from "./files.ts";
 import { Workspace } from "./workspace.ts";
@@ -68,6 +67,9 @@ export interface FolderResult {
 }
 
 const CONFIG = "quantize_config.json";
+/** What the name of external data adds to the model's. */
+const DATA = "_data";
+/** Timed runs of each file. */
 const RUNS = 25;
 /** Files closer to the original than this are suggested, in dB. */
 const SUGGEST_FROM = 20;
@@ -77,7 +79,8 @@ const silent: Progress = { update: () => {}, end: () => {} };
 interface Candidate {
   readonly model: Model;
   readonly workspace: Workspace;
-  readonly paths: OutputPaths;
+  /** Where external data goes. */
+  readonly data: string;
   readonly external: boolean;
 }
 
@@ -99,78 +102,19 @@ export async function quantizeFolder(folder: string, options: FolderOptions = {}
   }));
   for (const { source, outputs } of targets)
     for (const { file } of outputs) checkFree(folder, file, source, previous.files);
-  const shapes = new ShapeChoice(options.shapes ?? {});
+  const job: Job = { folder, options, signal, progress, traits, shapes: new ShapeChoice(options.shapes ?? {}) };
   const sessions: FolderSession[] = [];
   const files: FolderFile[] = [];
   const candidates: Candidate[] = [];
   try {
-    for (const { session, source, outputs } of targets) {
-      const original = loadModel(source);
-      validateModel(original, source);
-      const paths = new Map([[original, source]]);
-      const seed = options.seed ?? 0;
-      const ctx = new NodeContext({ original, paths, seed, dryRun: false, signal, progress, folder });
-      const settings = { runtime: "ort-node", optimization: "all", ...(options.threads && { threads: options.threads }) } as const;
-      try {
-        const { bytes } = await ctx.size(original, { compressed: false });
-        sessions.push({ session, file: `onnx/${session}.onnx`, bytes });
-        const before = await ctx.open(original, settings);
-        const choice = { seed, samples: options.samples, shapes: shapes.for(before.inputs) };
-        const data = chooseInputs(undefined, before.inputs, choice);
-        await checkOriginal(before, source, () => measureAgreement([before, before], take(data, 1), ctx));
-        const simple = await simplifyForStep(original, { level: "all" }, (constants) => ctx.evaluate(constants));
-        for (const { dtype, file } of outputs) {
-          const about = { session, dtype: dtype.name, file };
-          const output: OutputPaths = {
-            model: join(folder, file),
-            data: join(folder, `${file}_data`),
-            manifest: join(folder, CONFIG),
-          };
-          const workspace = new Workspace(output, { dataSuffix: "_data", signal });
-          let keep = false;
-          try {
-            const made = dtype.make(simple, traits);
-            if (typeof made === "string") {
-              files.push({ ...about, status: "skipped", reason: made });
-              continue;
-            }
-            const saved = await workspace.write(made.model);
-            paths.set(made.model, saved.path);
-            const after = await ctx.open(made.model, settings);
-            try {
-              const { fidelity } = await measureAgreement([before, after], data, ctx);
-              const worst = Object.values(fidelity).toSorted((a, b) => a.sqnr - b.sqnr)[0];
-              if (worst && worst.broken > 0)
-                throw new TersorError("bad-model", `${worst.broken} outputs are NaN or infinite, unlike the original's.`);
-              const runs = options.runs ?? RUNS;
-              const latency = runs > 0 ? await compareLatency({ before, after }, data, runs, ctx) : undefined;
-              const external = saved.dataPath !== undefined;
-              candidates.push({ model: made.model, workspace, paths: output, external });
-              keep = true;
-              files.push({
-                ...about,
-                status: "written",
-                bytes: saved.bytes,
-                external,
-                ...(worst && { sqnr: worst.sqnr }),
-                ...(latency?.ratios.after && { latency: latency.ratios.after }),
-                settings: made.settings,
-              });
-            } finally {
-              await after.release();
-            }
-          } catch (error) {
-            if (signal.aborted || !(error instanceof TersorError) || error.code === "internal") throw error;
-            files.push({ ...about, status: "failed", reason: messageOf(error) });
-          } finally {
-            if (!keep) workspace.remove();
-          }
-        }
-      } finally {
-        await ctx.close();
-      }
+    for (const target of targets) {
+      const { bytes } = await quantizeSession(job, target, (file, candidate) => {
+        files.push(file);
+        if (candidate) candidates.push(candidate);
+      });
+      sessions.push({ session: target.session, file: `onnx/${target.session}.onnx`, bytes });
     }
-    shapes.checkUsed();
+    job.shapes.checkUsed();
     if (signal.aborted) throw new TersorError("aborted", "interrupted: nothing was written.");
     const written = candidates.length > 0 ? publish(folder, candidates, files, previous) : [];
     return { sessions, files, written, suggestion: suggestionFor(sessions, files) };
@@ -179,8 +123,90 @@ export async function quantizeFolder(folder: string, options: FolderOptions = {}
   }
 }
 
-/** @throws runtime-failed, naming the original */
-async function checkOriginal(_: Session, source: string, run: () => Promise<unknown>): Promise<void> {
+interface Job {
+  readonly folder: string;
+  readonly options: FolderOptions;
+  readonly signal: AbortSignal;
+  readonly progress: StepContext["progress"];
+  readonly traits: ModelTraits;
+  readonly shapes: ShapeChoice;
+}
+
+interface Target {
+  readonly session: string;
+  readonly source: string;
+  readonly outputs: readonly { readonly dtype: TransformersDType; readonly file: string }[];
+}
+
+/** Hands over a file's fate, and the file where there is one, dtype by dtype. */
+async function quantizeSession(
+  { folder, options, signal, progress, traits, shapes }: Job,
+  { session, source, outputs }: Target,
+  add: (file: FolderFile, candidate?: Candidate) => void,
+): Promise<{ bytes: number }> {
+  const original = loadModel(source);
+  validateModel(original, source);
+  const paths = new Map([[original, source]]);
+  const { seed = 0, samples, runs = RUNS, threads } = options;
+  const ctx = new NodeContext({ original, paths, seed, dryRun: false, signal, progress, folder });
+  const open = (model: Model) =>
+    ctx.open(model, { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) });
+  try {
+    const before = await open(original);
+    const data = chooseInputs(undefined, before.inputs, { seed, samples, shapes: shapes.for(before.inputs) });
+    await checkOriginal(source, () => measureAgreement([before, before], take(data, 1), ctx));
+    const simple = await simplifyForStep(original, { level: "all" }, (constants) => ctx.evaluate(constants));
+    const measure = async (model: Model, path: string): Promise<Pick<FolderFile, "sqnr" | "latency">> => {
+      paths.set(model, path);
+      const after = await open(model);
+      try {
+        const { fidelity } = await measureAgreement([before, after], data, ctx);
+        const broken = Object.entries(fidelity).find(([, each]) => each.broken > 0)?.[0];
+        if (broken !== undefined)
+          throw new TersorError("bad-data", `output "${broken}" is NaN or infinite where the original's is not.`);
+        const latency = runs > 0 ? await compareLatency({ before, after }, data, runs, ctx) : undefined;
+        const sqnr = Math.min(...Object.values(fidelity).map((each) => each.sqnr));
+        return { sqnr, ...(latency?.ratios.after && { latency: latency.ratios.after }) };
+      } finally {
+        await after.release();
+      }
+    };
+    for (const { dtype, file } of outputs) {
+      const about = { session, dtype: dtype.name, file };
+      const output = outputOf(folder, file);
+      const workspace = new Workspace(output, { dataSuffix: DATA, signal });
+      let candidate: Candidate | undefined;
+      try {
+        const made = dtype.make(simple, traits);
+        if (typeof made === "string") {
+          add({ ...about, status: "skipped", reason: made });
+          continue;
+        }
+        const { model, settings } = made;
+        const saved = await workspace.write(model);
+        const measured = await measure(model, saved.path);
+        const external = saved.dataPath !== undefined;
+        candidate = { model, workspace, data: output.data, external };
+        add({ ...about, status: "written", bytes: saved.bytes, external, ...measured, settings }, candidate);
+      } catch (error) {
+        if (signal.aborted || !(error instanceof TersorError) || error.code === "internal") throw error;
+        add({ ...about, status: "failed", reason: error.message });
+      } finally {
+        if (!candidate) workspace.remove();
+      }
+    }
+    return await ctx.size(original, { compressed: false });
+  } finally {
+    await ctx.close();
+  }
+}
+
+function outputOf(folder: string, file: string): OutputPaths {
+  return { model: join(folder, file), data: join(folder, `${file}${DATA}`), manifest: join(folder, CONFIG) };
+}
+
+/** @throws as the run does, naming the original */
+async function checkOriginal(source: string, run: () => Promise<unknown>): Promise<void> {
   try {
     await run();
   } catch (error) {
@@ -234,12 +260,15 @@ function previousRun(folder: string): PreviousRun {
   const config = readJson(path);
   const { files } = (config.tersor ?? {}) as { files?: unknown };
   if (Array.isArray(files)) return { config, files: new Set(files.map(String)) };
-  throw new TersorError("bad-recipe", `"${path}": was not written by Tersor. Move it away, and the files that it is of.`);
+  throw new TersorError(
+    "bad-recipe",
+    `"${path}": was not written by Tersor. Move it away, and the files that it is of.`,
+  );
 }
 
 function checkFree(folder: string, file: string, source: string, ours: ReadonlySet<string>): void {
-  const [model, data] = [file, `${file}_data`];
-  checkOutput({ model: join(folder, model), data: join(folder, data), manifest: join(folder, CONFIG) }, [source]);
+  const [model, data] = [file, `${file}${DATA}`];
+  checkOutput(outputOf(folder, file), [source]);
   const taken = [model, data].find((each) => !ours.has(each) && kindOf(join(folder, each)) !== undefined);
   if (taken === undefined) return;
   throw new TersorError(
@@ -280,7 +309,7 @@ function publish(
   previous: PreviousRun,
 ): string[] {
   const fresh = files.filter(({ status }) => status === "written");
-  const names = fresh.flatMap(({ file, external }) => (external ? [file, `${file}_data`] : [file]));
+  const names = fresh.flatMap(({ file, external }) => (external ? [file, `${file}${DATA}`] : [file]));
   const modes = (previous.config.modes ?? {}) as Readonly<Record<string, object>>;
   const perDType = new Map(Object.entries(modes));
   for (const { dtype, session, settings } of fresh)
@@ -298,9 +327,9 @@ function publish(
     rmSync(temporary, { force: true });
     throw new TersorError("bad-data", `${path}: can't be written: ${reason(error)}`, { cause: error });
   }
-  for (const { workspace, model, paths, external } of candidates) {
+  for (const { workspace, model, data, external } of candidates) {
     workspace.publish(model);
-    if (!external) rmSync(paths.data, { force: true });
+    if (!external) rmSync(data, { force: true });
   }
   return [...names.map((name) => join(folder, name)), path];
 }
