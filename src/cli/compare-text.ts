@@ -54,12 +54,7 @@ function layersTable({ layers }: CompareReport, width: number, colors: Palette):
   if (!layers) return [];
   const rows = layers
     .slice(0, WORST_LAYERS)
-    .map(({ name, opType, changed, own, accumulated }) => [
-      printable(name),
-      opType === changed ? opType : `${opType} → ${changed}`,
-      formatDb(own),
-      formatDb(accumulated),
-    ]);
+    .map(({ name, opType, own, accumulated }) => [printable(name), opType, formatDb(own), formatDb(accumulated)]);
   const columns: Column[] = [
     { title: "layer", shrink: true },
     { title: "operator" },

@@ -15,10 +15,9 @@ import type { Outputs, Session } from "../runtime/runtime.ts";
 import { TersorError } from "../util/errors.ts";
 
 export interface LayerFidelity {
-  /** The node of the original that computes the value, and what the changed model has in its place. */
+  /** The node of the changed model that computes the value. */
   readonly name: string;
   readonly opType: string;
-  readonly changed: string;
   readonly value: string;
   /** SQNR of the output in dB with only this layer changed; Infinity where nothing differs. */
   readonly own: number;
@@ -28,7 +27,6 @@ export interface LayerFidelity {
 
 interface Watched {
   readonly node: Node;
-  readonly twin: Node;
   readonly value: string;
   /** Outputs with the sums of squares: of the original, of the layer's own error, of the accumulated one. */
   readonly outputs: readonly [signal: string, own: string, accumulated: string];
@@ -102,8 +100,7 @@ export function joinModels(original: Model, changed: Model): LayerComparison {
     const all = everything.get(last) as Value;
     const outputs = [square(value), square(minus(value, own)), square(minus(value, all))] as const;
     return {
-      node: value.producer as Node,
-      twin: last.producer as Node,
+      node: last.producer as Node,
       value: value.name,
       outputs: [outputs[0].name, outputs[1].name, outputs[2].name],
     };
@@ -151,10 +148,9 @@ export async function measureLayers(
     const [s = 0, n = 0] = [sums.get(signal), sums.get(noise)];
     return n === 0 ? Number.POSITIVE_INFINITY : 10 * Math.log10(s / n);
   };
-  return watched.map(({ node, twin, value, outputs: [signal, own, accumulated] }) => ({
+  return watched.map(({ node, value, outputs: [signal, own, accumulated] }) => ({
     name: node.name || value,
     opType: node.opType,
-    changed: twin.opType,
     value,
     own: decibels(signal, own),
     accumulated: decibels(signal, accumulated),

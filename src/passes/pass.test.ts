@@ -64,8 +64,8 @@ describe("simplify", () => {
       g (float[1,1,3,3] x) => (y)
       <float[2,1,1,1] w = {2, 30}, float[2] w_bias = {2, 3}>
       {
-        a = Conv(x, w, w_bias)
-        y = Relu(a)
+        e = Conv(x, w, w_bias)
+        y = Relu(e)
       }"
     `);
   });
