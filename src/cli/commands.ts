@@ -202,6 +202,15 @@ const float16Flags: FlagGroup = {
   ],
 };
 
+const layoutFlags: FlagGroup = {
+  title:
+    "A folder of transformers.js: config.json and onnx/*.onnx, with --seed, --samples, --shape, --runs and --threads",
+  flags: [
+    { name: "layout", value: "NAME", summary: "transformers.js: write the files that it looks for into folder MODEL" },
+    { name: "dtypes", value: "NAMES", summary: "some of fp16, q8, int8, uint8, q4, q4f16, bnb4 (default: all)" },
+  ],
+};
+
 const outputFlags: FlagGroup = {
   title: "Output",
   flags: [
@@ -256,6 +265,7 @@ export const commands: readonly CommandSpec[] = [
       staticFlags,
       dynamicFlags,
       float16Flags,
+      layoutFlags,
       {
         title: "Measuring the result against the original",
         flags: [

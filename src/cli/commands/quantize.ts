@@ -13,7 +13,10 @@ import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { stepText } from "../step-text.ts";
 
-export async function run({ command, args, options, io }: CommandInput): Promise<number> {
+export async function run(input: CommandInput): Promise<number> {
+  const { command, args, options, io } = input;
+  if (options.layout !== undefined || options.dtypes !== undefined)
+    return (await import("./quantize-folder.ts")).run(input);
   const [model = ""] = args;
   const naming = flagNaming(command);
   const step = await quantizeStepFor(options, naming);
