@@ -203,10 +203,14 @@ const float16Flags: FlagGroup = {
 };
 
 const layoutFlags: FlagGroup = {
-  title:
-    "A folder of transformers.js: config.json and onnx/*.onnx, with --seed, --samples, --shape, --runs and --threads",
+  title: "Layout: fill a folder; goes with --seed, --samples, --shape, --runs and --threads only",
   flags: [
-    { name: "layout", value: "NAME", summary: "transformers.js: write the files that it looks for into folder MODEL" },
+    {
+      name: "layout",
+      value: "NAME",
+      summary:
+        "transformers.js: MODEL is a folder with config.json and onnx/*.onnx; writes onnx/*_fp16.onnx and the like",
+    },
     { name: "dtypes", value: "NAMES", summary: "some of fp16, q8, int8, uint8, q4, q4f16, bnb4 (default: all)" },
   ],
 };
@@ -279,6 +283,7 @@ export const commands: readonly CommandSpec[] = [
       "tersor quantize model.onnx -o small.onnx",
       "tersor quantize model.onnx --dtype int4 --granularity group:32",
       'tersor quantize model.onnx --layers "block*@int4+group:32,head@keep" --data images/',
+      "tersor quantize folder --layout transformers.js --dtypes fp16,q8,q4",
     ],
     load: () => import("./commands/quantize.ts"),
   },

@@ -1,4 +1,5 @@
 /** @file The files that transformers.js looks for: a dtype's suffix, and the model that its conversion scripts would write (3.8.1). */
+import * as z from "zod";
 import type { Model } from "../ir/model.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { quantizeDynamic } from "../quantize/dynamic/dynamic.ts";
@@ -11,6 +12,26 @@ import { bnb4Obstacle, matMulBnb4Writer } from "../quantize/write/matmul-bnb4.ts
 import { nBitsObstacle } from "../quantize/write/matmul-nbits.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
+
+export const folderOptions = z.strictObject({
+  layout: z.literal("transformers.js").default("transformers.js").describe("what looks for the files"),
+  dtypes: z.string().optional().describe("such as fp16,q8; all when absent"),
+  seed: z.int().min(0).default(0).describe("seed of made-up inputs"),
+  samples: z.int().min(1).optional().describe("made-up inputs that every file is run on; default 8"),
+  shapes: z
+    .record(z.string(), z.array(z.int().min(0)))
+    .default({})
+    .describe("shapes of made-up inputs by name, each for the sessions that have the input"),
+  runs: z.int().min(0).default(25).describe("timed runs of each file; 0 times nothing"),
+  threads: z
+    .int()
+    .min(1)
+    .max(1024)
+    .optional()
+    .describe("threads within an operator; default: the runtime's own choice"),
+});
+
+export type FolderOptions = z.input<typeof folderOptions>;
 
 /** What of a folder's config.json decides how its models are quantized. */
 export interface ModelTraits {

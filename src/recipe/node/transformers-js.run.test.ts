@@ -7,6 +7,7 @@ import { encode } from "../../../test/wire.ts";
 import type { Model } from "../../ir/model.ts";
 import { parse } from "../../ir/text/index.ts";
 import { loadModel } from "../../node/load.ts";
+import { saveModel } from "../../node/save.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
 import { quantizeFolder } from "./transformers-js.ts";
@@ -69,4 +70,84 @@ test("writes every dtype under its name, close to the original, which stays", as
   expect(Object.keys(config.modes)).toEqual(["fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"]);
   expect(config.modes.q8.model).toMatchObject({ weight_type: "QInt8", per_channel: true, reduce_range: true });
   expect(suggestion).toEqual({ dtype: expect.stringMatching(/q8|int8|uint8|bnb4|q4/) });
+});
+
+test("skips what nothing in the model fits, and says what can't be made", async () => {
+  const conv = parse`<ir_version: 8, opset_import: ["": 17]>
+    g (float[N,4,8,8] pixel_values) => (float[N,4,8,8] logits) <float[4,4,3,3] w = ${normal(4, 4, 3, 3)}> {
+      [conv] logits = Conv<pads = [1,1,1,1]>(pixel_values, w)
+    }`;
+  const damaged = float32([32, 32], normal(32, 32).toFloat32().fill(Number.NaN, 5, 6));
+  const nan = parse`<ir_version: 8, opset_import: ["": 17]>
+    g (float[N,32] x) => (float[N,32] y) <float[32,32] w = ${damaged}> { y = MatMul(x, w) }`;
+  const folder = modelFolder({ conv, nan });
+  const { files } = await quantizeFolder(folder, { runs: 0, dtypes: "q4,fp16,bnb4,q8" });
+  expect(files.map(({ session, dtype, status }) => `${session} ${dtype} ${status}`)).toEqual([
+    "conv fp16 written",
+    "conv q8 written",
+    "conv q4 skipped",
+    "conv bnb4 skipped",
+    "nan fp16 written",
+    "nan q8 failed",
+    "nan q4 failed",
+    "nan bnb4 failed",
+  ]);
+  expect(files[1]?.settings).toMatchObject({ op_types: ["Conv"], weight_type: "QUInt8" });
+  expect(files[2]?.reason).toBe("nothing fits: no MatMul has constant weights");
+  expect(files[6]?.reason).toMatch(/NaN/);
+  expect(onnxFiles(folder).filter((name) => /nan_(q|b)|conv_q4|tersor/.test(name))).toEqual([]);
+});
+
+test("replaces its own files only, and goes on with the record", async () => {
+  const folder = modelFolder({ model: encoder }, { architectures: ["GPT2LMHeadModel"], model_type: "gpt2" });
+  await quantizeFolder(folder, { runs: 0, dtypes: "q4" });
+  await quantizeFolder(folder, { runs: 0, dtypes: "q8,q4" });
+  const { modes, tersor } = JSON.parse(readFileSync(join(folder, "quantize_config.json"), "utf8"));
+  expect(Object.keys(modes)).toEqual(["q4", "q8"]);
+  expect(modes.q8.model.per_channel).toBe(false);
+  expect(tersor.files).toEqual(["onnx/model_q4.onnx", "onnx/model_quantized.onnx"]);
+  writeFileSync(join(folder, "onnx/model_fp16.onnx"), "another's");
+  await expect(quantizeFolder(folder, { dtypes: "fp16" })).rejects.toMatchObject({ code: "bad-recipe" });
+  expect(readFileSync(join(folder, "onnx/model_fp16.onnx"), "utf8")).toBe("another's");
+});
+
+test("leaves nothing behind when it is interrupted", async () => {
+  const folder = modelFolder({ model: encoder });
+  const control = new AbortController();
+  let begun = 0;
+  const progress = () => {
+    if (++begun === 4) control.abort();
+    return { update: () => {}, end: () => {} };
+  };
+  const run = quantizeFolder(folder, { runs: 0 }, { signal: control.signal, progress });
+  await expect(run).rejects.toMatchObject({ code: "aborted" });
+  expect(begun).toBe(4);
+  expect(readdirSync(folder).sort()).toEqual(["config.json", "onnx"]);
+  expect(onnxFiles(folder)).toEqual(["model.onnx"]);
+});
+
+test.each([
+  ["no folder", "absent", {}, /expected a folder/],
+  ["no original", "", {}, /no float32 model/],
+  ["an unknown dtype", "", { dtypes: "q8,q5" }, /dtypes: expected fp16.*got "q5"/],
+])("refuses %s", async (_, inner, options, message) => {
+  const folder = modelFolder({ model_q4: encoder });
+  await expect(quantizeFolder(join(folder, inner), options)).rejects.toMatchObject({ code: "bad-recipe", message });
+});
+
+test("asks for config.json, and for shapes of inputs that there are", async () => {
+  const folder = modelFolder({ model: encoder });
+  const run = quantizeFolder(folder, { runs: 0, dtypes: "q4", shapes: { pixels: [1] } });
+  await expect(run).rejects.toMatchObject({ code: "bad-recipe", message: /pixels/ });
+  expect(onnxFiles(folder)).toEqual(["model.onnx"]);
+  rmSync(join(folder, "config.json"));
+  await expect(quantizeFolder(folder)).rejects.toMatchObject({ message: /no config.json/ });
+});
+
+test("external data is named as transformers.js looks for it", async () => {
+  const folder = modelFolder({});
+  await saveModel(encoder, join(folder, "onnx/model.onnx"), { external: "always", dataSuffix: "_data" });
+  expect(onnxFiles(folder)).toEqual(["model.onnx", "model.onnx_data"]);
+  const { files } = await quantizeFolder(folder, { runs: 0, dtypes: "q8" });
+  expect(files).toMatchObject([{ status: "written", external: false }]);
 });

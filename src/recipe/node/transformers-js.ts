@@ -1,6 +1,7 @@
 /** @file Fills a transformers.js folder: every session in every dtype asked for, each run before it is offered. */
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import type { z } from "zod";
 import { take } from "../../data/dataset.ts";
 import type { InputInfo } from "../../data/fit-input.ts";
 import type { LatencyRatio } from "../../evaluate/latency.ts";
@@ -12,22 +13,22 @@ import { validateModel } from "../../ops/check-model.ts";
 import type { Progress, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { chooseInputs, compareLatency, type InputChoice, measureAgreement } from "../compare.ts";
+import { parseOptions } from "../parse-options.ts";
 import { simplifyForStep } from "../steps/simplify.ts";
-import { type ModelTraits, parseDTypes, sessionOf, type TransformersDType, traitsOf } from "../transformers-js.ts";
+import {
+  type FolderOptions,
+  folderOptions,
+  type ModelTraits,
+  parseDTypes,
+  sessionOf,
+  type TransformersDType,
+  traitsOf,
+} from "../transformers-js.ts";
 import { NodeContext } from "./context.ts";
 import { checkOutput, kindOf, type OutputPaths } from "./files.ts";
 import { Workspace } from "./workspace.ts";
 
-export interface FolderOptions {
-  /** Such as `fp16,q8`; all when absent. */
-  readonly dtypes?: string | undefined;
-  readonly seed?: number | undefined;
-  readonly samples?: number | undefined;
-  /** Shapes of made-up inputs, each for the sessions that have the input. */
-  readonly shapes?: InputChoice["shapes"];
-  /** Timed runs of each file; 0 times nothing. */
-  readonly runs?: number | undefined;
-  readonly threads?: number | undefined;
+export interface FolderWatch {
   readonly signal?: AbortSignal;
   readonly progress?: StepContext["progress"];
 }
@@ -38,7 +39,7 @@ export interface FolderFile {
   readonly dtype: string;
   /** Relative to the folder. */
   readonly file: string;
-  /** skipped: nothing in the model fits the dtype; failed: it was made and does not run. Neither is written. */
+  /** skipped: nothing in the model fits the dtype; failed: it could not be made, or does not run. Neither is written. */
   readonly status: "written" | "skipped" | "failed";
   readonly reason?: string;
   /** Of the file and its external data. */
@@ -69,8 +70,6 @@ export interface FolderResult {
 const CONFIG = "quantize_config.json";
 /** What the name of external data adds to the model's. */
 const DATA = "_data";
-/** Timed runs of each file. */
-const RUNS = 25;
 /** Files closer to the original than this are suggested, in dB. */
 const SUGGEST_FROM = 20;
 const silent: Progress = { update: () => {}, end: () => {} };
@@ -89,9 +88,14 @@ interface Candidate {
  * @throws bad-recipe for wrong options, a folder that is none of transformers.js', and files in the way that Tersor did not
  * write; runtime-failed when an original does not run; aborted
  */
-export async function quantizeFolder(folder: string, options: FolderOptions = {}): Promise<FolderResult> {
-  const { signal = new AbortController().signal, progress = () => silent } = options;
-  const dtypes = parseDTypes(options.dtypes);
+export async function quantizeFolder(
+  folder: string,
+  options: FolderOptions = {},
+  watch: FolderWatch = {},
+): Promise<FolderResult> {
+  const { signal = new AbortController().signal, progress = () => silent } = watch;
+  const settings = parseOptions(folderOptions, options, "folder");
+  const dtypes = parseDTypes(settings.dtypes);
   const traits = traitsOf(readConfig(folder));
   const names = sessionsIn(folder);
   const previous = previousRun(folder);
@@ -102,7 +106,8 @@ export async function quantizeFolder(folder: string, options: FolderOptions = {}
   }));
   for (const { source, outputs } of targets)
     for (const { file } of outputs) checkFree(folder, file, source, previous.files);
-  const job: Job = { folder, options, signal, progress, traits, shapes: new ShapeChoice(options.shapes ?? {}) };
+  const shapes = new ShapeChoice(settings.shapes);
+  const job: Job = { folder, settings, signal, progress, traits, shapes };
   const sessions: FolderSession[] = [];
   const files: FolderFile[] = [];
   const candidates: Candidate[] = [];
@@ -114,7 +119,7 @@ export async function quantizeFolder(folder: string, options: FolderOptions = {}
       });
       sessions.push({ session: target.session, file: `onnx/${target.session}.onnx`, bytes });
     }
-    job.shapes.checkUsed();
+    shapes.checkUsed();
     if (signal.aborted) throw new TersorError("aborted", "interrupted: nothing was written.");
     const written = candidates.length > 0 ? publish(folder, candidates, files, previous) : [];
     return { sessions, files, written, suggestion: suggestionFor(sessions, files) };
@@ -125,7 +130,7 @@ export async function quantizeFolder(folder: string, options: FolderOptions = {}
 
 interface Job {
   readonly folder: string;
-  readonly options: FolderOptions;
+  readonly settings: z.output<typeof folderOptions>;
   readonly signal: AbortSignal;
   readonly progress: StepContext["progress"];
   readonly traits: ModelTraits;
@@ -140,14 +145,13 @@ interface Target {
 
 /** Hands over a file's fate, and the file where there is one, dtype by dtype. */
 async function quantizeSession(
-  { folder, options, signal, progress, traits, shapes }: Job,
+  { folder, settings: { seed, samples, runs, threads }, signal, progress, traits, shapes }: Job,
   { session, source, outputs }: Target,
   add: (file: FolderFile, candidate?: Candidate) => void,
 ): Promise<{ bytes: number }> {
   const original = loadModel(source);
   validateModel(original, source);
   const paths = new Map([[original, source]]);
-  const { seed = 0, samples, runs = RUNS, threads } = options;
   const ctx = new NodeContext({ original, paths, seed, dryRun: false, signal, progress, folder });
   const open = (model: Model) =>
     ctx.open(model, { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) });
@@ -277,17 +281,19 @@ function checkFree(folder: string, file: string, source: string, ours: ReadonlyS
   );
 }
 
+type Shapes = NonNullable<InputChoice["shapes"]>;
+
 /** Hands each session the shapes of its own inputs and symbols. */
 class ShapeChoice {
-  readonly #shapes: NonNullable<InputChoice["shapes"]>;
+  readonly #shapes: Shapes;
   readonly #unused: Set<string>;
 
-  constructor(shapes: NonNullable<InputChoice["shapes"]>) {
+  constructor(shapes: Shapes) {
     this.#shapes = shapes;
     this.#unused = new Set(Object.keys(shapes));
   }
 
-  for(inputs: readonly InputInfo[]): NonNullable<InputChoice["shapes"]> {
+  for(inputs: readonly InputInfo[]): Shapes {
     const known = new Set(inputs.flatMap(({ name, dims }) => [name, ...dims.filter((dim) => typeof dim === "string")]));
     const own = Object.entries(this.#shapes).filter(([name]) => known.has(name));
     for (const [name] of own) this.#unused.delete(name);
