@@ -19,12 +19,8 @@ import { markdown } from "./measure.mjs";
 import { compareShapes } from "./run-time-shapes.mjs";
 import { defaultShared, inFolder, openSession, runAll, simplified, zoo } from "./zoo.mjs";
 
-/**
- * Largest difference after all passes, relative to the largest magnitude of the output; more only where ONNX Runtime's own
- * optimizations change the original's outputs by as much: that is what rounding does to such a model.
- */
+/** Largest difference after all passes, relative to the largest magnitude of the output. */
 const passTolerance = 1e-5;
-const ownTolerance = 1.5;
 /** The same between int8 in wasm and native, both without fusions: native ones may make activations int8. */
 const wasmTolerance = 1e-4;
 
@@ -109,8 +105,7 @@ async function bench({ name, path, data, samples: samplesFor }, folder) {
   for (const [what, each] of Object.entries({ simplified: simple, folded })) {
     const { file } = await save(each, what);
     const { difference } = compareOutputs(original, await runAll(file, samples));
-    const allowed = Math.max(passTolerance, ownTolerance * own);
-    promise(difference <= allowed, `${what}: outputs differ by ${difference}, more than ${allowed}`);
+    promise(difference <= passTolerance, `${what}: outputs differ by ${difference}, more than ${passTolerance}`);
     differences.push(difference);
   }
 
