@@ -204,12 +204,14 @@ export function openSession(model, { runtime = "ort-node", optimization = "all" 
   return inProcessRuntime(runtime).create(source, { threads: 1, optimization });
 }
 
+/** How the command line simplifies before it quantizes. */
+export const simplifyOptions = {
+  evaluate: (constants) => runConstants(constants, inProcessRuntime("ort-node")),
+  fixDefaults: true,
+};
+
 /** The model as the command line simplifies it before it quantizes. */
-export async function simplified(model) {
-  const runtime = inProcessRuntime("ort-node");
-  const evaluate = (constants) => runConstants(constants, runtime);
-  return (await simplify(model, { evaluate, fixDefaults: true })).model;
-}
+export const simplified = async (model) => (await simplify(model, simplifyOptions)).model;
 
 /** Calls `use` with the folder to write files to: `kept`, or one that is removed afterwards. */
 export async function inFolder(kept, use) {

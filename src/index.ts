@@ -78,7 +78,7 @@ export { mergeInitializers } from "./passes/merge-initializers.ts";
 export { modernizeIr } from "./passes/modernize-ir.ts";
 export { type AsyncPass, type BoundPass, type Pass, type PassResult, runPasses } from "./passes/pass.ts";
 export { removeIdentity } from "./passes/remove-identity/remove-identity.ts";
-export { type SimplifyOptions, simplify } from "./passes/simplify.ts";
+export { type SimplifyOptions, simplify, simplifyWithin } from "./passes/simplify.ts";
 export type { EncodedMessage } from "./proto/encode.ts";
 export { chunksOfMessage, toBlob, writeTo } from "./proto/write.ts";
 export { quantizeDynamic } from "./quantize/dynamic/dynamic.ts";

@@ -2,14 +2,14 @@
 import type { Model } from "../ir/model.ts";
 import { constantToInitializer } from "./constant-to-initializer.ts";
 import { removeDeadCode } from "./dead-code.ts";
-import { foldBatchNorm } from "./fold-batch-norm/fold-batch-norm.ts";
+import { type FoldBatchNormOptions, type FoldLevel, foldBatchNorm } from "./fold-batch-norm/fold-batch-norm.ts";
 import { type FoldOptions, foldConstants } from "./fold-constants.ts";
 import { mergeInitializers } from "./merge-initializers.ts";
 import { type ModernizeOptions, modernizeIr } from "./modernize-ir.ts";
 import { type BoundPass, type PassResult, runPasses } from "./pass.ts";
 import { removeIdentity } from "./remove-identity/remove-identity.ts";
 
-export interface SimplifyOptions extends FoldOptions, ModernizeOptions {}
+export interface SimplifyOptions extends FoldOptions, ModernizeOptions, FoldBatchNormOptions {}
 
 /** Constants are made visible and folded first, since the other passes ask for them; what that leaves unused goes last. */
 function standardPasses(options: SimplifyOptions = {}): readonly BoundPass[] {
@@ -18,7 +18,7 @@ function standardPasses(options: SimplifyOptions = {}): readonly BoundPass[] {
     constantToInitializer,
     (model) => foldConstants(model, options),
     removeIdentity,
-    foldBatchNorm,
+    (model) => foldBatchNorm(model, options),
     removeDeadCode,
   ];
 }
@@ -30,3 +30,23 @@ function standardPasses(options: SimplifyOptions = {}): readonly BoundPass[] {
 export function simplify(model: Model, options: SimplifyOptions = {}): Promise<PassResult> {
   return runPasses(model, standardPasses(options), [mergeInitializers]);
 }
+
+/**
+ * {@link simplify} with as much folded as `agrees` allows: everything, only shifts, or nothing. `agrees` compares the
+ * candidate with `model` by running both; it is not asked where nothing was folded.
+ */
+export async function simplifyWithin(
+  model: Model,
+  options: Omit<SimplifyOptions, "fold">,
+  agrees: (candidate: Model) => Promise<boolean>,
+): Promise<PassResult & { readonly fold: FoldLevel }> {
+  const least = await simplify(model, { ...options, fold: "none" });
+  for (const fold of ["all", "shifts"] as const) {
+    const result = await simplify(model, { ...options, fold });
+    if (countNodes(result.model) === countNodes(least.model) || (await agrees(result.model)))
+      return { ...result, fold };
+  }
+  return { ...least, fold: "none" };
+}
+
+const countNodes = (model: Model) => model.graphs().reduce((sum, graph) => sum + graph.nodes.length, 0);

@@ -9,29 +9,39 @@ import { edit, inferOnce, type Pass } from "../pass.ts";
 import { type Affine, affineNodes, perChannel } from "./affine.ts";
 import { type Layer, layerBehind, type TypeOf, usedOnce } from "./layers.ts";
 
+/** What may go into weights: everything; only what is added, which leaves the weights as they are; nothing. */
+export type FoldLevel = "all" | "shifts" | "none";
+
+export interface FoldBatchNormOptions {
+  /** Scaling rounds every weight once more: models that amplify differences need not bear it. Default all. */
+  readonly fold?: FoldLevel;
+}
+
 /**
  * Conv, ConvTranspose, Gemm and MatMul (with the Add behind it) with constant float32 or float64 weights take in what
  * follows, when nothing else uses their output: W' = scale · W, b' = scale · b + shift, worked out in double precision.
  * Weights used by several nodes are left alone, unless only the bias changes; so is what would not stay finite.
  */
-export const foldBatchNorm: Pass = (model) =>
+export const foldBatchNorm: Pass<FoldBatchNormOptions> = (model, { fold = "all" } = {}) =>
   edit(model, (copy) => {
+    if (fold === "none") return false;
     unlistInitializers(copy);
     const { types } = inferOnce(copy);
     const typeOf: TypeOf = (value) => value && (value.tensor ? value.type : (types.get(value) ?? value.type));
     let modified = false;
     for (const graph of copy.graphs()) {
       // In order, so that a chain of several folds into its layer one after another.
-      for (const node of [...graph.nodes]) modified = foldNode(graph, node, typeOf) || modified;
+      for (const node of [...graph.nodes]) modified = foldNode(graph, node, typeOf, fold) || modified;
     }
     return modified;
   });
 
-function foldNode(graph: Graph, node: Node, typeOf: TypeOf): boolean {
+function foldNode(graph: Graph, node: Node, typeOf: TypeOf, fold: FoldLevel): boolean {
   if (node.domain !== "") return false;
   for (const { input, resolve } of affineNodes[node.opType]?.(node) ?? []) {
     const layer = input.producer?.graph === graph ? layerBehind(input, typeOf) : undefined;
     const affine = layer && resolve(layer.layout);
+    if (fold === "shifts" && affine?.scale.some((scale) => scale !== 1)) continue;
     if (layer && affine && foldInto(layer, affine, node, input)) return true;
   }
   return false;

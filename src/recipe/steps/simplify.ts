@@ -2,8 +2,11 @@
 import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
-import { simplify } from "../../passes/simplify.ts";
+import type { FoldLevel } from "../../passes/fold-batch-norm/fold-batch-norm.ts";
+import { type SimplifyOptions, simplify, simplifyWithin } from "../../passes/simplify.ts";
+import type { Session } from "../../runtime/runtime.ts";
 import type { Step, StepContext } from "../../step.ts";
+import { chooseInputs, MADE_UP_SAMPLES, measureAgreement } from "../compare.ts";
 
 export const simplifyOptions = z.strictObject({
   level: z
@@ -14,31 +17,82 @@ export const simplifyOptions = z.strictObject({
     .boolean()
     .default(true)
     .describe("weights that are listed as inputs too, as old exporters did, can no longer be overridden"),
+  tolerance: z
+    .number()
+    .positive()
+    .max(1)
+    .optional()
+    .describe(
+      "largest change of an output that folding may cause, as a share of the output's largest value, on the recipe's data or made-up inputs: what exceeds it is not folded; default: not checked, since what is quantized next changes far more",
+    ),
 });
 
-/** A runtime is asked for only where more than shapes and small integers is to be folded. */
+const foldNotes: Readonly<Record<FoldLevel, string | undefined>> = {
+  all: undefined,
+  shifts: "what scales was not folded: the outputs would change by more than the tolerance",
+  none: "nothing was folded into weights: the outputs would change by more than the tolerance",
+};
+
+/** A runtime is asked for only where more than shapes and small integers is to be folded, and with a tolerance. */
 export const simplifyStep: Step<typeof simplifyOptions> = {
   name: "simplify",
   summary: "Fold constants and batch norms, remove what does nothing.",
   options: simplifyOptions,
   needs: [],
   async run(model, options, ctx) {
-    const simple = await simplifyForStep(model, options, (constants) => ctx.evaluate(constants));
+    const { model: simple, fold } = await simplifyChecked(model, options, ctx);
     const [before, after] = [model, simple].map((each) => ({
       nodes: each.graphs().reduce((sum, graph) => sum + graph.nodes.length, 0),
       defaults: each.graph.inputs.filter((input) => input.isConstant).length,
     }));
     const fixed = (before?.defaults ?? 0) - (after?.defaults ?? 0);
     const notes = fixed > 0 ? [`${fixed} weights were inputs with a default; they are constants now`] : [];
-    return { model: simple, report: () => ({ nodesBefore: before?.nodes, nodesAfter: after?.nodes, notes }) };
+    const folded = foldNotes[fold];
+    if (folded) notes.push(folded);
+    return { model: simple, report: () => ({ nodesBefore: before?.nodes, nodesAfter: after?.nodes, fold, notes }) };
   },
 };
 
-/** What the step makes of a model: `inspect` lists the layers of that. */
+/** Without a tolerance, or where nothing may be run, everything is folded. */
+async function simplifyChecked(
+  model: Model,
+  options: z.input<typeof simplifyOptions>,
+  ctx: StepContext,
+): Promise<{ readonly model: Model; readonly fold: FoldLevel }> {
+  const evaluate = (constants: Model) => ctx.evaluate(constants);
+  const { level, tolerance, fixDefaults } = simplifyOptions.parse(options);
+  if (tolerance === undefined || level === "constants" || ctx.dryRun)
+    return { model: await simplifyForStep(model, options, evaluate), fold: "all" };
+  const open = (each: Model) => ctx.open(each, { runtime: "ort-node", threads: 1 });
+  const reference = await open(model);
+  try {
+    return await simplifyWithin(model, { fixDefaults, evaluate }, async (candidate) => {
+      const session = await open(candidate);
+      try {
+        return (await largestChange(reference, session, ctx)) <= tolerance;
+      } finally {
+        await session.release();
+        ctx.discard(candidate);
+      }
+    });
+  } finally {
+    await reference.release();
+  }
+}
+
+/** Of any output, as a share of the output's largest value, on a few samples of the recipe's data or on made-up ones. */
+async function largestChange(reference: Session, candidate: Session, ctx: StepContext): Promise<number> {
+  const data = await ctx.data(undefined, reference.inputs);
+  const inputs = chooseInputs(data, reference.inputs, { samples: MADE_UP_SAMPLES, seed: ctx.seed });
+  const { fidelity } = await measureAgreement([reference, candidate], inputs, ctx);
+  return Math.max(...Object.values(fidelity).map(({ maxRelativeError }) => maxRelativeError));
+}
+
+/** What the step makes of a model without a tolerance: `inspect` lists the layers of that. */
 export async function simplifyForStep(
   model: Model,
   options: z.input<typeof simplifyOptions>,
-  evaluate?: StepContext["evaluate"],
+  evaluate?: SimplifyOptions["evaluate"],
 ): Promise<Model> {
   const { level, fixDefaults } = simplifyOptions.parse(options);
   const result =
