@@ -62,7 +62,7 @@ export { Graph, type NodeSpec, type Position } from "./ir/graph.ts";
 export { type FunctionDef, Model, nestedGraphs } from "./ir/model.ts";
 export type { Node } from "./ir/node.ts";
 export { type DecodeOptions, decodeModel } from "./ir/serde/decode-model.ts";
-export { type EncodedModel, type EncodeOptions, encodeModel } from "./ir/serde/encode-model.ts";
+export { type EncodedData, type EncodedModel, type EncodeOptions, encodeModel } from "./ir/serde/encode-model.ts";
 export { hashTensor, type ParseOptions, type PrintOptions, parse, print } from "./ir/text/index.ts";
 export { type Dim, type Shape, type TensorType, tensorType, typeToString, type ValueType } from "./ir/types.ts";
 export type { Use, Value } from "./ir/value.ts";

@@ -73,7 +73,7 @@ describe("external data", () => {
   it("goes to one aligned file beside the model, and comes back", async () => {
     const model = modelOf(...new Array(300).fill(300), 2 ** 18, 5, 2 ** 18);
     const saved = await saveModel(model, at("m.onnx"), { external: "always" });
-    expect(saved).toMatchObject({ path: at("m.onnx"), dataPath: at("m.onnx.data") });
+    expect(saved).toMatchObject({ path: at("m.onnx"), dataPaths: [at("m.onnx.data")] });
     expect(readdirSync(folder).sort()).toEqual(["m.onnx", "m.onnx.data"]);
     expect(saved.bytes).toBe(readFileSync(at("m.onnx")).length + readFileSync(at("m.onnx.data")).length);
     expect(contents(loadModel(at("m.onnx")))).toEqual(contents(model));
@@ -81,22 +81,30 @@ describe("external data", () => {
 
   it("starts on a page when large, on a cache line when small; below 1 KB it stays inline", () => {
     const { model, data } = encodeModel(modelOf(300, 2 ** 18, 255, 256), { external: "always", location: "x.data" });
-    const sizes = data?.parts.map((part) => part.byteLength);
+    const sizes = data[0]?.parts.map((part) => part.byteLength);
     expect(sizes).toEqual([1200, 4096 - 1200, 2 ** 20, 1024]);
     expect(Buffer.from(bytesOfMessage(model)).includes("x.data")).toBe(true);
+  });
+
+  it("goes to as many files as its limit asks for, a tensor in one", async () => {
+    const model = modelOf(300, 1000, 300, 300);
+    const saved = await saveModel(model, at("m.onnx"), { external: "always", dataSuffix: "_data", maxDataBytes: 2500 });
+    expect(saved.dataPaths).toEqual(["m.onnx_data", "m.onnx_data_1", "m.onnx_data_2"].map(at));
+    expect(saved.dataPaths.map((path) => readFileSync(path).length)).toEqual([1200, 4000, 2416]);
+    expect(contents(loadModel(at("m.onnx")))).toEqual(contents(model));
   });
 
   it("holds bytes that tensors share once", () => {
     const model = modelOf(1000);
     const tensor = model.graph.initializers[0]?.tensor as Tensor;
     model.graph.addInitializer("twin", tensor);
-    expect(encodeModel(model, { external: "always" }).data?.byteLength).toBe(4000);
+    expect(encodeModel(model, { external: "always" }).data).toMatchObject([{ byteLength: 4000 }]);
   });
 
   it("is written by itself only above the limit", async () => {
     const model = modelOf(1000, 1000);
-    expect((await saveModel(model, at("a.onnx"), { maxBytes: 10_000 })).dataPath).toBeUndefined();
-    expect((await saveModel(model, at("b.onnx"), { maxBytes: 5_000 })).dataPath).toBe(at("b.onnx.data"));
+    expect((await saveModel(model, at("a.onnx"), { maxBytes: 10_000 })).dataPaths).toEqual([]);
+    expect((await saveModel(model, at("b.onnx"), { maxBytes: 5_000 })).dataPaths).toEqual([at("b.onnx.data")]);
     await expect(saveModel(model, at("c.onnx"), { maxBytes: 5_000, external: "never" })).rejects.toThrow(
       /^model file: expected at most 5000 bytes, got 80\d\d. Let it write external data.$/,
     );

@@ -9,9 +9,9 @@ import { chunksOfMessage } from "../proto/write.ts";
 import { TersorError } from "../util/errors.ts";
 import { reason } from "./file-source.ts";
 
-export interface SaveOptions extends Pick<EncodeOptions, "external" | "maxBytes"> {
+export interface SaveOptions extends Pick<EncodeOptions, "external" | "maxBytes" | "maxDataBytes"> {
   readonly signal?: AbortSignal;
-  /** What the name of the external data file adds to the model's. Default ".data". */
+  /** What the name of the first external data file adds to the model's. Default ".data". */
   readonly dataSuffix?: string;
   /** Bytes written so far, and in all. */
   onProgress?(done: number, total: number): void;
@@ -19,8 +19,8 @@ export interface SaveOptions extends Pick<EncodeOptions, "external" | "maxBytes"
 
 export interface SavedFiles {
   readonly path: string;
-  /** The external data file, when one was written. */
-  readonly dataPath?: string;
+  /** The external data files, none when everything is in the model. */
+  readonly dataPaths: readonly string[];
   readonly bytes: number;
 }
 
@@ -40,11 +40,15 @@ export async function saveModel(model: Model, path: string, options: SaveOptions
   const { signal, onProgress, dataSuffix = ".data", ...encoding } = options;
   const location = `${basename(path)}${dataSuffix}`;
   const { model: main, data } = encodeModel(model, { ...encoding, location });
-  const dataPath = join(dirname(path), location);
-  const bytes = main.byteLength + (data?.byteLength ?? 0);
+  const dataPaths = data.map((file) => join(dirname(path), file.location));
+  const bytes = data.reduce((sum, file) => sum + file.byteLength, main.byteLength);
   const id = `.tersor-${crypto.randomUUID()}`;
   const files = [
-    ...(data ? [{ message: data as EncodedMessage, target: dataPath, temp: join(dirname(path), `${id}.data`) }] : []),
+    ...data.map((message: EncodedMessage, i) => ({
+      message,
+      target: dataPaths[i] as string,
+      temp: join(dirname(path), `${id}.data${i}`),
+    })),
     { message: main, target: path, temp: join(dirname(path), `${id}.onnx`) },
   ];
   let done = 0;
@@ -69,7 +73,7 @@ export async function saveModel(model: Model, path: string, options: SaveOptions
       throw new TersorError("bad-data", `${path}: can't be written: ${reason(error)}`, { cause: error });
     throw error;
   }
-  return { path, bytes, ...(data && { dataPath }) };
+  return { path, bytes, dataPaths };
 }
 
 async function write(

@@ -93,7 +93,10 @@ export function parseDTypes(text: string | undefined): readonly TransformersDTyp
   return transformersDTypes.filter(({ name }) => asked.includes(name));
 }
 
-/** Model types whose q8 files have one scale per tensor (NO_PER_CHANNEL_REDUCE_RANGE_MODELS of convert.py), with hyphens. */
+/**
+ * Model types whose q8 files have one scale per tensor (NO_PER_CHANNEL_REDUCE_RANGE_MODELS of scripts/convert.py, 3.8.1, the
+ * last version that has it), with hyphens: the script misses some of its own, which config.json spells with underscores.
+ */
 const perTensorTypes = new Set(
   `codegen gpt2 gpt-bigcode gptj gpt-neo gpt-neox mpt bloom llama gemma opt mistral falcon phi phi3 qwen2 stablelm starcoder2
   openelm mobilellm olmo whisper vision-encoder-decoder owlv2 wavlm wav2vec2 unispeech unispeech-sat`.split(/\s+/),
@@ -105,6 +108,20 @@ export function traitsOf(config: Readonly<Record<string, unknown>>): ModelTraits
   const architectures = Array.isArray(config.architectures) ? config.architectures.map(String) : [];
   const isDecoder = architectures.some((name) => name.endsWith("ForCausalLM"));
   return { perChannel: !isDecoder && !perTensorTypes.has(type) };
+}
+
+/** What the conversion script's quantize_config.json says: the settings of all its files, null where it leaves a default. */
+export function scriptSettings(modes: readonly string[], { perChannel }: ModelTraits): Record<string, unknown> {
+  return {
+    modes,
+    per_channel: perChannel,
+    reduce_range: perChannel,
+    block_size: null,
+    is_symmetric: true,
+    accuracy_level: null,
+    quant_type: 1,
+    op_block_list: null,
+  };
 }
 
 function float16(model: Model, settings: Readonly<Record<string, unknown>>): Made {

@@ -1,4 +1,4 @@
-/** @file A model into the bytes of an .onnx file, and of the external data file beside it where one is needed. */
+/** @file A model into the bytes of an .onnx file, and of the external data files beside it where some are needed. */
 import { type EncodedMessage, encodeMessage } from "../../proto/encode.ts";
 import { limits } from "../../proto/limits.ts";
 import type {
@@ -27,18 +27,25 @@ import { extraOf } from "./extras.ts";
 import { encodeType } from "./types.ts";
 
 export interface EncodeOptions {
-  /** Name of the external data file, relative to the model. Used when `external` says so. Default "model.onnx.data". */
+  /** Name of the first external data file, relative to the model; see {@link dataFileName}. Default "model.onnx.data". */
   readonly location?: string;
   /** `auto` (default): only when the file would pass `maxBytes`. */
   readonly external?: "auto" | "always" | "never";
   /** Largest model file, without its external data. Default: protobuf's limit, 2 GB. */
   readonly maxBytes?: number;
+  /** Where one more tensor would pass this, the next external data file begins. Default: one file. */
+  readonly maxDataBytes?: number;
+}
+
+/** A file that tensors lie in. */
+export interface EncodedData extends EncodedMessage {
+  readonly location: string;
 }
 
 export interface EncodedModel {
   readonly model: EncodedMessage;
-  /** The external data file, absent when everything is inline. */
-  readonly data?: EncodedMessage & { readonly location: string };
+  /** The external data files, none when everything is inline. */
+  readonly data: readonly EncodedData[];
 }
 
 /** Initializers below this many bytes stay in the model file. */
@@ -48,6 +55,11 @@ const PAGE = 4096;
 const PAGE_FROM = 1 << 20;
 const LINE = 64;
 
+/** The name of an external data file: `first`, `first_1`, `first_2`, as transformers.js looks for them. */
+export function dataFileName(first: string, index: number): string {
+  return index === 0 ? first : `${first}_${index}`;
+}
+
 /**
  * Lays a model out as parts to write; sizes are final, and no tensor data is read until the parts are.
  * @throws limit-exceeded when the model passes 2 GB and external data is switched off or doesn't help.
@@ -56,48 +68,64 @@ export function encodeModel(model: Model, options: EncodeOptions = {}): EncodedM
   const { external = "auto", location = "model.onnx.data", maxBytes = limits.protobufBytes } = options;
   if (external !== "always") {
     const inline = encodeMessage(new ModelEncoder().model(model), "ModelProto");
-    if (inline.byteLength <= maxBytes) return { model: inline };
+    if (inline.byteLength <= maxBytes) return { model: inline, data: [] };
     if (external === "never") throw tooLarge(inline.byteLength, maxBytes, "Let it write external data.");
   }
-  const data = new ExternalLayout(location);
+  const data = new ExternalLayout(location, options.maxDataBytes);
   const encoded = encodeMessage(new ModelEncoder(data).model(model), "ModelProto");
   if (encoded.byteLength > maxBytes)
     throw tooLarge(encoded.byteLength, maxBytes, "Move constants out of node attributes into initializers first.");
-  return { model: encoded, data: { location, parts: data.parts, byteLength: data.byteLength } };
+  return { model: encoded, data: data.files };
 }
 
 function tooLarge(bytes: number, maxBytes: number, remedy: string): TersorError {
   return new TersorError("limit-exceeded", `model file: expected at most ${maxBytes} bytes, got ${bytes}. ${remedy}`);
 }
 
-/** Assigns offsets in the external data file. */
+interface DataFile extends EncodedData {
+  readonly parts: (Uint8Array | ByteSource)[];
+  byteLength: number;
+}
+
+/** Assigns files and offsets. A tensor lies in one file. */
 class ExternalLayout {
-  readonly location: string;
-  readonly parts: (Uint8Array | ByteSource)[] = [];
-  byteLength = 0;
+  readonly files: DataFile[] = [];
+  readonly #location: string;
+  readonly #maxBytes: number;
   /** Bytes that several tensors share are written once. */
   readonly #placed = new Map<ByteSource, StringStringEntryProto[]>();
 
-  constructor(location: string) {
-    this.location = location;
+  constructor(location: string, maxBytes = Number.POSITIVE_INFINITY) {
+    this.#location = location;
+    this.#maxBytes = maxBytes;
+    this.#begin();
   }
 
   add(tensor: Tensor): StringStringEntryProto[] {
     const placed = this.#placed.get(tensor.bytes);
     if (placed) return placed;
     const align = tensor.byteLength >= PAGE_FROM ? PAGE : LINE;
-    const padding = (align - (this.byteLength % align)) % align;
-    if (padding > 0) this.parts.push(new Uint8Array(padding));
-    const offset = this.byteLength + padding;
-    this.parts.push(tensor.bytes);
-    this.byteLength = offset + tensor.byteLength;
+    const last = this.files.at(-1) as DataFile;
+    const passes = Math.ceil(last.byteLength / align) * align + tensor.byteLength > this.#maxBytes;
+    const file = passes && last.byteLength > 0 ? this.#begin() : last;
+    const padding = (align - (file.byteLength % align)) % align;
+    if (padding > 0) file.parts.push(new Uint8Array(padding));
+    const offset = file.byteLength + padding;
+    file.parts.push(tensor.bytes);
+    file.byteLength = offset + tensor.byteLength;
     const entries = [
-      { key: "location", value: this.location },
+      { key: "location", value: file.location },
       { key: "offset", value: String(offset) },
       { key: "length", value: String(tensor.byteLength) },
     ];
     this.#placed.set(tensor.bytes, entries);
     return entries;
+  }
+
+  #begin(): DataFile {
+    const file = { location: dataFileName(this.#location, this.files.length), parts: [], byteLength: 0 };
+    this.files.push(file);
+    return file;
   }
 }
 

@@ -110,7 +110,7 @@ export class NodeContext implements StepContext {
     const path = this.#options.paths.get(model);
     if (path !== undefined) return modelFiles(model, path);
     const saved = await this.#options.workspace?.write(model);
-    return [...(saved ? [saved.path] : []), ...(saved?.dataPath ? [saved.dataPath] : [])];
+    return saved ? [saved.path, ...saved.dataPaths] : [];
   }
 
   async #runtime(name: RuntimeName): Promise<WorkerRuntime> {

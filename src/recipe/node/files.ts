@@ -46,6 +46,7 @@ export function kindOf(path: string): "file" | "folder" | "other" | undefined {
 /** Where everything of one output goes. */
 export interface OutputPaths {
   readonly model: string;
+  /** Of the first external data file. */
   readonly data: string;
   readonly manifest: string;
 }

@@ -1,7 +1,7 @@
 /** @file Runs a recipe on files: reads the model, takes the steps, writes output and manifest whole or not at all. */
 import { basename, isAbsolute, join } from "node:path";
 import type { Model } from "../../ir/model.ts";
-import { encodeModel } from "../../ir/serde/encode-model.ts";
+import { dataFileName, encodeModel } from "../../ir/serde/encode-model.ts";
 import { loadModel } from "../../node/load.ts";
 import { version } from "../../node/version.ts";
 import { validateModel } from "../../ops/check-model.ts";
@@ -88,9 +88,12 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     if (dryRun) return { manifest: describe(predicted(model, paths.model, parsed.externalData)), files: [] };
     const saved = await workspace.write(model);
     await ctx.close();
-    const manifest = describe(total([saved.path, ...(saved.dataPath ? [saved.dataPath] : [])].map(recordOf)));
+    const manifest = describe(total([saved.path, ...saved.dataPaths].map(recordOf)));
     workspace.publish(model, manifestText(manifest));
-    return { manifest, files: [paths.model, ...(saved.dataPath ? [paths.data] : []), paths.manifest] };
+    return {
+      manifest,
+      files: [paths.model, ...saved.dataPaths.map((_, i) => dataFileName(paths.data, i)), paths.manifest],
+    };
   } finally {
     await ctx.close();
     workspace.remove();
@@ -122,7 +125,7 @@ function total(files: ModelRecord["files"]): ModelRecord {
 
 function predicted(model: Model, path: string, external: "auto" | "always" | "never"): ModelRecord {
   const encoded = encodeModel(model, { external, location: `${basename(path)}.data` });
-  const data = encoded.data ? [{ file: encoded.data.location, bytes: encoded.data.byteLength }] : [];
+  const data = encoded.data.map(({ location, byteLength }) => ({ file: location, bytes: byteLength }));
   return total([{ file: basename(path), bytes: encoded.model.byteLength }, ...data]);
 }
 

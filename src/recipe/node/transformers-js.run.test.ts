@@ -67,8 +67,9 @@ test("writes every dtype under its name, close to the original, which stays", as
   expect(opsOf(folder, "model_bnb4.onnx")).toContain("MatMulBnb4");
   expect(opsOf(folder, "model_q4f16.onnx")).toContain("MatMulNBits");
   const config = JSON.parse(readFileSync(join(folder, "quantize_config.json"), "utf8"));
-  expect(Object.keys(config.modes)).toEqual(["fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"]);
-  expect(config.modes.q8.model).toMatchObject({ weight_type: "QInt8", per_channel: true, reduce_range: true });
+  expect(config).toMatchObject({ per_channel: true, reduce_range: true, block_size: null, quant_type: 1 });
+  expect(config.modes).toEqual(["fp16", "q8", "int8", "uint8", "q4", "q4f16", "bnb4"]);
+  expect(config.tersor.modes.q8.model).toMatchObject({ weight_type: "QInt8", per_channel: true, reduce_range: true });
   expect(suggestion).toEqual({ dtype: expect.stringMatching(/q8|int8|uint8|bnb4|q4/) });
 });
 
@@ -102,9 +103,9 @@ test("replaces its own files only, and goes on with the record", async () => {
   const folder = modelFolder({ model: encoder }, { architectures: ["GPT2LMHeadModel"], model_type: "gpt2" });
   await quantizeFolder(folder, { runs: 0, dtypes: "q4" });
   await quantizeFolder(folder, { runs: 0, dtypes: "q8,q4" });
-  const { modes, tersor } = JSON.parse(readFileSync(join(folder, "quantize_config.json"), "utf8"));
-  expect(Object.keys(modes)).toEqual(["q4", "q8"]);
-  expect(modes.q8.model.per_channel).toBe(false);
+  const { modes, per_channel, tersor } = JSON.parse(readFileSync(join(folder, "quantize_config.json"), "utf8"));
+  expect(modes).toEqual(["q4", "q8"]);
+  expect([per_channel, tersor.modes.q8.model.per_channel]).toEqual([false, false]);
   expect(tersor.files).toEqual(["onnx/model_q4.onnx", "onnx/model_quantized.onnx"]);
   writeFileSync(join(folder, "onnx/model_fp16.onnx"), "another's");
   await expect(quantizeFolder(folder, { dtypes: "fp16" })).rejects.toMatchObject({ code: "bad-recipe" });
@@ -144,10 +145,23 @@ test("asks for config.json, and for shapes of inputs that there are", async () =
   await expect(quantizeFolder(folder)).rejects.toMatchObject({ message: /no config.json/ });
 });
 
-test("external data is named as transformers.js looks for it", async () => {
+test("external data is named as transformers.js looks for it, and goes when it is needed no more", async () => {
   const folder = modelFolder({});
   await saveModel(encoder, join(folder, "onnx/model.onnx"), { external: "always", dataSuffix: "_data" });
-  expect(onnxFiles(folder)).toEqual(["model.onnx", "model.onnx_data"]);
-  const { files } = await quantizeFolder(folder, { runs: 0, dtypes: "q8" });
-  expect(files).toMatchObject([{ status: "written", external: false }]);
+  const original = ["model.onnx", "model.onnx_data"];
+  expect(onnxFiles(folder)).toEqual(original);
+  const options = { runs: 0, dtypes: "q8" };
+  const small = await quantizeFolder(folder, options, { maxBytes: 4500 });
+  expect(small.files).toMatchObject([{ status: "written", dataFiles: 3 }]);
+  const data = ["", "_1", "_2"].map((part) => `model_quantized.onnx_data${part}`);
+  expect(onnxFiles(folder)).toEqual([...original, "model_quantized.onnx", ...data]);
+  expect(small.suggestion).toMatchObject({
+    use_external_data_format: { "model.onnx": true, "model_quantized.onnx": 3 },
+  });
+  const whole = await quantizeFolder(folder, options);
+  expect(whole.files).toMatchObject([{ status: "written", dataFiles: 0 }]);
+  expect(onnxFiles(folder)).toEqual([...original, "model_quantized.onnx"]);
+  expect(whole.suggestion).toMatchObject({ use_external_data_format: { "model.onnx": true } });
+  writeFileSync(join(folder, "onnx/model_quantized.onnx_data_1"), "another's");
+  await expect(quantizeFolder(folder, options)).rejects.toMatchObject({ message: /onnx_data_1": is there already/ });
 });

@@ -1,15 +1,17 @@
 /** @file Fills a transformers.js folder: every session in every dtype asked for, each run before it is offered. */
 import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
-import type { z } from "zod";
+import * as z from "zod";
 import { take } from "../../data/dataset.ts";
 import type { InputInfo } from "../../data/fit-input.ts";
 import type { LatencyRatio } from "../../evaluate/latency.ts";
 import type { Model } from "../../ir/model.ts";
+import { dataFileName } from "../../ir/serde/encode-model.ts";
 import { reason } from "../../node/file-source.ts";
 import { loadModel } from "../../node/load.ts";
 import { version } from "../../node/version.ts";
 import { validateModel } from "../../ops/check-model.ts";
+import { limits } from "../../proto/limits.ts";
 import type { Progress, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { chooseInputs, compareLatency, type InputChoice, measureAgreement } from "../compare.ts";
@@ -20,6 +22,7 @@ import {
   folderOptions,
   type ModelTraits,
   parseDTypes,
+  scriptSettings,
   sessionOf,
   type TransformersDType,
   traitsOf,
@@ -31,6 +34,8 @@ import { Workspace } from "./workspace.ts";
 export interface FolderWatch {
   readonly signal?: AbortSignal;
   readonly progress?: StepContext["progress"];
+  /** Largest file, of models and of external data. Default: 2 GB, beyond which browsers load neither. */
+  readonly maxBytes?: number;
 }
 
 /** What became of one file. */
@@ -44,7 +49,8 @@ export interface FolderFile {
   readonly reason?: string;
   /** Of the file and its external data. */
   readonly bytes?: number;
-  readonly external?: boolean;
+  /** External data files: `<file>_data`, `<file>_data_1`, … None where the file holds everything. */
+  readonly dataFiles?: number;
   /** Of the worst output against the original, in dB. */
   readonly sqnr?: number;
   readonly latency?: LatencyRatio;
@@ -78,9 +84,6 @@ const silent: Progress = { update: () => {}, end: () => {} };
 interface Candidate {
   readonly model: Model;
   readonly workspace: Workspace;
-  /** Where external data goes. */
-  readonly data: string;
-  readonly external: boolean;
 }
 
 /**
@@ -93,10 +96,11 @@ export async function quantizeFolder(
   options: FolderOptions = {},
   watch: FolderWatch = {},
 ): Promise<FolderResult> {
-  const { signal = new AbortController().signal, progress = () => silent } = watch;
+  const { signal = new AbortController().signal, progress = () => silent, maxBytes = limits.protobufBytes } = watch;
   const settings = parseOptions(folderOptions, options, "folder");
   const dtypes = parseDTypes(settings.dtypes);
-  const traits = traitsOf(readConfig(folder));
+  const modelConfig = readConfig(folder);
+  const traits = traitsOf(modelConfig);
   const names = sessionsIn(folder);
   const previous = previousRun(folder);
   const targets = names.map((session) => ({
@@ -107,7 +111,7 @@ export async function quantizeFolder(
   for (const { source, outputs } of targets)
     for (const { file } of outputs) checkFree(folder, file, source, previous.files);
   const shapes = new ShapeChoice(settings.shapes);
-  const job: Job = { folder, settings, signal, progress, traits, shapes };
+  const job: Job = { folder, settings, signal, progress, traits, shapes, maxBytes };
   const sessions: FolderSession[] = [];
   const files: FolderFile[] = [];
   const candidates: Candidate[] = [];
@@ -121,8 +125,8 @@ export async function quantizeFolder(
     }
     shapes.checkUsed();
     if (signal.aborted) throw new TersorError("aborted", "interrupted: nothing was written.");
-    const written = candidates.length > 0 ? publish(folder, candidates, files, previous) : [];
-    return { sessions, files, written, suggestion: suggestionFor(sessions, files) };
+    const written = candidates.length > 0 ? publish(folder, { candidates, files, previous, traits }) : [];
+    return { sessions, files, written, suggestion: suggestionFor(folder, modelConfig, sessions, files) };
   } finally {
     for (const { workspace } of candidates) workspace.remove();
   }
@@ -135,6 +139,7 @@ interface Job {
   readonly progress: StepContext["progress"];
   readonly traits: ModelTraits;
   readonly shapes: ShapeChoice;
+  readonly maxBytes: number;
 }
 
 interface Target {
@@ -145,7 +150,7 @@ interface Target {
 
 /** Hands over a file's fate, and the file where there is one, dtype by dtype. */
 async function quantizeSession(
-  { folder, settings: { seed, samples, runs, threads }, signal, progress, traits, shapes }: Job,
+  { folder, settings: { seed, samples, runs, threads }, signal, progress, traits, shapes, maxBytes }: Job,
   { session, source, outputs }: Target,
   add: (file: FolderFile, candidate?: Candidate) => void,
 ): Promise<{ bytes: number }> {
@@ -178,7 +183,7 @@ async function quantizeSession(
     for (const { dtype, file } of outputs) {
       const about = { session, dtype: dtype.name, file };
       const output = outputOf(folder, file);
-      const workspace = new Workspace(output, { dataSuffix: DATA, signal });
+      const workspace = new Workspace(output, { dataSuffix: DATA, maxBytes, maxDataBytes: maxBytes, signal });
       let candidate: Candidate | undefined;
       try {
         const made = dtype.make(simple, traits);
@@ -189,9 +194,9 @@ async function quantizeSession(
         const { model, settings } = made;
         const saved = await workspace.write(model);
         const measured = await measure(model, saved.path);
-        const external = saved.dataPath !== undefined;
-        candidate = { model, workspace, data: output.data, external };
-        add({ ...about, status: "written", bytes: saved.bytes, external, ...measured, settings }, candidate);
+        const dataFiles = saved.dataPaths.length;
+        candidate = { model, workspace };
+        add({ ...about, status: "written", bytes: saved.bytes, dataFiles, ...measured, settings }, candidate);
       } catch (error) {
         if (signal.aborted || !(error instanceof TersorError) || error.code === "internal") throw error;
         add({ ...about, status: "failed", reason: error.message });
@@ -252,28 +257,37 @@ function sessionsIn(folder: string): string[] {
 }
 
 interface PreviousRun {
-  readonly config: Readonly<Record<string, unknown>>;
+  /** What became of each session, by dtype. */
+  readonly modes: Readonly<Record<string, object>>;
   /** Relative to the folder. */
   readonly files: ReadonlySet<string>;
 }
 
+const ownRecord = z.object({ files: z.array(z.string()), modes: z.record(z.string(), z.looseObject({})) });
+
 /** What an earlier run wrote. @throws bad-recipe when something else wrote the quantize_config.json */
 function previousRun(folder: string): PreviousRun {
   const path = join(folder, CONFIG);
-  if (kindOf(path) === undefined) return { config: {}, files: new Set() };
-  const config = readJson(path);
-  const { files } = (config.tersor ?? {}) as { files?: unknown };
-  if (Array.isArray(files)) return { config, files: new Set(files.map(String)) };
+  if (kindOf(path) === undefined) return { modes: {}, files: new Set() };
+  const { data } = ownRecord.safeParse(readJson(path).tersor);
+  if (data) return { modes: data.modes, files: new Set(data.files) };
   throw new TersorError(
     "bad-recipe",
     `"${path}": was not written by Tersor. Move it away, and the files that it is of.`,
   );
 }
 
+/** The external data that lies beside a file, under the names that transformers.js looks for. */
+function dataFilesOf(folder: string, file: string): string[] {
+  const parts = readdirSync(join(folder, "onnx")).filter((name) => name.startsWith(`${basename(file)}${DATA}`));
+  const first = basename(file) + DATA;
+  return parts.filter((name) => /^(_\d+)?$/.test(name.slice(first.length))).map((name) => `onnx/${name}`);
+}
+
 function checkFree(folder: string, file: string, source: string, ours: ReadonlySet<string>): void {
-  const [model, data] = [file, `${file}${DATA}`];
   checkOutput(outputOf(folder, file), [source]);
-  const taken = [model, data].find((each) => !ours.has(each) && kindOf(join(folder, each)) !== undefined);
+  const inTheWay = [...(kindOf(join(folder, file)) === undefined ? [] : [file]), ...dataFilesOf(folder, file)];
+  const taken = inTheWay.find((each) => !ours.has(each));
   if (taken === undefined) return;
   throw new TersorError(
     "bad-recipe",
@@ -307,22 +321,29 @@ class ShapeChoice {
   }
 }
 
+interface Publication {
+  readonly candidates: readonly Candidate[];
+  readonly files: readonly FolderFile[];
+  readonly previous: PreviousRun;
+  readonly traits: ModelTraits;
+}
+
 /** Puts everything into place: the record first, so that no file stands there that it does not name. */
-function publish(
-  folder: string,
-  candidates: readonly Candidate[],
-  files: readonly FolderFile[],
-  previous: PreviousRun,
-): string[] {
+function publish(folder: string, { candidates, files, previous, traits }: Publication): string[] {
   const fresh = files.filter(({ status }) => status === "written");
-  const names = fresh.flatMap(({ file, external }) => (external ? [file, `${file}${DATA}`] : [file]));
-  const modes = (previous.config.modes ?? {}) as Readonly<Record<string, object>>;
-  const perDType = new Map(Object.entries(modes));
+  const names = fresh.flatMap(({ file, dataFiles = 0 }) => [file, ...dataNames(file, dataFiles)]);
+  const stale = [...previous.files].filter((name) => fresh.some(({ file }) => name.startsWith(`${file}${DATA}`)));
+  const kept = [...previous.files].filter((name) => !stale.includes(name));
+  const perDType = new Map(Object.entries(previous.modes));
   for (const { dtype, session, settings } of fresh)
     perDType.set(dtype, { ...perDType.get(dtype), [session]: settings ?? {} });
   const config = {
-    modes: Object.fromEntries(perDType),
-    tersor: { version: version(), files: [...new Set([...previous.files, ...names])].sort() },
+    ...scriptSettings([...perDType.keys()], traits),
+    tersor: {
+      version: version(),
+      files: [...new Set([...kept, ...names])].sort(),
+      modes: Object.fromEntries(perDType),
+    },
   };
   const path = join(folder, CONFIG);
   const temporary = join(folder, `.tersor-${crypto.randomUUID()}.json`);
@@ -333,25 +354,39 @@ function publish(
     rmSync(temporary, { force: true });
     throw new TersorError("bad-data", `${path}: can't be written: ${reason(error)}`, { cause: error });
   }
-  for (const { workspace, model, data, external } of candidates) {
-    workspace.publish(model);
-    if (!external) rmSync(data, { force: true });
-  }
+  for (const { workspace, model } of candidates) workspace.publish(model);
+  for (const name of stale) if (!names.includes(name)) rmSync(join(folder, name), { force: true });
   return [...names.map((name) => join(folder, name)), path];
 }
 
-/** The smallest file of each session that is close to the original, and which files have external data. */
-function suggestionFor(sessions: readonly FolderSession[], files: readonly FolderFile[]): Record<string, unknown> {
+function dataNames(file: string, count: number): string[] {
+  return Array.from({ length: count }, (_, i) => dataFileName(`${file}${DATA}`, i));
+}
+
+/** The smallest file of each session that is close to the original, and how many files of external data each file has. */
+function suggestionFor(
+  folder: string,
+  config: Readonly<Record<string, unknown>>,
+  sessions: readonly FolderSession[],
+  files: readonly FolderFile[],
+): Record<string, unknown> {
   const written = files.filter(({ status }) => status === "written");
   const chosen = sessions.map(({ session }) => {
     const close = written.filter((each) => each.session === session && (each.sqnr ?? 0) >= SUGGEST_FROM);
     const [best] = close.toSorted((a, b) => (a.bytes ?? 0) - (b.bytes ?? 0));
     return [session, best?.dtype ?? "fp32"] as const;
   });
-  const external = written.filter((each) => each.external).map(({ file }) => [basename(file), true] as const);
+  const external = readdirSync(join(folder, "onnx"))
+    .filter((name) => name.endsWith(".onnx"))
+    .map((name) => [name, dataFilesOf(folder, name).length] as const)
+    .filter(([, count]) => count > 0)
+    .map(([name, count]) => [name, count === 1 ? true : count] as const);
+  const given = config["transformers.js_config"] as { readonly use_external_data_format?: unknown } | undefined;
+  const isWrong = external.length === 0 && Boolean(given?.use_external_data_format);
   const [only] = chosen;
   return {
     dtype: chosen.length === 1 ? only?.[1] : Object.fromEntries(chosen),
     ...(external.length > 0 && { use_external_data_format: Object.fromEntries(external) }),
+    ...(isWrong && { use_external_data_format: false }),
   };
 }

@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Model } from "../../ir/model.ts";
+import { dataFileName } from "../../ir/serde/encode-model.ts";
 import { reason } from "../../node/file-source.ts";
 import { type SavedFiles, type SaveOptions, saveModel } from "../../node/save.ts";
 import { TersorError } from "../../util/errors.ts";
@@ -56,7 +57,7 @@ export class Workspace {
     try {
       const text = join(this.#open(), "manifest.json");
       if (manifest !== undefined) writeFileSync(text, manifest);
-      if (saved.dataPath) renameSync(saved.dataPath, this.#output.data);
+      for (const [i, path] of saved.dataPaths.entries()) renameSync(path, dataFileName(this.#output.data, i));
       if (manifest !== undefined) renameSync(text, this.#output.manifest);
       renameSync(saved.path, this.#output.model);
     } catch (error) {
