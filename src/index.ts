@@ -12,6 +12,7 @@
  * ```
  */
 
+export { type GradientOptions, type GradientResult, gradient } from "./autodiff/gradient.ts";
 export { type CalibrateOptions, calibrate } from "./calibrate/calibrate.ts";
 export { type Batch, type BatchOptions, batches, unbatch } from "./data/batch.ts";
 export {
@@ -74,6 +75,7 @@ export { removeDeadCode } from "./passes/dead-code.ts";
 export { foldBatchNorm } from "./passes/fold-batch-norm/fold-batch-norm.ts";
 export { type FoldOptions, foldConstants } from "./passes/fold-constants.ts";
 export { type InferOptions, type InferShapesResult, inferShapes, inferTypes } from "./passes/infer-shapes.ts";
+export { inlineFunctions } from "./passes/inline-functions.ts";
 export { mergeInitializers } from "./passes/merge-initializers.ts";
 export { modernizeIr } from "./passes/modernize-ir.ts";
 export { type AsyncPass, type BoundPass, type Pass, type PassResult, runPasses } from "./passes/pass.ts";

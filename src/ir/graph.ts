@@ -232,6 +232,14 @@ export class Graph {
     return twin;
   }
 
+  /** Gives a node an output that it left out until now; the value's name is made unique. */
+  addNodeOutput(node: Node, index: number, hint: string): Value {
+    invariant(node.graph === this && !node.outputs[index], `${node} has an output ${index} already`);
+    const value = this.addValue(hint);
+    node.linkOutput(index, value);
+    return value;
+  }
+
   /** Takes an output that nothing uses off the node that computes it. */
   dropOutput(value: Value): void {
     value.producer?.linkOutput(value.producer.outputs.indexOf(value), undefined);

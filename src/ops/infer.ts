@@ -296,8 +296,8 @@ function isMisfit(error: unknown): error is TersorError {
   return error instanceof TersorError && (error.code === "shape-mismatch" || error.code === "bad-model");
 }
 
-/** A copy of a function's body in which attributes that stand for the function's own have the values of one call. */
-function withAttributes(fn: FunctionDef, call: Node): Graph {
+/** @internal A copy of a function's body in which attributes that stand for the function's own have the values of one call. */
+export function withAttributes(fn: FunctionDef, call: Node): Graph {
   const copy = cloneGraph(fn.graph);
   for (const graph of nestedGraphs(copy))
     for (const node of graph.nodes)
