@@ -24,7 +24,7 @@ export interface Knowledge {
 /** `op.Mul(a, b)`, `op.ReduceSum(x, [0, 1], { keepdims: 0 })`: every operator of {@link operatorNames} is a method. */
 export type Emitter = EmitterCore & Operators;
 
-/** An emitter that appends to `graph`; `opset` is the model's. */
+/** An emitter that appends to `graph`, after all that is there; `opset` is the model's. */
 export function makeEmitter(graph: Graph, opset: number, known: Knowledge): Emitter {
   const core = new EmitterCore(graph, opset, known);
   const methods = operatorNames.map((name: OperatorName) => [
@@ -43,7 +43,9 @@ export class EmitterCore {
   readonly #types: Map<Value, ValueType>;
   readonly #contents: Map<Value, Contents>;
   readonly #constants = new Map<string, Value>();
+  /** Outputs by operator, inputs and attributes. */
   readonly #emitted = new Map<string, readonly Value[]>();
+  readonly #ids = new Map<Value, number>();
 
   constructor(graph: Graph, opset: number, { types, contents }: Knowledge) {
     this.graph = graph;
@@ -62,9 +64,9 @@ export class EmitterCore {
     const last = operands.at(-1);
     const attributes = isAttributes(last) ? last : {};
     const inputs = this.#inputsOf((isAttributes(last) ? operands.slice(0, -1) : operands) as readonly Operand[]);
-    const key = JSON.stringify([opType, count, inputs.map((value) => value?.name ?? ""), attributes]);
+    const key = JSON.stringify([opType, count, inputs.map((value) => this.#idOf(value)), attributes]);
     const same = this.#emitted.get(key);
-    if (same) return same;
+    if (same?.every((value) => value.producer)) return same;
     const hint = `${this.subject}.${opType.toLowerCase()}`;
     const schema = schemaOf("", opType, this.#opset);
     const typed = Object.entries(attributes).map(([name, value]) => {
@@ -117,7 +119,7 @@ export class EmitterCore {
     return added;
   }
 
-  /** What is known of a value's type. */
+  /** What is known of a value's type; undefined for sequences and the like too. */
   typeOf(value: Value | undefined): TensorType | undefined {
     const type = value && (this.#types.get(value) ?? value.type);
     return type?.kind === "tensor" ? type : undefined;
@@ -210,6 +212,13 @@ export class EmitterCore {
 
   #one(opType: string, ...operands: (Operand | Attributes)[]): Value {
     return this.emit(opType, operands)[0] as Value;
+  }
+
+  #idOf(value: Value | undefined): number {
+    if (!value) return -1;
+    const id = this.#ids.get(value) ?? this.#ids.size;
+    this.#ids.set(value, id);
+    return id;
   }
 
   #inputsOf(operands: readonly Operand[]): (Value | undefined)[] {

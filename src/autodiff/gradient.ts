@@ -12,9 +12,10 @@ import { removeDeadCode } from "../passes/dead-code.ts";
 import { inlineFunctions } from "../passes/inline-functions.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
+import { decompose } from "./decompose/index.ts";
 import { type Emitter, makeEmitter } from "./emitter.ts";
 import { parametersOf } from "./parameters.ts";
-import { gradientPath, sourcesOf } from "./path.ts";
+import { gradientPath, nodesOn } from "./path.ts";
 import { gradientRule } from "./rules/index.ts";
 
 /** Rules read operators as this opset defines them, and emit them so. */
@@ -52,15 +53,14 @@ export interface GradientResult {
 export function gradient(model: Model, options: GradientOptions): GradientResult {
   const prepared = prepare(model);
   const { graph } = prepared;
-  const loss = valueNamed(graph, options.of, "of");
-  const wanted = wantedValues(graph, options.with);
-  const stopped = new Set(options.stopGradient?.map((name) => valueNamed(graph, name, "stopGradient")));
   const known = infer(prepared, options.shapes ? { inputShapes: options.shapes } : {});
   if (options.shapes) for (const input of graph.inputs) input.type = known.types.get(input) ?? input.type;
 
   const op = makeEmitter(graph, prepared.opset, known);
-  checkLoss(op, loss);
-  const path = gradientPath(graph, { wanted: new Set(wanted), loss, stopped, types: known.types });
+  let plan = planOf(op, options);
+  checkLoss(op, plan.loss);
+  while (decompose(op, nodesOn(graph, plan.path))) plan = planOf(op, options);
+  const { loss, wanted, path } = plan;
   const forward = new Set(graph.values);
   const sums = backward(op, loss, path);
 
@@ -86,6 +86,21 @@ function prepare(model: Model): Model {
   return plain === model ? model.clone() : plain;
 }
 
+interface Plan {
+  readonly loss: Value;
+  readonly wanted: readonly Value[];
+  readonly path: ReadonlySet<Value>;
+}
+
+function planOf(op: Emitter, options: GradientOptions): Plan {
+  const { graph } = op;
+  const loss = valueNamed(graph, options.of, "of");
+  const wanted = wantedValues(graph, options.with);
+  const stopped = new Set(options.stopGradient?.map((name) => valueNamed(graph, name, "stopGradient")));
+  const dtypeOf = (value: Value) => op.typeOf(value)?.dtype;
+  return { loss, wanted, path: gradientPath(graph, { wanted: new Set(wanted), loss, stopped, dtypeOf }) };
+}
+
 /** Emits the gradients of all values of the path, from the loss back, and gives them by value. */
 function backward(op: Emitter, loss: Value, path: ReadonlySet<Value>): ReadonlyMap<Value, Value> {
   const sums = new Map<Value, Value>();
@@ -102,10 +117,9 @@ function backward(op: Emitter, loss: Value, path: ReadonlySet<Value>): ReadonlyM
     const dims = op.shape(loss);
     parts.set(loss, [op.constant(op.dtype(loss), dims, [1])]);
   }
-  for (const node of [...op.graph.nodes].reverse()) {
-    if (!sourcesOf(node).some((value) => path.has(value))) continue;
+  for (const node of nodesOn(op.graph, path).reverse()) {
     const dy = node.outputs.map(sumOf);
-    if (!dy.some((value) => value)) continue;
+    if (!dy.some((value) => value)) continue; // a rule above gave none
     const needs = node.inputs.map((value) => value !== undefined && path.has(value));
     op.subject = `${node.outputs.find((output) => output)?.name}.grad`;
     const dx = ruleOf(node)({ node, op, x: node.inputs, y: node.outputs, dy, needs });

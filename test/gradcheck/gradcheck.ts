@@ -1,15 +1,15 @@
 /** @file Compares the gradients that `gradient` emits with central differences. */
-import { type GradientOptions, gradient } from "../src/autodiff/gradient.ts";
-import { attr } from "../src/ir/attribute.ts";
-import type { Model } from "../src/ir/model.ts";
-import { parse } from "../src/ir/text/index.ts";
-import type { Value } from "../src/ir/value.ts";
-import { inferTypes } from "../src/passes/infer-shapes.ts";
-import type { Feeds, Outputs } from "../src/runtime/runtime.ts";
-import { type HostTensor, hostTensor, numbersOf } from "../src/tensor/host-tensor.ts";
-import { elementCount, fromNumbers } from "../src/tensor/tensor.ts";
-import { Rng } from "../src/util/rng.ts";
-import { withSession } from "./run-model.ts";
+import { type GradientOptions, gradient } from "../../src/autodiff/gradient.ts";
+import { attr } from "../../src/ir/attribute.ts";
+import type { Model } from "../../src/ir/model.ts";
+import { parse } from "../../src/ir/text/index.ts";
+import type { Value } from "../../src/ir/value.ts";
+import { inferTypes } from "../../src/passes/infer-shapes.ts";
+import type { Feeds, Outputs } from "../../src/runtime/runtime.ts";
+import { type HostTensor, hostTensor, numbersOf } from "../../src/tensor/host-tensor.ts";
+import { elementCount, fromNumbers } from "../../src/tensor/tensor.ts";
+import { Rng } from "../../src/util/rng.ts";
+import { withSession } from "../run-model.ts";
 
 export interface GradcheckOptions {
   /** What `T` stands for in the text. Default "double". */
@@ -19,7 +19,21 @@ export interface GradcheckOptions {
   /** Step of the central differences; by default what suits the dtype. Larger for functions that are linear in each input. */
   readonly step?: number;
   readonly shapes?: GradientOptions["shapes"];
+  /** The largest relative difference that passes; by default 1e-6 in double, 1e-3 in float. */
+  readonly tolerance?: number;
+  /** Inputs that are not moved, of float type. */
+  readonly fixed?: readonly string[];
+  /** Inputs by value, instead of random ones. */
+  readonly feeds?: Readonly<Record<string, readonly number[]>>;
 }
+
+/** A model in the textual format, in which `T` stands for float64, or for float32 where ONNX Runtime computes the operator in nothing else. */
+export interface Case extends GradcheckOptions {
+  readonly text: string;
+}
+
+/** Cases by operator. */
+export type Cases = Readonly<Record<string, readonly (string | Case)[]>>;
 
 /**
  * Draws inputs, a weight for every element of the float outputs and a direction in each float input; compares the derivative of the
@@ -41,11 +55,11 @@ export async function gradcheck(text: string, options: GradcheckOptions = {}): P
     return Float64Array.from({ length: count }, () => low + (high - low) * rng.uniform());
   };
   const inputs = model.graph.inputs.filter((value) => !value.isConstant);
-  const wanted = inputs.filter((value) => shapeOf(value).isFloat);
+  const wanted = inputs.filter((value) => shapeOf(value).isFloat && !options.fixed?.includes(value.name));
   const feeds: Record<string, HostTensor> = {};
   for (const input of inputs) {
     const { dtype, dims, isFloat } = shapeOf(input);
-    const drawn = draw(input.name, elementCount(dims), range);
+    const drawn = options.feeds?.[input.name] ?? draw(input.name, elementCount(dims), range);
     feeds[input.name] = hostTensor(dtype, dims, isFloat ? drawn : drawn.map(Math.floor));
   }
   const weights = new Map<string, Float64Array>();

@@ -1,0 +1,14 @@
+/** @file Decompositions of standard operators. */
+import type { Decompositions } from "./decomposition.ts";
+
+export const standard = {
+  // The batch's own statistics, which the gradient needs, are what momentum 0 gives: r' = m r + (1 - m) batch, computed apart.
+  BatchNormalization: ({ node, op, x: [x, scale, bias, mean, variance] }) => {
+    const momentum = node.float("momentum", 0.9);
+    if (node.int("training_mode", 0) === 0 || momentum === 0) return undefined;
+    const attributes = { epsilon: node.float("epsilon", 1e-5), momentum: 0, training_mode: 1 };
+    const [y, ...batch] = op.emit("BatchNormalization", [x, scale, bias, mean, variance, attributes], 3);
+    const running = [mean, variance].map((old, i) => op.Add(op.Mul(old, momentum), op.Mul(batch[i], 1 - momentum)));
+    return [y, ...running];
+  },
+} satisfies Decompositions;
