@@ -20,6 +20,33 @@ export interface Step<Schema extends z.ZodObject = z.ZodObject> {
    * @param options valid, in the form in which they are written in a recipe, with every default filled in
    */
   run(model: Model, options: z.input<Schema>, ctx: StepContext): Promise<StepResult>;
+  /** The ways in which the step can treat layers better: what an accuracy bound searches. Absent where layers have no choice. */
+  variants?(model: Model, options: z.input<Schema>, ctx: StepContext): Promise<StepVariants>;
+}
+
+/** A step with all that its runs share done once: calibration, say. */
+export interface StepVariants {
+  /** One for each layer that the step changes. */
+  readonly ladders: readonly LayerLadder[];
+  /** What `run` gives, with each layer on its level of its ladder; all 0 is what was asked for. */
+  apply(levels: readonly number[]): Promise<StepResult>;
+}
+
+/** The ways of treating one layer: first as asked for, then better and better, last as it was. */
+export interface LayerLadder {
+  readonly name: string;
+  /** Name of its weight. */
+  readonly weight: string;
+  /** Names of the values that its nodes compute. */
+  readonly outputs: readonly string[];
+  readonly rungs: readonly Rung[];
+}
+
+export interface Rung {
+  /** Such as `int4 channel mse`. */
+  readonly label: string;
+  /** Bits per weight, scales included where they count; never less than on the rung before. */
+  readonly bits: number;
 }
 
 export interface StepResult {

@@ -32,6 +32,7 @@ const inputFlags: readonly Flag[] = [
       "samples: a folder of images, .npy, .npz, .jsonl, .csv, .tsv, .txt, raw .bin with its .bin.json, a module, or a .json file of options",
   },
   { name: "data-options", value: "JSON", type: "json", summary: "options of the data, as JSON or a .json file" },
+  { name: "skip-bad", summary: "leave out samples that can't be read, and say which (default: the first one ends it)" },
   { name: "samples", value: "N", type: "number", summary: "use the first N samples (default all, or 8 made-up ones)" },
   shape,
 ];
@@ -202,6 +203,20 @@ const float16Flags: FlagGroup = {
   ],
 };
 
+const boundFlags: FlagGroup = {
+  title:
+    "Bound: the worst layers are treated better until it holds; exit code 1 where it can't (the best file is written)",
+  flags: [
+    {
+      name: "max-drop",
+      value: "DROP",
+      summary:
+        "how much worse the metric of --data may get: 0.5% is half a point of accuracy, or 0.5 % of another metric's value; 0.5 is in the metric's unit",
+    },
+    { name: "min-sqnr", value: "DB", type: "number", summary: "SQNR in dB that every output must keep" },
+  ],
+};
+
 const layoutFlags: FlagGroup = {
   title: "Layout: fill a folder; goes with --seed, --samples, --shape, --runs and --threads only",
   flags: [
@@ -269,6 +284,7 @@ export const commands: readonly CommandSpec[] = [
       staticFlags,
       dynamicFlags,
       float16Flags,
+      boundFlags,
       layoutFlags,
       {
         title: "Measuring the result against the original",

@@ -1,6 +1,8 @@
 /** @file What the terminal shows of the steps of a recipe. */
+import type { BoundReport } from "../recipe/bound/run-bound.ts";
 import type { StepRecord } from "../recipe/run-steps.ts";
 import type { CompareReport } from "../recipe/steps/compare.ts";
+import { boundText } from "./bound-text.ts";
 import { compareText } from "./compare-text.ts";
 import { type QuantizeStepReport, quantizeText } from "./quantize-text.ts";
 import type { Palette } from "./render.ts";
@@ -18,6 +20,8 @@ const texts: Readonly<Record<string, (report: never, width: number, colors: Pale
 export function stepText({ step, report }: StepRecord, width: number, colors: Palette): string {
   const isComplete = (step !== "compare" || "fidelity" in report) && (step !== "static" || "layers" in report);
   const text = isComplete ? texts[step] : undefined;
-  if (text) return text(report as never, width, colors);
+  const bound = report.bound as BoundReport | undefined;
+  const parts = [text?.(report as never, width, colors), bound && boundText(bound, width, colors)];
+  if (text) return parts.filter((part) => part !== undefined).join("\n\n");
   return (report.notes ?? []).join("\n");
 }

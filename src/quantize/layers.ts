@@ -71,21 +71,32 @@ export interface AskedLayer {
   readonly options: SpecOptions;
 }
 
-/** What a selection, as text or rules, asks for each layer; without one all are wanted. @throws bad-recipe as {@link matchLayers} */
+/**
+ * What a selection, as text or rules, asks for each layer; without one all are wanted.
+ * @param overrides rules on top of the selection: they leave layers alone that they don't match
+ * @throws bad-recipe as {@link matchLayers}
+ */
 export function askedLayers(
   layers: readonly WeightLayer[],
   selection: string | readonly LayerRule[] | undefined,
+  overrides: readonly LayerRule[] = [],
 ): AskedLayer[] {
   const rules = typeof selection === "string" ? parseLayerRules(selection) : selection;
   const matches = rules && matchLayers(layers, rules);
+  const laid = matchLayers(layers, overrides);
   return layers.map(({ index }) => {
     const own = matches?.[index];
-    const options: SpecOptions = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
+    const over = laid[index] ?? [];
+    const options: SpecOptions = Object.assign({}, ...[...(own ?? []), ...over].map((rule) => rule.options));
     const named = own !== undefined && own.length > 0;
     if (own?.length === 0) return { reason: "not among the layers asked for", named, options };
-    return own?.at(-1)?.keep ? { reason: "kept as asked", named, options } : { named, options };
+    if (own?.at(-1)?.keep) return { reason: "kept as asked", named, options };
+    return over.at(-1)?.keep ? { reason: KEPT_FOR_BOUND, named, options } : { named, options };
   });
 }
+
+/** Why the search for an accuracy bound left a layer float. */
+const KEPT_FOR_BOUND = "kept float: the accuracy bound asks for it";
 
 function matcher(pattern: string): (layer: WeightLayer) => boolean {
   const range = /^(\d+)(?:-(\d+))?$/.exec(pattern);

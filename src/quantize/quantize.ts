@@ -7,7 +7,7 @@ import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
-import { type LayerRule, matchLayers, parseLayerRules } from "./layers.ts";
+import { askedLayers, type LayerRule } from "./layers.ts";
 import { type MethodStats, methodRun } from "./method-stats.ts";
 import { methods } from "./methods/index.ts";
 import { modelScale } from "./model-scale.ts";
@@ -22,6 +22,7 @@ import {
   resolveSpec,
   type SpecOptions,
   specOptions,
+  writtenSpec,
 } from "./spec.ts";
 import { castWriter } from "./write/cast.ts";
 import { dequantizeWriter } from "./write/dequantize.ts";
@@ -76,20 +77,26 @@ export interface QuantizeResult {
 /**
  * Quantizes the weights of a model (activations stay float).
  * @param stats what gptq and awq need, from collectMethodStats on the same model
+ * @param overrides options of single layers on top of `options.layers`: layers that they don't match stay as asked
  * @throws bad-recipe for options that contradict each other or fit no layer; bad-data for NaN in weights (when they are read)
  */
-export function quantize(model: Model, options: QuantizeOptions = {}, stats?: MethodStats): QuantizeResult {
+export function quantize(
+  model: Model,
+  options: QuantizeOptions = {},
+  stats?: MethodStats,
+  overrides: readonly LayerRule[] = [],
+): QuantizeResult {
   const settings = quantizeOptions.parse(options);
   const notes: string[] = [];
   const prepared = constantToInitializer(model);
   let copy = prepared.modified ? prepared.model : model.clone();
-  let plans = makePlans(copy, settings, stats);
+  let plans = makePlans(copy, settings, stats, overrides);
   const { skipped } = findLayers(copy);
   const need = Math.max(0, ...plans.flatMap(({ writer, plan }) => (writer && plan ? [writer.opset(plan)] : [])));
   if (copy.opset < need) {
     const before = copy.opset;
     copy = convertOpset(copy, need).model;
-    plans = makePlans(copy, settings, stats);
+    plans = makePlans(copy, settings, stats, overrides);
     notes.push(`opset raised from ${before} to ${need}: what is written needs it`);
   }
   shareModelScales(plans);
@@ -120,23 +127,20 @@ function makePlans(
   model: Model,
   settings: z.output<typeof quantizeOptions>,
   stats: MethodStats | undefined,
+  overrides: readonly LayerRule[],
 ): PlannedLayer[] {
-  const { layers: selection, minElements, seed, accuracyLevel, measure: asked, ...defaults } = settings;
+  const { layers: selection, minElements, seed, accuracyLevel, measure: wantsSqnr, ...defaults } = settings;
   const { layers } = findLayers(model);
   const total = layers.reduce((sum, layer) => sum + layer.weight.size, 0);
-  const measure = asked ?? total <= MEASURE_UP_TO;
-  const rules: readonly LayerRule[] | undefined =
-    typeof selection === "string" ? parseLayerRules(selection) : (selection as LayerRule[] | undefined);
-  const matches = rules && matchLayers(layers, rules);
-  const plans = layers.map((layer): PlannedLayer => {
-    const own = matches?.[layer.index];
-    if (own?.length === 0) return { layer, reason: "not among the layers asked for" };
-    if (own?.at(-1)?.keep) return { layer, reason: "kept as asked" };
-    if (layer.weight.size < minElements && !own)
+  const measure = wantsSqnr ?? total <= MEASURE_UP_TO;
+  const asked = askedLayers(layers, selection as string | LayerRule[] | undefined, overrides);
+  const plans = asked.map(({ reason, named, options }, index): PlannedLayer => {
+    const layer = layers[index] as WeightLayer;
+    if (reason !== undefined) return { layer, reason };
+    if (layer.weight.size < minElements && !named)
       return { layer, reason: `${layer.weight.size} weights: below ${minElements} nothing is gained` };
     const subject = `weight "${layer.value.name}"`;
-    const options: SpecOptions = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
-    const wanted = resolveSpec(specOptions.parse({ ...printable(defaults), ...options }), subject);
+    const wanted = resolveSpec(specOptions.parse({ ...writtenSpec(defaults), ...options }), subject);
     const { spec, ...choice } = chooseFormat(layer, wanted, options, subject);
     const plan = { layer, spec, seed, measure, accuracyLevel };
     if (spec.method === "rtn" || !isInteger(spec.dtype)) return { layer, plan, ...choice };
@@ -159,16 +163,6 @@ function makePlans(
   if (first && planned.every(({ misfit }) => misfit))
     slicesOf(first.layer.weight.dims, first.layer.axes, defaults.granularity, `weight "${first.layer.value.name}"`);
   return plans;
-}
-
-/** Parsed options in the form the schema reads, so that a layer's own can be laid over them. */
-function printable(defaults: z.output<typeof specOptions>) {
-  const { granularity: g, scale: s, ...rest } = defaults;
-  return {
-    ...rest,
-    granularity: g.per === "group" ? `group:${g.size}` : g.per,
-    scale: s.by === "percentile" ? `percentile:${s.percent}` : s.by,
-  };
 }
 
 /**

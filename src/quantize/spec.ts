@@ -97,6 +97,15 @@ export function resolveSpec(options: z.output<typeof specOptions>, subject: stri
   return { ...rest, bits, symmetric };
 }
 
+/** Parsed options in the form the schema reads, so that a layer's own can be laid over them. */
+export function writtenSpec({ granularity: g, scale: s, ...rest }: z.output<typeof specOptions>) {
+  return {
+    ...rest,
+    granularity: g.per === "group" ? `group:${g.size}` : g.per,
+    scale: s.by === "percentile" ? `percentile:${s.percent}` : s.by,
+  };
+}
+
 /** Whether the dtype stores integer codes rather than shorter floats. */
 export function isInteger(dtype: WeightDType): boolean {
   return dtypeInfo(dtype as DType).kind !== "float";

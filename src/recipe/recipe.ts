@@ -3,6 +3,7 @@ import * as z from "zod";
 import type { DataSpec, Step } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
+import { type BoundOptions, type BoundSettings, boundOptions } from "./bound/bound.ts";
 import { parseOptions, resolveOptions } from "./parse-options.ts";
 import type { compareStep } from "./steps/compare.ts";
 import type { dynamicStep } from "./steps/dynamic.ts";
@@ -34,6 +35,8 @@ export interface Recipe {
   readonly seed?: number;
   /** Whether weights go into a file beside the model; "auto" when absent: above 2 GB. */
   readonly externalData?: "auto" | "always" | "never";
+  /** How far the result may be from the original: the quantization step treats layers better until it holds. */
+  readonly bound?: BoundOptions;
   readonly steps: readonly RecipeStep[];
 }
 
@@ -54,6 +57,9 @@ const recipeSchema = z.strictObject({
     .enum(["auto", "always", "never"])
     .default("auto")
     .describe("weights in a file beside the model; auto: above 2 GB"),
+  bound: boundOptions
+    .optional()
+    .describe("how far the result may be from the original: layers are treated better until it holds"),
   steps: z.array(z.record(z.string(), z.unknown())).min(1).describe("what to do, in order"),
 });
 
@@ -61,6 +67,8 @@ const recipeSchema = z.strictObject({
 export interface BoundStep {
   readonly step: Step;
   readonly options: Readonly<Record<string, unknown>>;
+  /** The step treats layers better until it holds. */
+  readonly bound?: BoundSettings;
 }
 
 export interface ParsedRecipe extends Omit<z.output<typeof recipeSchema>, "steps"> {
@@ -70,10 +78,21 @@ export interface ParsedRecipe extends Omit<z.output<typeof recipeSchema>, "steps
 /** Checks a recipe from outside. @throws bad-recipe; `subject` opens the message */
 export function parseRecipe(recipe: unknown, subject = "recipe"): ParsedRecipe {
   const parsed = parseOptions(recipeSchema, recipe, subject);
-  return {
-    ...parsed,
-    steps: parsed.steps.map((each, at) => bindStep(each, `${subject}: step ${at + 1}`, parsed.seed)),
-  };
+  const bound = parsed.steps.map((each, at) => bindStep(each, `${subject}: step ${at + 1}`, parsed.seed));
+  return { ...parsed, steps: parsed.bound ? underBound(bound, parsed.bound, subject) : bound };
+}
+
+/** Puts the one step that can keep a bound under it. @throws bad-recipe where it is not one */
+function underBound(bound: readonly BoundStep[], settings: BoundSettings, subject: string): BoundStep[] {
+  const able = bound.filter(({ step }) => step.variants);
+  if (able.length !== 1) {
+    const names = steps.filter(({ variants }) => variants).map(({ name }) => name);
+    throw new TersorError(
+      "bad-recipe",
+      `${subject}: bound: expected exactly one step of ${names.join(", ")}, got ${able.length === 0 ? "none" : able.map(({ step }) => step.name).join(" and ")}. Only one step can be held to it.`,
+    );
+  }
+  return bound.map((each) => (each === able[0] ? { ...each, bound: settings } : each));
 }
 
 /** A step by name with its options. The seed holds for options that name none. @throws bad-recipe */

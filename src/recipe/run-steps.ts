@@ -2,6 +2,7 @@
 import type { Model } from "../ir/model.ts";
 import type { StepContext, StepReport } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
+import { type BoundReport, runBound } from "./bound/run-bound.ts";
 import type { BoundStep } from "./recipe.ts";
 
 /** What a manifest says of one step. */
@@ -18,12 +19,22 @@ export async function runSteps(
   ctx: StepContext,
 ): Promise<{ model: Model; records: () => StepRecord[] }> {
   let current = model;
+  let world = ctx;
   const done: (() => StepRecord)[] = [];
-  for (const { step, options } of bound) {
+  for (const entry of bound) {
+    const { step, options } = entry;
     if (ctx.signal.aborted) throw new TersorError("aborted", "interrupted: nothing was written.");
-    const result = await step.run(current, options, ctx);
+    const held = entry.bound && !ctx.dryRun ? await runBound(entry, entry.bound, current, world) : undefined;
+    const result = held?.result ?? (await step.run(current, options, world));
+    // Later steps measure on what the search did not see.
+    if (held) world = held.ctx;
     current = result.model;
     done.push(() => ({ step: step.name, options, report: result.report() }));
   }
   return { model: current, records: () => done.map((record) => record()) };
+}
+
+/** Whether the accuracy bounds were kept; true without any. */
+export function boundsMet(records: readonly StepRecord[]): boolean {
+  return records.every(({ report }) => (report.bound as BoundReport | undefined)?.met ?? true);
 }

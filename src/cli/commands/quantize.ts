@@ -1,9 +1,11 @@
 /** @file `tersor quantize`. */
 import { basename, dirname, extname, join } from "node:path";
+import { type BoundOptions, boundOptions } from "../../recipe/bound/bound.ts";
 import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
 import { type OptionNaming, parseOptions } from "../../recipe/parse-options.ts";
 import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
+import { boundsMet } from "../../recipe/run-steps.ts";
 import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf } from "../options-file.ts";
@@ -32,6 +34,7 @@ export async function run(input: CommandInput): Promise<number> {
     ...(options.data !== undefined && { data: options.data as string }),
     ...(options.seed !== undefined && { seed: options.seed as number }),
     ...(options.externalData !== undefined && { externalData: "always" }),
+    ...boundFor(options, naming),
     steps: [
       { simplify: { level: options.simplify === false ? "constants" : "all" } },
       step,
@@ -43,7 +46,7 @@ export async function run(input: CommandInput): Promise<number> {
       signal: io.signal,
       progress,
       dryRun: options.dryRun === true,
-      dataOptions: dataOptionsOf(options.dataOptions),
+      dataOptions: dataOptionsOf(options),
     }),
   );
   const { manifest } = result;
@@ -55,7 +58,21 @@ export async function run(input: CommandInput): Promise<number> {
   ];
   if (options.dryRun) parts.push("Dry run: nothing was written.");
   io.print(parts.filter((part) => part !== "").join("\n\n"));
-  return 0;
+  return boundsMet(manifest.steps) ? 0 : 1;
+}
+
+/** The bound that the flags ask for, if any. @throws bad-recipe */
+function boundFor(options: Options, naming: OptionNaming): Pick<Recipe, "bound"> {
+  const { maxDrop, minSqnr } = options;
+  if (maxDrop === undefined && minSqnr === undefined) return {};
+  const measuring = pick(options, ["samples", "shapes", "runtime", "threads", "optimization"]);
+  const bound = {
+    ...pick(options, ["maxDrop", "minSqnr"]),
+    ...measuring,
+    ...(maxDrop !== undefined && pick(options, ["metric"])),
+  };
+  parseOptions(boundOptions, bound, "quantize", naming);
+  return { bound: bound as BoundOptions };
 }
 
 function compareStep(options: Options, naming: OptionNaming): RecipeStep {

@@ -3,6 +3,7 @@ import { basename, dirname, relative, resolve } from "node:path";
 import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
 import { parseRecipe, type Recipe, recipeJsonSchema } from "../../recipe/recipe.ts";
+import { boundsMet } from "../../recipe/run-steps.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
 import type { CommandInput } from "../args.ts";
 import { withProgress } from "../progress.ts";
@@ -39,7 +40,7 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
     options.dryRun ? "Dry run: nothing was written." : "",
   ];
   io.print(parts.filter((part) => part !== "").join("\n\n"));
-  return 0;
+  return boundsMet(manifest.steps) ? 0 : 1;
 }
 
 /** A recipe as its file has it, unchecked. @throws bad-recipe when there is none or it can't be loaded */

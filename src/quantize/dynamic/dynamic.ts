@@ -3,6 +3,7 @@ import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
+import type { LayerRule } from "../layers.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { type LayerReport, layerReport } from "../report.ts";
 import { describeSpec } from "../spec.ts";
@@ -18,19 +19,24 @@ const OPSET = 11;
 /**
  * MatMul and Gemm become MatMulInteger, Conv ConvInteger, LSTM and Attention the integer ones of com.microsoft, and lookups
  * read codes. One DynamicQuantizeLinear serves all that read a value.
+ * @param overrides options of single layers on top of `options.layers`: layers that they don't match stay as asked
  * @throws bad-recipe for options that contradict each other or fit no layer; bad-data for NaN in weights (when they are read)
  */
-export function quantizeDynamic(model: Model, options: DynamicOptions = {}): QuantizeResult {
+export function quantizeDynamic(
+  model: Model,
+  options: DynamicOptions = {},
+  overrides: readonly LayerRule[] = [],
+): QuantizeResult {
   const settings = dynamicOptions.parse(options);
   const notes: string[] = [];
   const prepared = constantToInitializer(model);
   let copy = prepared.modified ? prepared.model : model.clone();
-  let plan = planDynamic(copy, settings);
+  let plan = planDynamic(copy, settings, overrides);
   const need = opsetOf(plan);
   if (copy.opset < need) {
     notes.push(`opset raised from ${copy.opset} to ${need}: what is written needs it`);
     copy = convertOpset(copy, need).model;
-    plan = planDynamic(copy, settings);
+    plan = planDynamic(copy, settings, overrides);
   }
   const writer = new DynamicWriter(copy, plan.units, settings.measure);
   for (const unit of plan.units) unit.rule.write(unit, writer);

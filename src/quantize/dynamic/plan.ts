@@ -42,10 +42,17 @@ export function isQuantized({ units, isTable }: PlannedLayer): boolean {
   return units.length > 0 || isTable;
 }
 
-/** @throws bad-recipe for options that fit no layer */
-export function planDynamic(model: Model, settings: DynamicSettings): DynamicPlan {
+/**
+ * @param overrides options of single layers on top of `settings.layers`
+ * @throws bad-recipe for options that fit no layer
+ */
+export function planDynamic(
+  model: Model,
+  settings: DynamicSettings,
+  overrides: readonly LayerRule[] = [],
+): DynamicPlan {
   const { layers, skipped } = findLayers(model);
-  const asked = askedLayers(layers, settings.layers as string | LayerRule[] | undefined);
+  const asked = askedLayers(layers, settings.layers as string | LayerRule[] | undefined, overrides);
   const drafts = layers.map((layer) => draftOf(layer, asked[layer.index] as AskedLayer, settings));
   const inputsOf = new Map<Node, Map<number, Draft>>();
   for (const draft of drafts)

@@ -7,7 +7,7 @@ import type { Value } from "../../ir/value.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { inferTypes } from "../../passes/infer-shapes.ts";
 import { TersorError } from "../../util/errors.ts";
-import { type LayerRule, matchLayers, parseLayerRules } from "../layers.ts";
+import { type AskedLayer, askedLayers, type LayerRule, parseLayerRules } from "../layers.ts";
 import { findLayers, opKey, type SkippedNode, type WeightLayer } from "../sites.ts";
 import type { SpecOptions } from "../spec.ts";
 import { type CodedValue, codeClasses } from "./classes.ts";
@@ -46,19 +46,24 @@ const OPSET_INT4 = 21;
 /**
  * Decides what computes with integers. The model should be simplified first: a batch norm that is not folded keeps the
  * convolution before it from being fused.
+ * @param overrides options of single layers on top of `options.layers`: layers that they don't match stay as asked
  * @throws bad-recipe for options that contradict each other, and for layers that are not there
  */
-export function planStatic(model: Model, options: StaticOptions = {}): StaticPlan {
+export function planStatic(
+  model: Model,
+  options: StaticOptions = {},
+  overrides: readonly LayerRule[] = [],
+): StaticPlan {
   const settings = staticOptions.parse(options);
   const notes: string[] = [];
   const need = usesInt4(settings) ? OPSET_INT4 : OPSET;
   const copy = model.opset < need ? convertOpset(model, need).model.clone() : model.clone();
   if (model.opset < need) notes.push(`opset raised from ${model.opset} to ${need}: what is written needs it`);
   const { layers } = findLayers(copy);
-  const asked = askedOf(layers, settings);
+  const asked = askedLayers(layers, settings.layers as string | LayerRule[] | undefined, overrides);
   const excluded = new Map<Node, string>();
   for (const [index, layer] of layers.entries()) {
-    const { reason } = asked[index] as Asked;
+    const { reason } = asked[index] as AskedLayer;
     if (reason) for (const { node } of layer.sites) excluded.set(node, reason);
   }
   const flow = findFlow(copy.graph, {
@@ -95,23 +100,6 @@ function hasBias(unit: Unit): boolean {
   return hasWeight(unit) && rule.bias !== undefined && isFixed(node.inputs[rule.bias]);
 }
 
-interface Asked {
-  /** Why the layer is to be left alone. */
-  readonly reason?: string;
-  readonly options: SpecOptions;
-}
-
-function askedOf(layers: readonly WeightLayer[], { layers: selection }: StaticSettings): Asked[] {
-  const rules = typeof selection === "string" ? parseLayerRules(selection) : (selection as LayerRule[] | undefined);
-  const matches = rules && matchLayers(layers, rules);
-  return layers.map((layer) => {
-    const own = matches?.[layer.index];
-    const options: SpecOptions = Object.assign({}, ...(own ?? []).map((rule) => rule.options));
-    if (own?.length === 0) return { reason: "not among the layers asked for", options };
-    return own?.at(-1)?.keep ? { reason: "kept as asked", options } : { options };
-  });
-}
-
 function usesInt4({ weights, layers }: StaticSettings): boolean {
   const own = typeof layers === "string" ? parseLayerRules(layers) : ((layers ?? []) as LayerRule[]);
   return weights === "int4" || own.some(({ options }) => options.dtype === "int4");
@@ -119,7 +107,7 @@ function usesInt4({ weights, layers }: StaticSettings): boolean {
 
 function plannedWeights(
   layers: readonly WeightLayer[],
-  asked: readonly Asked[],
+  asked: readonly AskedLayer[],
   flow: Flow,
   settings: StaticSettings,
 ): PlannedWeight[] {
@@ -128,7 +116,7 @@ function plannedWeights(
   const isUsed = (layer: WeightLayer) => layer.sites.some(({ node, input }) => units.get(node)?.rule.weight === input);
   const used = layers.filter(isUsed);
   return layers.map((layer) => {
-    const { options } = asked[layer.index] as Asked;
+    const { options } = asked[layer.index] as AskedLayer;
     if (isUsed(layer)) {
       const isEdge = layer === used[0] || layer === used.at(-1);
       if (isEdge && settings.weights === "int4" && !options.dtype)

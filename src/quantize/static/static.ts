@@ -4,6 +4,7 @@ import type { Collector, Range } from "../../calibrate/collector.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
+import type { LayerRule } from "../layers.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { type LayerReport, layerReport } from "../report.ts";
 import type { StaticOptions } from "./options.ts";
@@ -23,24 +24,44 @@ export interface StaticResult extends QuantizeResult {
  * @throws bad-recipe for options that contradict each other or fit no layer; bad-data, shape-mismatch, runtime-failed and
  * aborted as {@link calibrate}
  */
-export async function quantizeStatic(
+export function quantizeStatic(
   model: Model,
   data: Dataset,
   options: StaticOptions,
   running: CalibrateOptions,
 ): Promise<StaticResult> {
-  const plan = planStatic(model, options);
-  const [ranges, means] = [plan.rangeCollectors(), plan.meanCollectors()];
-  const collectors = new Map<string, readonly Collector[]>(
-    [...new Set([...ranges.keys(), ...means.keys()])].map((name) => [
-      name,
-      [ranges.get(name), means.get(name)].filter((collector) => collector !== undefined),
-    ]),
-  );
-  const { samples } = await calibrate(plan.model, data, collectors, running);
-  const resultsOf = <T>(each: ReadonlyMap<string, Collector<T>>) =>
-    new Map([...each].map(([name, collector]) => [name, collector.result()]));
-  return { ...applyStatic(plan, { ranges: resultsOf(ranges), means: resultsOf(means) }), samples };
+  return staticVariants(model, data, options, running)();
+}
+
+/**
+ * As {@link quantizeStatic}, for a model that is quantized several times with other options of single layers: what one
+ * variant's calibration has found out is not measured again for the next.
+ */
+export function staticVariants(
+  model: Model,
+  data: Dataset,
+  options: StaticOptions,
+  running: CalibrateOptions,
+): (overrides?: readonly LayerRule[]) => Promise<StaticResult> {
+  const ranges = new Map<string, Range>();
+  const means = new Map<string, Float32Array>();
+  let seen = 0;
+  return async (overrides = []) => {
+    const plan = planStatic(model, options, overrides);
+    const missing = [
+      ...[...plan.rangeCollectors()].filter(([name]) => !ranges.has(name)),
+      ...[...plan.meanCollectors()].filter(([name]) => !means.has(name)),
+    ];
+    const collectors = new Map<string, Collector[]>();
+    for (const [name, collector] of missing) collectors.set(name, [...(collectors.get(name) ?? []), collector]);
+    if (collectors.size > 0 || seen === 0) seen = (await calibrate(plan.model, data, collectors, running)).samples;
+    for (const [name, collector] of missing) {
+      const result = collector.result();
+      if (result instanceof Float32Array) means.set(name, result);
+      else ranges.set(name, result);
+    }
+    return { ...applyStatic(plan, { ranges, means }), ranges: new Map(ranges), samples: seen };
+  };
 }
 
 /** Writes a plan with statistics from elsewhere. The plan's model is used up. @throws bad-data for a value without a range */

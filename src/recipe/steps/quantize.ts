@@ -3,11 +3,15 @@ import * as z from "zod";
 import { type Dataset, take } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
+import { askedLayers, type LayerRule } from "../../quantize/layers.ts";
 import { collectMethodStats, type MethodStats } from "../../quantize/method-stats.ts";
 import { type QuantizeOptions, type QuantizeResult, quantize, quantizeOptions } from "../../quantize/quantize.ts";
+import { findLayers } from "../../quantize/sites.ts";
+import { type SpecOptions, specOptions, writtenSpec } from "../../quantize/spec.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { Step, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
+import { laddersOf, rulesAt, weightRungs } from "../bound/ladders.ts";
 import { chooseInputs, measureAgreement, outputError } from "../compare.ts";
 import { inputOptions, runtimeOptions } from "./compare.ts";
 
@@ -52,6 +56,33 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
         notes: result.notes,
         ...(trials && { seed: trials.best.seed, seeds: trials.all, seedData: trials.data }),
       }),
+    };
+  },
+  async variants(model, options, ctx) {
+    const { seeds = 1 } = options;
+    if (seeds > 1)
+      throw new TersorError(
+        "bad-recipe",
+        `seeds ${seeds}: does not go with an accuracy bound: expected 1. Leave one out.`,
+      );
+    const own = ownOptions(options, ctx.seed);
+    const stats = await statsFor(model, options, ctx);
+    const { layers: selection, ...defaults } = quantizeOptions.parse(own);
+    const { layers } = findLayers(model);
+    const asked = askedLayers(layers, selection as string | LayerRule[] | undefined);
+    const common = Object.fromEntries(
+      Object.entries(writtenSpec(defaults)).filter(([key]) => key in specOptions.shape),
+    ) as SpecOptions;
+    const ladders = laddersOf(layers, quantize(model, own, stats).layers(), (layer) =>
+      weightRungs(layer, { ...common, ...asked[layer.index]?.options }, stats !== undefined),
+    );
+    return {
+      ladders,
+      apply: async (levels) => {
+        const result = quantize(model, own, stats, rulesAt(ladders, levels));
+        const { skipped, notes } = result;
+        return { model: result.model, report: () => ({ layers: result.layers(), skipped, notes }) };
+      },
     };
   },
 };

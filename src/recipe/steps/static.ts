@@ -1,10 +1,14 @@
 /** @file Step: quantizes weights and activations for a target, with ranges from calibration data. */
 import * as z from "zod";
 import { take } from "../../data/dataset.ts";
-import { staticOptions } from "../../quantize/static/options.ts";
-import { quantizeStatic } from "../../quantize/static/static.ts";
-import type { Step } from "../../step.ts";
+import type { Model } from "../../ir/model.ts";
+import type { LayerRule } from "../../quantize/layers.ts";
+import { type StaticOptions, staticOptions } from "../../quantize/static/options.ts";
+import { planStatic } from "../../quantize/static/plan.ts";
+import { staticVariants } from "../../quantize/static/static.ts";
+import type { Progress, Step, StepContext, StepResult } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
+import { rulesAt, staticLadders } from "../bound/ladders.ts";
 import { runtimeOptions } from "./compare.ts";
 
 /** Calibration that runs on as many samples as it is given. */
@@ -27,23 +31,46 @@ export const staticStep: Step<typeof staticStepOptions> = {
   needs: ["calibration"],
   async run(model, options, ctx) {
     if (ctx.dryRun) return { model, report: () => ({ notes: ["calibration is left out of a dry run"] }) };
-    const { data: spec, samples, batchSize, threads, ...own } = options;
-    const settings = { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) } as const;
-    const probe = await ctx.open(model, settings);
-    const data = await ctx.data(spec, probe.inputs).finally(() => probe.release());
-    if (!data)
-      throw new TersorError(
-        "bad-recipe",
-        "static: no calibration data: activations need samples to find their ranges. Name some with data (on the command line: --calibrate).",
-      );
-    const count = Math.min(samples ?? CALIBRATION_SAMPLES, data.size ?? Number.POSITIVE_INFINITY);
-    const progress = ctx.progress("calibrating", Number.isFinite(count) ? count : 0, "samples");
-    const result = await quantizeStatic(model, take(data, count), own, {
-      open: (probed) => ctx.open(probed, settings),
-      batchSize,
-      onProgress: (done) => progress.update(done),
-      signal: ctx.signal,
-    }).finally(() => progress.end());
+    const quantized = await calibrated(model, options, ctx);
+    return quantized([]);
+  },
+  async variants(model, options, ctx) {
+    const quantized = await calibrated(model, options, ctx);
+    const ladders = staticLadders(planStatic(model, ownOptions(options)));
+    return { ladders, apply: (levels) => quantized(rulesAt(ladders, levels)) };
+  },
+};
+
+type Options = z.input<typeof staticStepOptions>;
+
+/** The part of the options that static quantization itself knows. */
+function ownOptions(options: Options): StaticOptions {
+  const { data: _, samples: __, batchSize: ___, threads: ____, ...own } = options;
+  return own;
+}
+
+/** The data opened: gives the step's result for options of single layers. */
+async function calibrated(model: Model, options: Options, ctx: StepContext) {
+  const { data: spec, samples, batchSize, threads } = options;
+  const settings = { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) } as const;
+  const probe = await ctx.open(model, settings);
+  const data = await ctx.data(spec, probe.inputs).finally(() => probe.release());
+  if (!data)
+    throw new TersorError(
+      "bad-recipe",
+      "static: no calibration data: activations need samples to find their ranges. Name some with data (on the command line: --calibrate).",
+    );
+  const count = Math.min(samples ?? CALIBRATION_SAMPLES, data.size ?? Number.POSITIVE_INFINITY);
+  let progress: Progress | undefined;
+  const quantized = staticVariants(model, take(data, count), ownOptions(options), {
+    open: (probed) => ctx.open(probed, settings),
+    batchSize,
+    onProgress: (done) => progress?.update(done),
+    signal: ctx.signal,
+  });
+  return async (overrides: readonly LayerRule[]): Promise<StepResult> => {
+    progress = ctx.progress("calibrating", Number.isFinite(count) ? count : 0, "samples");
+    const result = await quantized(overrides).finally(() => progress?.end());
     return {
       model: result.model,
       report: () => ({
@@ -53,5 +80,5 @@ export const staticStep: Step<typeof staticStepOptions> = {
         calibration: { data: data.name, samples: result.samples },
       }),
     };
-  },
-};
+  };
+}
