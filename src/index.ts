@@ -50,6 +50,7 @@ export {
 } from "./evaluate/latency.ts";
 export type { Metric, MetricAccumulator } from "./evaluate/metric.ts";
 export { metrics } from "./evaluate/metrics.ts";
+export { type ProbeFindings, type ProbeOptions, type ProbeReport, probe } from "./evaluate/probe/probe.ts";
 export {
   type Attribute,
   type AttributeReference,

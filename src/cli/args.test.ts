@@ -98,6 +98,8 @@ describe("help", () => {
         quantize MODEL [-o FILE] [options]  make the weights smaller: int8, int4, int2, float16
         compare A B [options]               measure model B against model A: outputs, accuracy, size,
                                             latency
+        probe [-o FILE.json] [options]      measure this machine: which integer kernels are exact and
+                                            fast; writes a --target file
         run [RECIPE] [options]              run a recipe: tersor.config.ts, .js or .json in the
                                             current folder, or another file
 

@@ -320,6 +320,33 @@ export const commands: readonly CommandSpec[] = [
     load: () => import("./commands/compare.ts"),
   },
   {
+    name: "probe",
+    usage: "[-o FILE.json] [options]",
+    summary: "measure this machine: which integer kernels are exact and fast; writes a --target file",
+    args: [],
+    required: 0,
+    groups: [
+      {
+        title: "Options",
+        flags: [
+          {
+            name: "output",
+            short: "o",
+            value: "FILE.json",
+            summary: "the target to write (default: print what was found, write nothing)",
+          },
+          { name: "runtime", value: "NAME", summary: "ort-node (default) or ort-web" },
+          { name: "threads", value: "N", type: "number", summary: "threads within an operator (default 1)" },
+        ],
+      },
+    ],
+    examples: [
+      "tersor probe -o my-machine.json",
+      "tersor quantize model.onnx --calibrate images/ --target ./my-machine.json",
+    ],
+    load: () => import("./commands/probe.ts"),
+  },
+  {
     name: "run",
     usage: "[RECIPE] [options]",
     summary: "run a recipe: tersor.config.ts, .js or .json in the current folder, or another file",

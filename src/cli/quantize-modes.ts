@@ -4,6 +4,7 @@ import type { z } from "zod";
 import { reason } from "../node/file-source.ts";
 import { type OptionNaming, parseOptions } from "../recipe/parse-options.ts";
 import type { RecipeStep } from "../recipe/recipe.ts";
+import type { Target } from "../targets/target.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Options } from "./args.ts";
 
@@ -65,7 +66,7 @@ export async function quantizeStepFor(options: Options, naming: OptionNaming): P
         );
   const own: Record<string, unknown> = {};
   for (const [name, option] of known) if (options[name] !== undefined) own[option] = options[name];
-  if (typeof own.target === "string" && own.target.endsWith(".json")) own.target = targetOf(own.target);
+  if (typeof own.target === "string" && own.target.endsWith(".json")) own.target = await targetOf(own.target);
   const flagOf = new Map([...known].map(([name, option]) => [option, name]));
   parseOptions(mode.schema, own, "quantize", ([first = "", ...rest]) =>
     naming([flagOf.get(String(first)) ?? first, ...rest]),
@@ -80,11 +81,14 @@ function namesOf({ schema, renamed, hidden }: Mode): Map<string, string> {
   return new Map([...plain.map((key) => [key, key] as const), ...Object.entries(renamed)]);
 }
 
-/** A target as `--target FILE.json` describes it. @throws bad-recipe */
-function targetOf(path: string): unknown {
+/** A target as `--target FILE.json` describes it. @throws bad-recipe when it is no JSON, and for unknown keys and wrong values */
+async function targetOf(path: string): Promise<Target> {
+  const { targetSchema } = await import("../targets/target.ts");
+  let value: unknown;
   try {
-    return JSON.parse(readFileSync(path, "utf8"));
+    value = JSON.parse(readFileSync(path, "utf8"));
   } catch (cause) {
     throw new TersorError("bad-recipe", `target "${path}": can't be read as JSON: ${reason(cause)}`, { cause });
   }
+  return parseOptions(targetSchema, value, `target "${path}"`);
 }

@@ -1,0 +1,13 @@
+/** @file Loads a model that is in memory into a runtime, as one file. */
+import type { Model } from "../ir/model.ts";
+import { encodeModel } from "../ir/serde/encode-model.ts";
+import { writeTo } from "../proto/write.ts";
+import type { Runtime, Session, SessionOptions } from "../runtime/runtime.ts";
+import { MemorySink } from "../util/bytes.ts";
+
+/** Encodes the model whole, weights inside, and loads it. @throws limit-exceeded above 2 GB; as Runtime.create */
+export function openModel(model: Model, runtime: Runtime, options?: SessionOptions): Promise<Session> {
+  const sink = new MemorySink();
+  writeTo(encodeModel(model, { external: "never" }).model, sink);
+  return runtime.create(sink.bytes(), options);
+}

@@ -1,0 +1,76 @@
+/** @file Measures the machine it stands on: whether integer kernels are exact, what they round, how fast they are. */
+import type { Runtime, SessionOptions } from "../../runtime/runtime.ts";
+import type { Target } from "../../targets/target.ts";
+import { openModel } from "../open-model.ts";
+import { type ExactnessResult, exactnessCases, measureExactness } from "./exactness.ts";
+import { floatChain, type WeightCodes } from "./models.ts";
+import { type Float16Result, measureFloat16, measureNBits, type NBitsResult } from "./precision.ts";
+import { probedTarget } from "./probed-target.ts";
+import { comparisonCount, measureSpeeds, type SpeedResult } from "./speed.ts";
+
+export interface ProbeOptions {
+  /** The target whose facts stand where nothing is measured: which operators have integer kernels, limits. */
+  readonly base: Target;
+  /** What the new target is called. */
+  readonly name: string;
+  /** What the machine is, such as its processor. */
+  readonly machine: string;
+  /** Runtime and version, for the evidence. */
+  readonly measuredWith: string;
+  /** Threads within an operator. 1 when absent. */
+  readonly threads?: number;
+  /** Milliseconds that each comparison of speed may take, a little more in the end. 1000 when absent. */
+  readonly budgetMs?: number;
+  readonly signal?: AbortSignal;
+  /** After each step of a stage: how many are done, of how many. */
+  readonly onStep?: (stage: string, done: number, total: number) => void;
+}
+
+/** What was measured. */
+export interface ProbeFindings {
+  /** Of integer layers: the first of int8, int8 within ±64 and uint8 whose sums with uint8 activations are exact everywhere. */
+  readonly weights: WeightCodes;
+  readonly exactness: readonly ExactnessResult[];
+  readonly matMulNBits: readonly NBitsResult[];
+  readonly float16: readonly Float16Result[];
+  readonly speeds: readonly SpeedResult[];
+}
+
+export interface ProbeReport extends ProbeFindings {
+  /** A row that `--target FILE.json` takes; its evidence says what was measured. */
+  readonly target: Target;
+}
+
+/** Takes some seconds. @throws aborted; runtime-failed when the runtime can't run a float32 MatMul */
+export async function probe(runtime: Runtime, options: ProbeOptions): Promise<ProbeReport> {
+  const { base, threads = 1, signal, budgetMs, onStep = () => {} } = options;
+  const session: SessionOptions = { threads, executionProvider: base.executionProvider, ...(signal && { signal }) };
+  // A runtime that is not there would refuse everything: that is an error, not a finding.
+  const plain = floatChain([1, 4], [{ text: "MatMul", dims: [4, 4], axis: 1 }], "float");
+  await (await openModel(plain, runtime, session)).release();
+  const exactness = await measureExactness(runtime, session, (done) => onStep("integer sums", done, exactnessCases));
+  const matMulNBits = await measureNBits(runtime, session);
+  const float16 = await measureFloat16(runtime, session);
+  const weights = exactWeights(exactness);
+  const speeds = await measureSpeeds(runtime, weights, {
+    ...session,
+    ...(budgetMs !== undefined && { budgetMs }),
+    onComparison: (done) => onStep("speed of kernels", done, comparisonCount),
+  });
+  const findings = { weights, exactness, matMulNBits, float16, speeds };
+  return { target: probedTarget(options, findings), ...findings };
+}
+
+/** In the order of preference. */
+const choices: readonly WeightCodes[] = [
+  { dtype: "int8", bits: 8 },
+  { dtype: "int8", bits: 7 },
+  { dtype: "uint8", bits: 8 },
+];
+
+function exactWeights(exactness: readonly ExactnessResult[]): WeightCodes {
+  const used = exactness.filter(({ activations }) => activations === "uint8");
+  const isExact = ({ dtype, bits }: WeightCodes) =>
+    used.every((each) => each.weights !== dtype || each.bits !== bits || each.verdict !== "inexact");
+  return choices.find(isExact) ?? { dtype: "int8", bits: 7 };
+}
