@@ -40,7 +40,7 @@ it("measures this machine and writes a target that quantize takes", async () => 
 });
 
 it.each([
-  ["an unknown key", { saturate: true }, 'target "t.json": unknown option "saturate" (did you mean "saturates"?)'],
+  ["an unknown key", { saturate: true }, 'target "t.json": unknown option "saturate" (did you mean saturates?)'],
   ["a wrong value", { accuracyLevel: 2 }, 'target "t.json": "accuracyLevel"'],
 ])("refuses a target with %s, and writes nothing", async (_, change, message) => {
   const cwd = setUp();
