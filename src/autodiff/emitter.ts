@@ -152,9 +152,13 @@ export class EmitterCore {
 
   /** Elements of an integer tensor that are known before the model runs. @throws unsupported-op when they are not. */
   integers(value: Value | undefined): readonly number[] {
-    const contents = value && this.#contents.get(value);
-    if (contents?.values.every((x) => typeof x === "number")) return contents.values as readonly number[];
-    return this.#unknown(value, "elements");
+    return this.known(value) ?? this.#unknown(value, "elements");
+  }
+
+  /** The elements of a small constant, where they are known. */
+  known(value: Value | undefined): readonly number[] | undefined {
+    const values = value && this.#contents.get(value)?.values;
+    return values?.every((x) => typeof x === "number") ? values : undefined;
   }
 
   /** The value in another dtype; itself where it has it already. */

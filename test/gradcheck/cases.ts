@@ -1,7 +1,11 @@
 /** @file The cases of the gradient check, by operator: `domain.Operator`, or `Operator` of ai.onnx. A family of rules, a file. */
+
+import { activations } from "./activation.ts";
+import { convs } from "./conv.ts";
 import { elementwise } from "./elementwise.ts";
 import type { Cases } from "./gradcheck.ts";
+import { indexOps } from "./index-ops.ts";
 import { linalg } from "./linalg.ts";
 import { reduces } from "./reduce.ts";
 
-export const cases: Cases = { ...elementwise, ...linalg, ...reduces };
+export const cases: Cases = { ...indexOps, ...elementwise, ...convs, ...activations, ...linalg, ...reduces };

@@ -6,12 +6,15 @@
  */
 import type { Node } from "../../ir/node.ts";
 import type { GradientRule, GradientRules } from "../rule.ts";
+import { activations } from "./activation.ts";
+import { convs } from "./conv.ts";
 import { elementwise } from "./elementwise.ts";
+import { indexOps } from "./index-ops.ts";
 import { linalg } from "./linalg.ts";
 import { reduces } from "./reduce.ts";
 
 const tables: ReadonlyMap<string, ReadonlyMap<string, GradientRule>> = new Map([
-  ["", merged(elementwise, linalg, reduces)],
+  ["", merged(indexOps, elementwise, convs, activations, linalg, reduces)],
 ]);
 
 /** Operators whose outputs do not change with their inputs, or only by jumps: gradients end there. */
@@ -42,7 +45,6 @@ const constantAlmostEverywhere = new Set([
   "NonMaxSuppression",
   "NonZero",
   "Not",
-  "OneHot",
   "Or",
   "RandomNormal",
   "RandomNormalLike",
