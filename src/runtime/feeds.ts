@@ -3,6 +3,7 @@ import { byteSize } from "../tensor/dtype.ts";
 import { elementCount, viewAs } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Feeds, HostTensor, IoInfo } from "./runtime.ts";
+import type { SlotMap } from "./slots.ts";
 
 /** @throws shape-mismatch for a feed that is missing, unknown, or not of its input's type and shape. */
 export function checkFeeds(inputs: readonly IoInfo[], feeds: Feeds): void {
@@ -27,6 +28,16 @@ export function checkFetches(outputs: readonly IoInfo[], fetches: readonly strin
     if (!names.includes(fetch))
       throw new TersorError("bad-data", `fetch "${fetch}": the model has no such output: expected ${listOf(names)}.`);
   return fetches ?? names;
+}
+
+/** The outputs to return, and those to put into slots; without `fetches`, all others are returned. @throws as {@link checkFetches}. */
+export function splitFetches(
+  outputs: readonly IoInfo[],
+  fetches: readonly string[] | undefined,
+  write: SlotMap,
+): readonly [returned: readonly string[], written: readonly string[]] {
+  const written = checkFetches(outputs, Object.keys(write));
+  return [checkFetches(outputs, fetches).filter((name) => !written.includes(name)), written];
 }
 
 function checkFeed(input: IoInfo, feed: HostTensor): void {

@@ -4,7 +4,7 @@ import type { DType } from "../tensor/dtype.ts";
 import type { TypedArray } from "../tensor/tensor.ts";
 import { messageOf, TersorError } from "../util/errors.ts";
 import { abortable, throwIfAborted } from "./abort.ts";
-import { checkFeeds, checkFetches } from "./feeds.ts";
+import { checkFeeds, checkFetches, splitFetches } from "./feeds.ts";
 import type {
   CallOptions,
   Feeds,
@@ -13,10 +13,12 @@ import type {
   LogSeverity,
   ModelSource,
   Outputs,
+  RunOptions,
   Runtime,
   Session,
   SessionOptions,
 } from "./runtime.ts";
+import { MemorySlots } from "./slots.ts";
 
 /** What one package of ONNX Runtime is, and how it differs from the others. */
 export interface OrtBackend {
@@ -35,6 +37,7 @@ export type NativeGuard = <T>(call: () => Promise<T>) => Promise<T>;
 /** A runtime that works on the calling thread, which is blocked while a model loads or runs. */
 export function ortRuntime(backend: OrtBackend, guard: NativeGuard = (call) => call()): Runtime {
   let module: Promise<typeof Ort> | undefined;
+  const slots = new MemorySlots();
   const create = async (model: ModelSource, options: SessionOptions): Promise<Session> => {
     module ??= guard(() => importOrt(backend));
     const ort = await module;
@@ -47,13 +50,14 @@ export function ortRuntime(backend: OrtBackend, guard: NativeGuard = (call) => c
       const start = performance.now();
       // The overloads of create take a path or bytes, not their union.
       const session = await guard(() => ort.InferenceSession.create(source as string, native));
-      return new OrtSession(ort, session, { subject, loadMs: performance.now() - start, guard });
+      return new OrtSession(ort, session, { subject, loadMs: performance.now() - start, guard, slots });
     } catch (error) {
       throw failure(subject, "loading failed", error);
     }
   };
   return {
     name: backend.name,
+    slots,
     create: async (model, options = {}) => {
       throwIfAborted(options.signal, backend.name);
       const created = create(model, options);
@@ -71,6 +75,7 @@ interface SessionContext {
   readonly subject: string;
   readonly loadMs: number;
   readonly guard: NativeGuard;
+  readonly slots: MemorySlots;
 }
 
 class OrtSession implements Session {
@@ -94,14 +99,18 @@ class OrtSession implements Session {
     this.outputs = session.outputMetadata.filter((info) => info.isTensor).map(ioInfo);
   }
 
-  async run(feeds: Feeds, fetches?: readonly string[], options: CallOptions = {}): Promise<Outputs> {
-    const { subject } = this.#context;
-    this.#check(options.signal);
-    checkFeeds(this.inputs, feeds);
-    const names = checkFetches(this.outputs, fetches);
-    if (names.length === 0) return {};
-    const results = await abortable(this.#run(this.#tensors(feeds), names), options.signal, subject);
-    return Object.fromEntries(names.map((name) => [name, hostTensor(results[name] as Ort.Tensor)]));
+  async run(feeds: Feeds, fetches?: readonly string[], options: RunOptions = {}): Promise<Outputs> {
+    const { subject, slots } = this.#context;
+    const { signal, read = {}, write = {} } = options;
+    this.#check(signal);
+    const all = slots.fill(feeds, read);
+    checkFeeds(this.inputs, all);
+    const [names, written] = splitFetches(this.outputs, fetches, write);
+    if (names.length + written.length === 0) return {};
+    const results = await abortable(this.#run(this.#tensors(all), [...names, ...written]), signal, subject);
+    const tensor = (name: string) => hostTensor(results[name] as Ort.Tensor);
+    slots.set(Object.fromEntries(written.map((name) => [write[name] as string, tensor(name)])));
+    return Object.fromEntries(names.map((name) => [name, tensor(name)]));
   }
 
   async time(feeds: Feeds, runs: number, options: CallOptions = {}): Promise<Float64Array> {

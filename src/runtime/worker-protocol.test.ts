@@ -4,6 +4,7 @@ import { expect, it } from "vitest";
 import { TersorError } from "../util/errors.ts";
 import { closeGate, closeGateNow, gateGuard, gateMemory } from "./native-gate.ts";
 import type { HostTensor, Runtime, Session } from "./runtime.ts";
+import { MemorySlots } from "./slots.ts";
 import { connect, type Port, serve } from "./worker-protocol.ts";
 
 const scalar = (value: number): HostTensor => ({ dtype: "float32", dims: [], data: Float32Array.of(value) });
@@ -41,7 +42,7 @@ function doubling(log: string[]): Runtime {
     time: async (_, runs) => new Float64Array(runs),
     release: async () => {},
   };
-  return { name: "doubling", create: async () => session };
+  return { name: "doubling", slots: new MemorySlots(), create: async () => session };
 }
 
 it("carries out calls in order, and gives errors back with their code", async () => {

@@ -3,7 +3,7 @@ import type { DType } from "../tensor/dtype.ts";
 import { type TypedArray, viewAs } from "../tensor/tensor.ts";
 import { type ErrorCode, messageOf, TersorError } from "../util/errors.ts";
 import { abortable, throwIfAborted } from "./abort.ts";
-import { checkFeeds, checkFetches } from "./feeds.ts";
+import { checkFeeds, splitFetches } from "./feeds.ts";
 import type {
   CallOptions,
   Feeds,
@@ -11,10 +11,12 @@ import type {
   IoInfo,
   ModelSource,
   Outputs,
+  RunOptions,
   Runtime,
   Session,
   SessionOptions,
 } from "./runtime.ts";
+import type { SlotMap, Slots } from "./slots.ts";
 
 /** What a worker_threads port, a Worker and a browser's worker scope have in common, after a line of adaptation. */
 export interface Port {
@@ -32,9 +34,20 @@ interface SessionInfo {
 /** Every call: what goes over (args) and what comes back (result). */
 interface Calls {
   create: { args: { model: ModelSource; options: SessionOptions }; result: SessionInfo };
-  run: { args: { session: number; feeds: Feeds; fetches: readonly string[] }; result: Outputs };
+  run: { args: RunArgs; result: Outputs };
   time: { args: { session: number; feeds: Feeds; runs: number }; result: Float64Array };
   release: { args: { session: number }; result: null };
+  put: { args: { tensors: Feeds }; result: null };
+  get: { args: { names: readonly string[] }; result: Outputs };
+  drop: { args: { names: readonly string[] }; result: null };
+}
+
+interface RunArgs {
+  readonly session: number;
+  readonly feeds: Feeds;
+  readonly fetches: readonly string[];
+  readonly read: SlotMap;
+  readonly write: SlotMap;
 }
 type CallName = keyof Calls;
 
@@ -61,10 +74,19 @@ export function serve(port: Port, runtime: Runtime): void {
       const { inputs, outputs, loadMs } = created;
       return { session: sessions.push(created) - 1, inputs, outputs, loadMs };
     },
-    run: (args) => session(args.session).run(args.feeds, args.fetches),
+    run: ({ feeds, fetches, read, write, ...args }) => session(args.session).run(feeds, fetches, { read, write }),
     time: (args) => session(args.session).time(args.feeds, args.runs),
     release: async (args) => {
       await session(args.session).release();
+      return null;
+    },
+    put: async ({ tensors }) => {
+      await runtime.slots.put(tensors);
+      return null;
+    },
+    get: ({ names }) => runtime.slots.get(names),
+    drop: async ({ names }) => {
+      await runtime.slots.drop(names);
       return null;
     },
   };
@@ -124,9 +146,18 @@ export function connect(port: Port, name: string, events: ConnectionEvents = {})
     });
     return abortable(reply, signal, name, events.abandoned);
   };
+  const slots: Slots = {
+    put: async (feeds) => {
+      const tensors = copiesOf(feeds);
+      await call("put", { tensors }, buffersOf(tensors));
+    },
+    get: (names) => call("get", { names }, []),
+    drop: async (names) => void (await call("drop", { names }, [])),
+  };
   return {
     runtime: {
       name,
+      slots,
       create: async (source, { signal, ...options } = {}) => {
         const model = source instanceof Uint8Array ? new Uint8Array(source) : { path: source.path };
         const externalData = options.externalData?.map(({ path, data }) => ({ path, data: new Uint8Array(data) }));
@@ -175,14 +206,21 @@ class RemoteSession implements Session {
     this.loadMs = info.loadMs;
   }
 
-  async run(feeds: Feeds, fetches?: readonly string[], options: CallOptions = {}): Promise<Outputs> {
-    const copies = this.#copies(feeds);
-    const args = { session: this.#id, feeds: copies, fetches: checkFetches(this.outputs, fetches) };
-    return this.#call("run", args, buffersOf(copies), options.signal);
+  async run(feeds: Feeds, fetches?: readonly string[], options: RunOptions = {}): Promise<Outputs> {
+    const { read = {}, write = {}, signal } = options;
+    checkFeeds(
+      this.inputs.filter(({ name }) => !Object.hasOwn(read, name)),
+      feeds,
+    );
+    const copies = copiesOf(feeds);
+    const [names] = splitFetches(this.outputs, fetches, write);
+    const args = { session: this.#id, feeds: copies, fetches: names, read, write };
+    return this.#call("run", args, buffersOf(copies), signal);
   }
 
   async time(feeds: Feeds, runs: number, options: CallOptions = {}): Promise<Float64Array> {
-    const copies = this.#copies(feeds);
+    checkFeeds(this.inputs, feeds);
+    const copies = copiesOf(feeds);
     return this.#call("time", { session: this.#id, feeds: copies, runs }, buffersOf(copies), options.signal);
   }
 
@@ -190,17 +228,16 @@ class RemoteSession implements Session {
     this.#released ??= this.#call("release", { session: this.#id }, []);
     await this.#released;
   }
+}
 
-  /** Copies to hand over: the caller keeps its arrays, and a view of a big buffer does not drag all of it along. */
-  #copies(feeds: Feeds): Record<string, HostTensor> {
-    checkFeeds(this.inputs, feeds);
-    const copy = ({ dtype, dims, data }: HostTensor): HostTensor => ({
-      dtype,
-      dims: [...dims],
-      data: copyOf(dtype, data),
-    });
-    return Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, copy(tensor)]));
-  }
+/** Copies to hand over: the caller keeps its arrays, and a view of a big buffer does not drag all of it along. */
+function copiesOf(feeds: Feeds): Record<string, HostTensor> {
+  const copy = ({ dtype, dims, data }: HostTensor): HostTensor => ({
+    dtype,
+    dims: [...dims],
+    data: copyOf(dtype, data),
+  });
+  return Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, copy(tensor)]));
 }
 
 const copyOf = (dtype: DType, data: TypedArray | string[]) =>

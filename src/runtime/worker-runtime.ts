@@ -25,6 +25,12 @@ export interface WorkerRuntime extends Runtime {
  */
 export function workerRuntime(name: RuntimeName): WorkerRuntime {
   let live: LiveWorker | undefined;
+  const start = () => {
+    live ??= startWorker(name, (ended) => {
+      if (live === ended) live = undefined;
+    });
+    return live.runtime;
+  };
   const close = async () => {
     const worker = live;
     live = undefined;
@@ -32,12 +38,12 @@ export function workerRuntime(name: RuntimeName): WorkerRuntime {
   };
   return {
     name,
-    create: async (model, options) => {
-      live ??= startWorker(name, (ended) => {
-        if (live === ended) live = undefined;
-      });
-      return live.runtime.create(model, options);
+    slots: {
+      put: (tensors) => start().slots.put(tensors),
+      get: (names) => start().slots.get(names),
+      drop: (names) => start().slots.drop(names),
     },
+    create: async (model, options) => start().create(model, options),
     close,
     [Symbol.asyncDispose]: close,
   };

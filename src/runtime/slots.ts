@@ -1,0 +1,46 @@
+/** @file Tensors that stay where models run: what one run leaves there, the next one takes, without a message or a copy. */
+import { TersorError } from "../util/errors.ts";
+import type { Feeds, HostTensor, Outputs } from "./runtime.ts";
+
+/** Shared by the sessions of one runtime. The tensors belong to the runtime: what goes in is not to be written any more. */
+export interface Slots {
+  put(tensors: Feeds): Promise<void>;
+  /** @throws bad-data for a name that holds nothing. */
+  get(names: readonly string[]): Promise<Outputs>;
+  /** Names that hold nothing are ignored. */
+  drop(names: readonly string[]): Promise<void>;
+}
+
+/** Input or output names, and the slot that each uses. */
+export type SlotMap = Readonly<Record<string, string>>;
+
+export class MemorySlots implements Slots {
+  readonly #tensors = new Map<string, HostTensor>();
+
+  async put(tensors: Feeds): Promise<void> {
+    this.set(tensors);
+  }
+
+  async get(names: readonly string[]): Promise<Outputs> {
+    return Object.fromEntries(names.map((name) => [name, this.#at(name)]));
+  }
+
+  async drop(names: readonly string[]): Promise<void> {
+    for (const name of names) this.#tensors.delete(name);
+  }
+
+  set(tensors: Feeds): void {
+    for (const [name, tensor] of Object.entries(tensors)) this.#tensors.set(name, tensor);
+  }
+
+  /** The feeds, and what slots hold for the inputs that `read` names. */
+  fill(feeds: Feeds, read: SlotMap): Feeds {
+    return { ...feeds, ...Object.fromEntries(Object.entries(read).map(([input, slot]) => [input, this.#at(slot)])) };
+  }
+
+  #at(name: string): HostTensor {
+    const tensor = this.#tensors.get(name);
+    if (tensor) return tensor;
+    throw new TersorError("bad-data", `slot "${name}": holds nothing. Put a tensor there, or let a run write it.`);
+  }
+}
