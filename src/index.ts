@@ -23,7 +23,9 @@ export {
   indexedDataset,
   type Label,
   type Sample,
+  type SkippedSample,
   shuffle,
+  skippedSamples,
   split,
   take,
 } from "./data/dataset.ts";

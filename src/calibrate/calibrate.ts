@@ -19,9 +19,18 @@ export interface CalibrateOptions {
   readonly batchSize?: number | undefined;
   /** What to do when samples differ in shape; "split" by default. */
   readonly pad?: BatchOptions["pad"];
+  /** Every sample is a whole batch already: it is run as it is. */
+  readonly whole?: boolean;
+  /** Values, of any type, that are handed over at every run. */
+  readonly keep?: Keep | undefined;
   /** Called after every batch with the number of samples seen so far. */
   readonly onProgress?: ((samples: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface Keep {
+  readonly values: readonly string[];
+  add(batch: Batch, outputs: Outputs): void;
 }
 
 export interface Calibration<Stats> {
@@ -31,8 +40,6 @@ export interface Calibration<Stats> {
 }
 
 interface Watched<Stats> {
-  readonly name: string;
-  readonly node: string;
   readonly collector: Collector<Stats>;
   /** Names of the outputs that it reads. */
   readonly outputs: readonly string[];
@@ -50,20 +57,23 @@ export async function calibrate<Stats>(
   collectors: ReadonlyMap<string, readonly Collector<Stats>[]>,
   options: CalibrateOptions,
 ): Promise<Calibration<Stats>> {
-  const { signal, onProgress } = options;
-  const { probed, watched, finite } = addProbes(model, collectors);
+  const { signal, onProgress, keep } = options;
+  const { probed, watched, finite } = addProbes(model, collectors, keep?.values ?? []);
   const session = await options.open(probed);
   let samples = 0;
   try {
-    const fixed = fixedBatch(session);
-    const size = fixed ?? options.batchSize ?? 1;
-    const fetches = [...new Set([...finite.keys(), ...watched.flatMap(({ outputs }) => outputs)])];
+    const fixed = options.whole ? undefined : fixedBatch(session);
+    const size = options.whole ? 1 : (fixed ?? options.batchSize ?? 1);
+    const seen = watched.flatMap(({ outputs }) => outputs);
+    const fetches = [...new Set([...finite.keys(), ...seen, ...(keep?.values ?? [])])];
     for await (const batch of batches(data, { size, pad: options.pad ?? "split", last: fixed ? "fill" : "keep" })) {
       throwIfAborted(signal, "calibration");
       const outputs = fetches.length > 0 ? await session.run(batch.inputs, fetches, signal ? { signal } : {}) : {};
-      checkFinite(finite, outputs, batch);
+      const broken = notFinite(finite, outputs)[0];
+      if (broken) throw await notFiniteError(model, broken, batch, options);
       for (const { collector, outputs: names } of watched)
         collector.add(names.map((name) => outputs[name] as HostTensor));
+      keep?.add(batch, outputs);
       samples += batch.samples.length;
       onProgress?.(samples);
     }
@@ -85,14 +95,18 @@ function fixedBatch({ inputs }: Session): number | undefined {
   return typeof size === "number" && size > 1 && inputs.every(({ dims }) => dims[0] === size) ? size : undefined;
 }
 
-/** The model with the probes as its only outputs. */
-function addProbes<Stats>(model: Model, collectors: ReadonlyMap<string, readonly Collector<Stats>[]>) {
+/** The model with the probes, and the values that are kept, as outputs besides its own. */
+function addProbes<Stats>(
+  model: Model,
+  collectors: ReadonlyMap<string, readonly Collector<Stats>[]>,
+  kept: readonly string[],
+) {
   const probed = model.clone();
   const { graph } = probed;
   const types = inferTypes(probed);
   const watched: Watched<Stats>[] = [];
-  /** Output that is 0 where a value is finite, with what computes the value, in graph order. */
-  const finite = new Map<string, string>();
+  /** Output that is 0 where a value is finite, with the value, in graph order. */
+  const finite = new Map<string, Value>();
   const order = new Map(graph.nodes.map((node, index) => [node, index]));
   const place = (value: Value) => (value.producer ? (order.get(value.producer) ?? 0) : -1);
   const chosen = [...collectors]
@@ -101,16 +115,15 @@ function addProbes<Stats>(model: Model, collectors: ReadonlyMap<string, readonly
   const asOutputs: Value[] = [];
   for (const { value, own } of chosen) {
     const built = new Map<string, Value>();
-    const nodeOf = value.producer ? `${value.producer}` : `input "${value.name}"`;
     const build = (probe: Probe) => {
       const known = built.get(probe.key) ?? probe.build({ graph, value, opset: probed.opset });
       built.set(probe.key, known);
       return known;
     };
-    finite.set(asOutput(build(finiteProbe)), nodeOf);
+    finite.set(asOutput(build(finiteProbe)), value);
     for (const collector of own) {
       const outputs = collector.needs.map((probe) => asOutput(build(probe)));
-      watched.push({ name: value.name, node: nodeOf, collector, outputs });
+      watched.push({ collector, outputs });
     }
   }
   /** An input that is an output as well goes through an Identity: runtimes differ in whether they allow it. */
@@ -122,6 +135,7 @@ function addProbes<Stats>(model: Model, collectors: ReadonlyMap<string, readonly
     if (!asOutputs.includes(out)) asOutputs.push(out);
     return out.name;
   }
+  for (const name of kept) asOutputs.push(graph.find(name) as Value);
   for (const value of asOutputs) if (!value.isOutput) graph.addOutput(value);
   return { probed, watched, finite };
 }
@@ -139,13 +153,48 @@ function observable(value: Value | undefined, name: string, types: ReturnType<ty
   );
 }
 
-function checkFinite(finite: ReadonlyMap<string, string>, outputs: Outputs, batch: Batch): void {
-  for (const [name, node] of finite) {
-    if (scalar(outputs[name]) === 0) continue;
+/** The values that are not finite, in graph order. */
+function notFinite(finite: ReadonlyMap<string, Value>, outputs: Outputs): Value[] {
+  return [...finite].flatMap(([name, value]) => (scalar(outputs[name]) === 0 ? [] : [value]));
+}
+
+/**
+ * Runs the batch again and looks at every value, to name the node where it begins: from what was seen back through inputs
+ * that are not finite either.
+ */
+async function notFiniteError(
+  model: Model,
+  seen: Value,
+  batch: Batch,
+  { open, signal }: CalibrateOptions,
+): Promise<TersorError> {
+  const { probed, finite } = addProbes(model, new Map(floatValues(model).map((name) => [name, []])), []);
+  const session = await open(probed);
+  try {
+    const outputs = await session.run(batch.inputs, [...finite.keys()], signal ? { signal } : {});
+    const broken = new Map(notFinite(finite, outputs).map((value) => [value.name, value]));
+    let first = broken.get(seen.name) ?? seen;
+    for (let next: Value | undefined = first; next; next = before(next, broken)) first = next;
     const ids = batch.samples.map(({ id }) => `"${id}"`).join(", ");
-    throw new TersorError(
+    const where = first.producer ? `${first.producer}` : `input "${first.name}"`;
+    return new TersorError(
       "bad-data",
-      `calibration, sample ${ids}: ${node} gives NaN or infinity: expected finite numbers. Check the sample and its preprocessing.`,
+      `calibration, sample ${ids}: ${where} gives NaN or infinity: expected finite numbers. Check the sample and its preprocessing.`,
     );
+  } finally {
+    await session.release();
   }
+}
+
+function before({ producer }: Value, broken: ReadonlyMap<string, Value>): Value | undefined {
+  return producer?.inputs.map((input) => broken.get(input?.name ?? "")).find((value) => value !== undefined);
+}
+
+/** Names of the float32 values of the main graph that are computed, or fed. */
+export function floatValues(model: Model): string[] {
+  const types = inferTypes(model);
+  return [...model.graph.values].flatMap((value) => {
+    const type = types.get(value) ?? value.type;
+    return !value.isConstant && type?.kind === "tensor" && type.dtype === "float32" ? [value.name] : [];
+  });
 }

@@ -20,7 +20,7 @@ export function compareText(report: CompareReport, width: number, colors: Palett
   const source = data.madeUp
     ? `${plural(data.samples, "made-up input")} (give --data for real ones)`
     : `${plural(data.samples, "sample")} of ${printable(data.name)}`;
-  const skipped = data.skipped > 0 ? `, ${data.skipped} unreadable left out` : "";
+  const skipped = data.skipped.length > 0 ? `, ${data.skipped.length} unreadable left out` : "";
   const outputs = Object.entries(fidelity).map(([name, of]) => [
     printable(name),
     formatDb(of.sqnr),

@@ -4,9 +4,16 @@ import { reason } from "../node/file-source.ts";
 import { messageOf, TersorError } from "../util/errors.ts";
 import type { Options } from "./args.ts";
 
-/** `--data-options`: an object that was JSON already, or the path of a file with one. @throws bad-recipe */
-export function dataOptionsOf(value: unknown): Options | undefined {
-  return typeof value === "string" ? readOptions(value) : (value as Options | undefined);
+/**
+ * `--data-options`, an object that was JSON already, or the path of a file with one; and `--skip-bad`.
+ * @throws bad-recipe, for --skip-bad without data too
+ */
+export function dataOptionsOf({ dataOptions: value, skipBad, data, calibrate }: Options): Options | undefined {
+  const given = typeof value === "string" ? readOptions(value) : (value as Options | undefined);
+  if (skipBad === undefined) return given;
+  if (data === undefined && calibrate === undefined)
+    throw new TersorError("bad-recipe", "--skip-bad: there is no data: expected --data or --calibrate with it.");
+  return { ...given, skipBad };
 }
 
 function readOptions(path: string): Options {

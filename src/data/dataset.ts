@@ -109,6 +109,17 @@ export function take(dataset: Dataset, count: number): Dataset {
   };
 }
 
+/** A sample that could not be read, and why. */
+export interface SkippedSample {
+  readonly id: string;
+  readonly reason: string;
+}
+
+/** What was left out as unreadable so far, for reports. */
+export function skippedSamples({ skipped }: Dataset): readonly SkippedSample[] {
+  return [...(skipped ?? [])].map(([id, reason]) => ({ id, reason }));
+}
+
 /** The samples in an order that only `seed` decides. A dataset that is not indexed is read into memory at first use. */
 export function shuffle(dataset: Dataset, seed: number): Dataset {
   const order = (size: number) => permutation(size, seed);

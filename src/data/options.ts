@@ -18,7 +18,7 @@ export const commonOptions = {
   take: count.optional().describe("Use the first samples only, after shuffling."),
   shuffle: z.boolean().default(false).describe("Put the samples in an order decided by the seed."),
   seed: z.int().default(0).describe("Seed of the order."),
-  skipBad: z.boolean().default(false).describe("Leave out samples that cannot be read, and count them."),
+  skipBad: z.boolean().default(false).describe("Leave out samples that cannot be read, and say which."),
 };
 
 /** How stored numbers become the model's: y = ((x - zeroPoint) * scale - mean) / std. */

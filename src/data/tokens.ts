@@ -2,7 +2,7 @@
 import { type HostTensor, hostTensor } from "../tensor/host-tensor.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
-import { convert, type InputInfo } from "./fit-input.ts";
+import { fitInput, type InputInfo } from "./fit-input.ts";
 
 /** One text as tokens, each list of the same length. */
 export interface Tokens {
@@ -32,7 +32,7 @@ const tokenInputs: readonly TokenInput[] = [
 
 /**
  * The inputs of a model for one text: by their usual names, or, where a model has a single input, as that.
- * @throws bad-data for an input that tokens do not fill; `subject` opens the message.
+ * @throws bad-data for an input that tokens do not fill, or not to the length that it has; `subject` opens the message.
  */
 export function inputsOfTokens(tokens: Tokens, inputs: readonly InputInfo[], subject: string) {
   const filled = inputs.map((input) => {
@@ -42,7 +42,7 @@ export function inputsOfTokens(tokens: Tokens, inputs: readonly InputInfo[], sub
         "bad-data",
         `${subject}: input "${input.name}" cannot be made from text: expected input_ids, attention_mask, token_type_ids, position_ids or past_key_values. Give the data as .npz, JSON lines or a module.`,
       );
-    return [input.name, convert(row.fill(tokens, input), input.dtype, `${subject}: input "${input.name}"`)] as const;
+    return [input.name, fitInput(row.fill(tokens, input), input, subject)] as const;
   });
   return Object.fromEntries(filled);
 }

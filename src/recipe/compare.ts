@@ -1,6 +1,6 @@
 /** @file Compares a model with the original: how close its outputs are, how well it does its job, how fast it is. */
 import { type Batch, batches, unbatch } from "../data/batch.ts";
-import { type Dataset, take } from "../data/dataset.ts";
+import { type Dataset, type SkippedSample, skippedSamples, take } from "../data/dataset.ts";
 import type { InputInfo } from "../data/fit-input.ts";
 import { seededDataset } from "../data/seeded.ts";
 import { type ChosenMetric, metricForLabel } from "../evaluate/choose-metric.ts";
@@ -22,7 +22,8 @@ export interface Agreement {
     readonly name: string;
     readonly samples: number;
     readonly madeUp: boolean;
-    readonly skipped: number;
+    /** Left out as unreadable. */
+    readonly skipped: readonly SkippedSample[];
   };
   /** By output name. */
   readonly fidelity: Readonly<Record<string, Fidelity>>;
@@ -115,7 +116,7 @@ export async function measureAgreement(
   }
   if (samples === 0) throw new TersorError("bad-data", `${data.name}: holds no samples. Nothing can be compared.`);
   return {
-    data: { name: data.name, samples, madeUp: data.synthetic ?? false, skipped: data.skipped?.size ?? 0 },
+    data: { name: data.name, samples, madeUp: data.synthetic ?? false, skipped: skippedSamples(data) },
     fidelity: meter.result(),
     ...(metric && scores && { metric: change(metric, scores.before.value(), scores.after.value()) }),
   };

@@ -8,10 +8,11 @@ import { compareText } from "../compare-text.ts";
 import { dataOptionsOf } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
 import { palette, printable } from "../render.ts";
+import { skippedText } from "../skipped-text.ts";
 
 export async function run({ command, args, options, io }: CommandInput): Promise<number> {
   const [a = "", b = ""] = args;
-  const { seed = 0, dataOptions, json: _, quiet: __, verbose: ___, ...settings } = options;
+  const { seed = 0, dataOptions: _, skipBad: __, json: ___, quiet: ____, verbose: _____, ...settings } = options;
   parseOptions(compareOptions, settings, "compare", flagNaming(command));
   const [reference, candidate] = [loadModel(a), loadModel(b)];
   const report = await withProgress(io, async (progress) => {
@@ -25,7 +26,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       dryRun: false,
       signal: io.signal,
       progress,
-      dataOptions: dataOptionsOf(dataOptions),
+      dataOptions: dataOptionsOf(options),
       folder: ".",
     });
     try {
@@ -36,6 +37,12 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   });
   io.json({ before: a, after: b, ...report });
   const colors = palette(io.isTty, process.env);
-  io.print(`${printable(a)} (before), ${printable(b)} (after)\n\n${compareText(report, io.width, colors)}`);
+  const { name, skipped } = report.data;
+  const parts = [
+    `${printable(a)} (before), ${printable(b)} (after)`,
+    compareText(report, io.width, colors),
+    skippedText(skipped.length > 0 ? [{ data: name, samples: skipped }] : [], colors),
+  ];
+  io.print(parts.filter((part) => part !== "").join("\n\n"));
   return 0;
 }

@@ -13,6 +13,7 @@ import { withProgress } from "../progress.ts";
 import { quantizeStepFor } from "../quantize-modes.ts";
 import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
+import { skippedText } from "../skipped-text.ts";
 import { stepText } from "../step-text.ts";
 
 export async function run(input: CommandInput): Promise<number> {
@@ -33,8 +34,8 @@ export async function run(input: CommandInput): Promise<number> {
     output,
     ...(options.data !== undefined && { data: options.data as string }),
     ...(options.seed !== undefined && { seed: options.seed as number }),
-    ...(options.externalData !== undefined && { externalData: "always" }),
     ...boundFor(options, naming),
+    ...(options.externalData !== undefined && { externalData: "always" }),
     steps: [
       { simplify: { level: options.simplify === false ? "constants" : "all" } },
       step,
@@ -55,6 +56,7 @@ export async function run(input: CommandInput): Promise<number> {
   const parts = [
     headline(manifest, colors, output),
     ...manifest.steps.map((record) => stepText(record, io.width, colors)),
+    skippedText(manifest.skipped ?? [], colors),
   ];
   if (options.dryRun) parts.push("Dry run: nothing was written.");
   io.print(parts.filter((part) => part !== "").join("\n\n"));

@@ -9,6 +9,7 @@ import type { CommandInput } from "../args.ts";
 import { withProgress } from "../progress.ts";
 import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
+import { skippedText } from "../skipped-text.ts";
 import { stepText } from "../step-text.ts";
 
 export async function run({ args, options, io }: CommandInput): Promise<number> {
@@ -37,6 +38,7 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
   const parts = [
     headline(manifest, colors, recipe.output),
     ...texts,
+    skippedText(manifest.skipped ?? [], colors),
     options.dryRun ? "Dry run: nothing was written." : "",
   ];
   io.print(parts.filter((part) => part !== "").join("\n\n"));

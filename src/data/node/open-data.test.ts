@@ -5,7 +5,7 @@ import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { tinyTokenizer } from "../../../test/tiny-tokenizer.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
-import { collect } from "../dataset.ts";
+import { collect, skippedSamples } from "../dataset.ts";
 import type { InputInfo } from "../fit-input.ts";
 import { encodeNpy, encodeNpz } from "../npy.ts";
 import { type DataSpec, openData } from "./open-data.ts";
@@ -334,5 +334,32 @@ describe("options", () => {
     expect(four).toHaveLength(4);
     expect(four).toEqual((await ids({ path: "ten.npy", shuffle: true, seed: 3 })).slice(0, 4));
     expect(four).not.toEqual(await ids({ path: "ten.npy", take: 4 }));
+  });
+});
+
+describe("unreadable samples are left out and named", () => {
+  const number: InputInfo = { name: "x", dtype: "int64", dims: ["N", 1] };
+  const three: InputInfo = { name: "input_ids", dtype: "int64", dims: ["N", 3] };
+  const values = hostTensor("float32", [3, 1], [1, 1.5, 2]);
+  const raw = new Uint8Array(Float32Array.of(1, 1.5, 2).buffer);
+  write("skip/tokenizer.json", tinyTokenizer);
+  const tokenizer = "skip/tokenizer.json";
+
+  it.each<[string, string | Uint8Array, InputInfo, Record<string, unknown>, string]>([
+    ["s.npy", encodeNpy(values), number, {}, "s.npy#1"],
+    ["s.npz", encodeNpz({ x: values }), number, {}, "s.npz#1"],
+    ["s.bin", raw, number, { dtype: "float32", dims: [1] }, "s.bin#1"],
+    ["s.jsonl", '{"inputs": {"x": [1]}}\nnonsense\n{"inputs": {"x": [2]}}', number, {}, "s.jsonl:2"],
+    ["s.csv", "label,text\n1,the\n2\n3,cat\n", three, { tokenizer, textColumn: "text" }, "s.csv#1"],
+    ["s.tsv", "the\nthe cat\ncat\n", three, { tokenizer, header: false }, "s.tsv#1"],
+    ["s.txt", "the\nthe cat\ncat\n", three, { tokenizer }, "s.txt#1"],
+    ["w.txt", "the cat sat on the cat the", three, { tokenizer, window: 3 }, "w.txt#2"],
+    ["s.mjs", "export default [[1], [1.5], [2]].map((x) => ({ inputs: { x } }));", number, {}, "s.mjs#1"],
+  ])("in %s", async (name, content, input, options, bad) => {
+    const path = write(`skip/${name}`, content);
+    expect(await failure({ path, ...options }, [input])).toMatch(/^bad-data /);
+    const data = await open({ path, ...options, skipBad: true }, [input]);
+    expect(await collect(data)).toHaveLength(2);
+    expect(skippedSamples(data)).toEqual([{ id: bad, reason: expect.stringContaining(name) }]);
   });
 });

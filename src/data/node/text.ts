@@ -1,12 +1,12 @@
 /** @file Data formats of texts with a tokenizer: CSV, TSV, and plain text by lines or in windows for language models. */
 import { z } from "zod";
 import { TersorError } from "../../util/errors.ts";
-import { datasetOf, indexedDataset, type Sample } from "../dataset.ts";
+import { indexedDataset, type Sample } from "../dataset.ts";
 import { parseDelimited } from "../delimited.ts";
 import { parseLabel, readLabels } from "../labels.ts";
 import { classesOption, commonOptions, tokenizerOptions } from "../options.ts";
 import { TextTokenizer } from "../tokenizer.ts";
-import { inputsOfTokens } from "../tokens.ts";
+import { inputsOfTokens, type Window } from "../tokens.ts";
 import { nameOf, readText } from "./files.ts";
 import { classesOf, defineFormat, type OpenContext } from "./format.ts";
 
@@ -51,18 +51,19 @@ const tableFormat = (name: "csv" | "tsv", separator: "," | "\t") =>
     matches: (path) => path.endsWith(`.${name}`),
     async open(options: TableOptions, context) {
       const path = context.resolve(options.path);
-      const table = columnsOf(parseDelimited(await readText(path), { separator }, path), options, path);
+      const records = parseDelimited(await readText(path), { separator }, path);
+      const table = columnsOf(records, options, path, context.skipped);
       const classes = await classesOf(options.classes, context);
       const tokenizer = await needTokenizer(options, context, path);
       const labels = table.labels && readLabels(table.labels);
-      const idOf = (index: number) => `${nameOf(path)}#${index}`;
+      const idOf = (index: number) => `${nameOf(path)}#${table.rows[index]}`;
       return indexedDataset({
         name: nameOf(path),
         size: table.texts.length,
         idOf,
         ...(context.skipped ? { skipped: context.skipped } : {}),
         at(index): Sample {
-          const subject = `${path}: record ${index + 1}`;
+          const subject = `${path}: record ${(table.rows[index] as number) + 1}`;
           const tokens = tokenizer.encode(table.texts[index] as string, table.pairs?.[index], options);
           const label = labels ? { label: parseLabel(labels[index] as string | number, classes, subject) } : {};
           return { id: idOf(index), inputs: inputsOfTokens(tokens, context.inputs, subject), ...label };
@@ -75,39 +76,49 @@ export const csvFormat = tableFormat("csv", ",");
 export const tsvFormat = tableFormat("tsv", "\t");
 
 interface Columns {
+  /** Numbers of the records from 0, without the header. */
+  readonly rows: readonly number[];
   readonly texts: readonly string[];
   readonly pairs: readonly string[] | undefined;
   readonly labels: readonly string[] | undefined;
 }
 
-/** Two columns without a header are text and label. */
-function columnsOf(records: readonly (readonly string[])[], options: TableOptions, path: string): Columns {
+/** Two columns without a header are text and label. Records that lack a column go to `skipped` where there is one. */
+function columnsOf(
+  records: readonly (readonly string[])[],
+  options: TableOptions,
+  path: string,
+  skipped: Map<string, string> | undefined,
+): Columns {
   const { textColumn, pairColumn, labelColumn } = options;
   const isNamed = [textColumn, pairColumn, labelColumn].some((each) => typeof each === "string");
   const hasHeader = options.header ?? isNamed;
   const names = hasHeader ? (records[0] ?? []) : [];
   const rows = hasHeader ? records.slice(1) : records;
   if (rows.length === 0) throw new TersorError("bad-data", `${path}: holds no samples.`);
-  const pick = (column: string | number) => {
+  const place = (column: string | number) => {
     const at = typeof column === "number" ? column : names.indexOf(column);
-    if (at < 0)
-      throw new TersorError("bad-data", `${path}: has no column "${column}": expected one of ${names.join(", ")}.`);
-    return rows.map((row, index) => {
-      const value = row[at];
-      if (value !== undefined) return value;
-      throw new TersorError(
-        "bad-data",
-        `${path}: record ${index + 1 + (hasHeader ? 1 : 0)}: no column ${column}: it has ${row.length} columns.`,
-      );
-    });
+    if (at >= 0) return at;
+    throw new TersorError("bad-data", `${path}: has no column "${column}": expected one of ${names.join(", ")}.`);
   };
   const isPlainPair = !hasHeader && textColumn === undefined && rows.every((row) => row.length === 2);
   const label = labelColumn ?? (isPlainPair ? 1 : undefined);
-  return {
-    texts: pick(textColumn ?? 0),
-    pairs: pairColumn === undefined ? undefined : pick(pairColumn),
-    labels: label === undefined ? undefined : pick(label),
-  };
+  const wanted = [textColumn ?? 0, pairColumn, label].map((column) =>
+    column === undefined ? undefined : place(column),
+  );
+  const good = rows.flatMap((row, index) => {
+    const missing = wanted.find((at) => at !== undefined && row[at] === undefined);
+    if (missing === undefined) return [index];
+    const why = `${path}: record ${index + 1}: no column ${missing}: it has ${row.length} columns.`;
+    if (!skipped) throw new TersorError("bad-data", why);
+    skipped.set(`${nameOf(path)}#${index}`, why);
+    return [];
+  });
+  if (good.length === 0) throw new TersorError("bad-data", `${path}: none of its ${rows.length} records can be read.`);
+  const [texts, pairs, labels] = wanted.map((at) =>
+    at === undefined ? undefined : good.map((index) => rows[index]?.[at] ?? ""),
+  );
+  return { rows: good, texts: texts ?? [], pairs, labels };
 }
 
 export const textFormat = defineFormat({
@@ -125,22 +136,25 @@ export const textFormat = defineFormat({
     const tokenizer = await needTokenizer(options, context, path);
     const lines = text.split(/\r\n|\n|\r/).filter((line) => line.trim() !== "");
     if (lines.length === 0) throw new TersorError("bad-data", `${path}: holds no text.`);
+    const idOf = (index: number) => `${nameOf(path)}#${index}`;
+    const about = { name: nameOf(path), idOf, ...(context.skipped ? { skipped: context.skipped } : {}) };
     if (options.window !== undefined) {
       const windows = tokenizer.windows(text, options.window);
-      const samples = windows.map(({ tokens, label }, index): Sample => {
-        const id = `${nameOf(path)}#${index}`;
-        return { id, inputs: inputsOfTokens(tokens, context.inputs, id), label };
+      return indexedDataset({
+        ...about,
+        size: windows.length,
+        at(index): Sample {
+          const { tokens, label } = windows[index] as Window;
+          return { id: idOf(index), inputs: inputsOfTokens(tokens, context.inputs, idOf(index)), label };
+        },
       });
-      return datasetOf(nameOf(path), samples);
     }
-    const idOf = (index: number) => `${nameOf(path)}#${index}`;
     return indexedDataset({
-      name: nameOf(path),
+      ...about,
       size: lines.length,
-      idOf,
       at(index): Sample {
         const tokens = tokenizer.encode(lines[index] as string, undefined, options);
-        return { id: idOf(index), inputs: inputsOfTokens(tokens, context.inputs, path) };
+        return { id: idOf(index), inputs: inputsOfTokens(tokens, context.inputs, idOf(index)) };
       },
     });
   },

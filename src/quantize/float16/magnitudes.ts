@@ -1,11 +1,9 @@
 /** @file How large the values of a model get on data: what decides whether float16 can hold them. */
-import { type CalibrateOptions, calibrate } from "../../calibrate/calibrate.ts";
-import type { Collector, Range } from "../../calibrate/collector.ts";
+import { type CalibrateOptions, calibrate, floatValues } from "../../calibrate/calibrate.ts";
 import { minMax } from "../../calibrate/range/min-max.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
-import { inferTypes } from "../../passes/infer-shapes.ts";
 
 /**
  * The largest |x| of every float32 value of the main graph, by name, in one pass over the data: the `ranges` of toFloat16.
@@ -13,13 +11,7 @@ import { inferTypes } from "../../passes/infer-shapes.ts";
  */
 export async function magnitudes(model: Model, data: Dataset, running: CalibrateOptions): Promise<Map<string, number>> {
   const { model: prepared } = constantToInitializer(model);
-  const types = inferTypes(prepared);
-  const collectors = new Map<string, readonly Collector<Range>[]>();
-  for (const value of prepared.graph.values) {
-    const type = types.get(value) ?? value.type;
-    const isFloat = type?.kind === "tensor" && type.dtype === "float32";
-    if (isFloat && !value.isConstant) collectors.set(value.name, [minMax()]);
-  }
+  const collectors = new Map(floatValues(prepared).map((name) => [name, [minMax()]] as const));
   const { stats } = await calibrate(prepared, data, collectors, running);
   return new Map(
     [...stats].map(([name, ranges]) => [name, Math.max(...ranges.map(({ min, max }) => Math.max(-min, max)))]),

@@ -1,7 +1,7 @@
 /** @file The world around steps in Node: files, workers, data. */
 import { readFileSync, statSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
-import type { Dataset } from "../../data/dataset.ts";
+import { type Dataset, type SkippedSample, skippedSamples } from "../../data/dataset.ts";
 import type { InputInfo } from "../../data/fit-input.ts";
 import type { ChosenMetric, MetricSpec } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
@@ -32,6 +32,12 @@ export interface NodeContextOptions {
   readonly folder: string;
 }
 
+/** The unreadable samples of one dataset. */
+export interface SkippedData {
+  readonly data: string;
+  readonly samples: readonly SkippedSample[];
+}
+
 /** Ends with its worker: close it. */
 export class NodeContext implements StepContext {
   readonly original: Model;
@@ -41,6 +47,7 @@ export class NodeContext implements StepContext {
   readonly progress: StepContext["progress"];
   readonly #options: NodeContextOptions;
   readonly #runtimes = new Map<RuntimeName, WorkerRuntime>();
+  readonly #opened: Dataset[] = [];
 
   constructor(options: NodeContextOptions) {
     this.#options = options;
@@ -86,7 +93,18 @@ export class NodeContext implements StepContext {
     if (chosen === undefined) return undefined;
     const { openData } = await import("../../data/node/open-data.ts");
     const { dataOptions, folder } = this.#options;
-    return openData(chosen, { inputs, folder, ...(dataOptions && { options: dataOptions }) });
+    const dataset = await openData(chosen, { inputs, folder, ...(dataOptions && { options: dataOptions }) });
+    this.#opened.push(dataset);
+    return dataset;
+  }
+
+  /** What was left out of the data so far, each sample once. */
+  skipped(): readonly SkippedData[] {
+    const byName = new Map<string, Map<string, SkippedSample>>();
+    for (const dataset of this.#opened)
+      for (const sample of skippedSamples(dataset))
+        byName.set(dataset.name, (byName.get(dataset.name) ?? new Map()).set(sample.id, sample));
+    return [...byName].map(([data, samples]) => ({ data, samples: [...samples.values()] }));
   }
 
   async metric(spec: MetricSpec): Promise<ChosenMetric> {

@@ -8,7 +8,7 @@ import { validateModel } from "../../ops/check-model.ts";
 import type { Progress, StepContext } from "../../step.ts";
 import { parseRecipe, type Recipe } from "../recipe.ts";
 import { runSteps, type StepRecord } from "../run-steps.ts";
-import { NodeContext } from "./context.ts";
+import { NodeContext, type SkippedData } from "./context.ts";
 import { checkOutput, type FileRecord, modelFiles, outputPaths, recordOf } from "./files.ts";
 import { Workspace } from "./workspace.ts";
 
@@ -32,6 +32,8 @@ export interface Manifest {
   readonly output: ModelRecord;
   readonly seed: number;
   readonly steps: readonly StepRecord[];
+  /** Samples that could not be read and were left out, where there are any. */
+  readonly skipped?: readonly SkippedData[];
 }
 
 export interface ModelRecord {
@@ -78,13 +80,17 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
   });
   try {
     const { model, records } = await runSteps(original, parsed.steps, ctx);
-    const describe = (output: ModelRecord): Manifest => ({
-      tersor: version(),
-      input: total(inputs.map(recordOf)),
-      output,
-      seed: parsed.seed,
-      steps: records(),
-    });
+    const describe = (output: ModelRecord): Manifest => {
+      const skipped = ctx.skipped();
+      return {
+        tersor: version(),
+        input: total(inputs.map(recordOf)),
+        output,
+        seed: parsed.seed,
+        steps: records(),
+        ...(skipped.length > 0 && { skipped }),
+      };
+    };
     if (dryRun) return { manifest: describe(predicted(model, paths.model, parsed.externalData)), files: [] };
     const saved = await workspace.write(model);
     await ctx.close();
