@@ -11,7 +11,7 @@ import { Rng } from "../util/rng.ts";
 import { calibrate } from "./calibrate.ts";
 import { perChannel } from "./channels.ts";
 import type { Collector, Range } from "./collector.ts";
-import { type Gram, gramOfPatches, gramOfRows } from "./gram.ts";
+import { type Gram, gramOf, patches, rows } from "./gram.ts";
 import { entropy } from "./range/entropy.ts";
 import { minMax } from "./range/min-max.ts";
 import { movingAverage } from "./range/moving-average.ts";
@@ -101,12 +101,12 @@ test("per channel: largest, mean magnitude, mean", async () => {
 describe("gram", () => {
   test("of rows", async () => {
     const [a, b] = [noise(1, 3), noise(1, 3)];
-    const { sums, k } = await one(parse`(float[N,3] x) => (y) { y = Neg(x) }`, "x", gramOfRows(), a, b);
-    const rows = [a, b].map(({ data }) => data as Float32Array);
+    const { sums, k } = await one(parse`(float[N,3] x) => (y) { y = Neg(x) }`, "x", gramOf(rows), a, b);
+    const seen = [a, b].map(({ data }) => data as Float32Array);
     for (let i = 0; i < k; i++)
       for (let j = 0; j < k; j++)
         expect(sums[i * k + j]).toBeCloseTo(
-          rows.reduce((sum, row) => sum + (row[i] as number) * (row[j] as number), 0),
+          seen.reduce((sum, row) => sum + (row[i] as number) * (row[j] as number), 0),
           5,
         );
   });
@@ -130,7 +130,7 @@ describe("gram", () => {
     const conv = model.graph.nodes[0];
     if (!conv) throw new Error("no Conv");
     const x = noise(2, 4, 7, 6);
-    const { sums, k, groups: parts }: Gram = await one(model, "x", gramOfPatches(conv), x);
+    const { sums, k, groups: parts }: Gram = await one(model, "x", gramOf(patches(conv)), x);
     expect([k, parts]).toEqual([inner, groups]);
     const session = await open(model);
     const { y } = await session.run({ x });
@@ -163,6 +163,9 @@ describe("bad data", () => {
       /sample "#1": Log "first" gives NaN/,
     );
     await expect(calibrate(model, bad(Number.NaN), collectors(), { open })).rejects.toThrow(/input "x" gives NaN/);
+    // What nobody watches is looked at as well.
+    const last = () => new Map([["y", [minMax()]]]);
+    await expect(calibrate(model, bad(-1), last(), { open })).rejects.toThrow(/sample "#1": Log "first" gives NaN/);
   });
 
   test("no samples, wrong shapes, unknown values, an abort", async () => {

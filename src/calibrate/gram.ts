@@ -5,6 +5,7 @@
 import { attr } from "../ir/attribute.ts";
 import type { Node } from "../ir/node.ts";
 import type { Value } from "../ir/value.ts";
+import type { HostTensor } from "../tensor/host-tensor.ts";
 import { int64 } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import { type Collector, floats } from "./collector.ts";
@@ -13,50 +14,99 @@ import type { Probe, ProbeContext } from "./probes.ts";
 export interface Gram {
   /** [groups, k, k], in the order in which the weight stores its inputs; summed over all rows or patches seen. */
   readonly sums: Float64Array;
+  /** (X' - X)^T X of the same dims, X' being what the layer reads in another model; only of {@link Unfolding.shiftedFrom}. */
+  readonly shift?: Float64Array | undefined;
   readonly groups: number;
   readonly k: number;
 }
 
-/** Sums over runs, in float64. */
-function gramOf(probe: Probe): Collector<Gram> {
+/** How a layer reads a value: as the rows of a matrix, or the patches of a convolution. */
+export interface Unfolding {
+  readonly key: string;
+  /** a^T b of the two values as they are unfolded, [groups, k, k]; `a` is like `b`. */
+  product(context: ProbeContext, a: Value, b: Value): Value;
+}
+
+/** Sums of X^T X over runs, in float64. */
+export function gramOf(unfolding: Unfolding): Collector<Gram> {
+  const sums = sumOf();
+  return {
+    name: "gram",
+    needs: [productProbe(unfolding)],
+    add: ([seen]) => sums.add(seen),
+    result: () => ({ sums: sums.numbers, ...sums.size }),
+  };
+}
+
+/** The same with the shift against another value of the graph that is like it: what the layer read before the model was changed. */
+export function gramWithShift(unfolding: Unfolding, original: string): Collector<Gram> {
+  const [sums, shift] = [sumOf(), sumOf()];
+  return {
+    name: "gram and shift",
+    needs: [productProbe(unfolding), shiftProbe(unfolding, original)],
+    add([seen, shifted]) {
+      sums.add(seen);
+      shift.add(shifted);
+    },
+    result: () => ({ sums: sums.numbers, shift: shift.numbers, ...sums.size }),
+  };
+}
+
+/** Adds up [.., groups, k, k]. */
+function sumOf() {
   let sums = new Float64Array(0);
   let dims: readonly number[] = [];
   return {
-    name: "gram",
-    needs: [probe],
-    add([seen]) {
+    add(seen: HostTensor | undefined) {
       const numbers = floats(seen);
       dims = seen?.dims ?? dims;
       if (sums.length !== numbers.length) sums = new Float64Array(numbers.length);
       for (let i = 0; i < numbers.length; i++) sums[i] = (sums[i] as number) + (numbers[i] as number);
     },
-    result() {
+    get numbers() {
+      return sums;
+    },
+    get size() {
       const [groups = 1, k = 0] = dims.slice(-3);
-      return { sums, groups, k };
+      return { groups, k };
     },
   };
 }
 
-/** Of the rows along the last axis: the input of a MatMul or Gemm with the weight on the right. */
-export function gramOfRows(): Collector<Gram> {
-  return gramOf({
-    key: "gram of rows",
-    build(context) {
-      const build = builder(context, "gram");
-      const type = context.value.type;
-      const width = type?.kind === "tensor" ? type.shape?.at(-1) : undefined;
-      const k = typeof width === "number" ? width : undefined;
-      if (k === undefined)
-        throw new TersorError(
-          "bad-model",
-          `value "${context.value.name}": its last dim is not known: expected a number. Infer shapes first.`,
-        );
-      const rows = build("Reshape", [context.value, build.ints([1, -1, k])]);
-      const turned = build("Transpose", [rows], { perm: attr.ints([0, 2, 1]) });
-      return build("MatMul", [turned, rows]);
-    },
-  });
-}
+const productProbe = ({ key, product }: Unfolding): Probe => ({
+  key: `gram of ${key}`,
+  build: (context) => product(context, context.value, context.value),
+});
+
+const shiftProbe = ({ key, product }: Unfolding, original: string): Probe => ({
+  key: `shift of ${key} from ${original}`,
+  build(context) {
+    const { graph, value } = context;
+    const inputs = [graph.find(original), value];
+    const difference = graph.addNode({ opType: "Sub", inputs, outputs: [`${value.name}_shift`] }).output();
+    return product(context, difference, value);
+  },
+});
+
+/** The rows along the last axis: the input of a MatMul or Gemm with the weight on the right. */
+export const rows: Unfolding = {
+  key: "rows",
+  product(context, a, b) {
+    const build = builder(context, "gram");
+    const type = context.value.type;
+    const width = type?.kind === "tensor" ? type.shape?.at(-1) : undefined;
+    const k = typeof width === "number" ? width : undefined;
+    if (k === undefined)
+      throw new TersorError(
+        "bad-model",
+        `value "${context.value.name}": its last dim is not known: expected a number. Infer shapes first.`,
+      );
+    const unfold = (value: Value) => build("Reshape", [value, build.ints([1, -1, k])]);
+    const right = unfold(b);
+    const turned = build("Transpose", [a === b ? right : unfold(a)], { perm: attr.ints([0, 2, 1]) });
+    return build("MatMul", [turned, right]);
+  },
+};
 
 /** Geometry of a convolution, as its node has it. */
 interface Window {
@@ -69,15 +119,22 @@ interface Window {
 }
 
 /**
- * Of the patches that a Conv reads, [channels / groups · kernel] numbers each, in the order of its weight.
+ * The patches that a Conv reads, [channels / groups · kernel] numbers each, in the order of its weight.
  * @throws unsupported-op where the padding depends on sizes that are not known
  */
-export function gramOfPatches(conv: Node): Collector<Gram> {
+export function patches(conv: Node): Unfolding {
   const window = windowOf(conv);
-  return gramOf({
-    key: `gram of patches ${JSON.stringify(window)}`,
-    build: (context) => buildPatches(context, window),
-  });
+  return {
+    key: `patches ${JSON.stringify(window)}`,
+    product(context, a, b) {
+      const build = builder(context, "gram");
+      const left = unfold(context, window, a);
+      const turned = build("Transpose", [a === b ? left : unfold(context, window, b)], {
+        perm: attr.ints([0, 1, 3, 2]),
+      });
+      return build("ReduceSum", [build("MatMul", [left, turned]), build.ints([0])], { keepdims: attr.int(0) });
+    },
+  };
 }
 
 function windowOf(conv: Node): Window {
@@ -101,15 +158,15 @@ function windowOf(conv: Node): Window {
   return { ...shared, pads: auto === "SAME_UPPER" ? [...less, ...more] : [...more, ...less] };
 }
 
-/** Every place of the kernel as a strided slice of the padded input, put together to [N, groups, k, places]. */
-function buildPatches(context: ProbeContext, { groups, kernel, strides, dilations, pads }: Window): Value {
+/** Every place of the kernel as a strided slice of the padded value, put together to [N, groups, k, places]. */
+function unfold(context: ProbeContext, { groups, kernel, strides, dilations, pads }: Window, value: Value): Value {
   const build = builder(context, "patches");
   const spatial = kernel.length;
   const axes = kernel.map((_, axis) => axis + 2);
   const begins = [0, 0, ...pads.slice(0, spatial)];
   const padded = pads.some((pad) => pad > 0)
-    ? build("Pad", [context.value, build.ints([...begins, 0, 0, ...pads.slice(spatial)])])
-    : context.value;
+    ? build("Pad", [value, build.ints([...begins, 0, 0, ...pads.slice(spatial)])])
+    : value;
   const last = kernel.map((size, axis) => (size - 1) * (dilations[axis] as number));
   const slices = placesOf(kernel).map((place) => {
     const starts = place.map((at, axis) => at * (dilations[axis] as number));
@@ -121,9 +178,7 @@ function buildPatches(context: ProbeContext, { groups, kernel, strides, dilation
   const stacked = build("Concat", slices, { axis: attr.int(2) });
   const channels = channelsOf(context.value);
   const k = (channels / groups) * slices.length;
-  const patches = build("Reshape", [stacked, build.ints([0, groups, k, -1])]);
-  const turned = build("Transpose", [patches], { perm: attr.ints([0, 1, 3, 2]) });
-  return build("ReduceSum", [build("MatMul", [patches, turned]), build.ints([0])], { keepdims: attr.int(0) });
+  return build("Reshape", [stacked, build.ints([0, groups, k, -1])]);
 }
 
 function channelsOf(value: Value): number {

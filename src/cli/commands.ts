@@ -152,6 +152,11 @@ const staticFlags: FlagGroup = {
       summary: "samples in one calibration run (default: the model's, else 1)",
     },
     {
+      name: "sequential",
+      summary:
+        "layer by layer: each is quantized on what those before it give when quantized, and makes up for their errors",
+    },
+    {
       name: "target",
       value: "NAME",
       summary:
@@ -204,8 +209,7 @@ const float16Flags: FlagGroup = {
 };
 
 const boundFlags: FlagGroup = {
-  title:
-    "Bound: the worst layers are treated better until it holds; exit code 1 where it can't (the best file is written)",
+  title: "Bound: the worst layers are treated better until it holds; exit code 1 where none is found",
   flags: [
     {
       name: "max-drop",

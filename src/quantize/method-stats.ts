@@ -1,67 +1,118 @@
 /** @file What methods that look at data need to know: X^T X of every layer's inputs, gathered in one pass. */
 import { type CalibrateOptions, calibrate } from "../calibrate/calibrate.ts";
-import type { Collector } from "../calibrate/collector.ts";
-import { type Gram, gramOfPatches, gramOfRows } from "../calibrate/gram.ts";
+import { type Gram, gramOf, patches, rows, type Unfolding } from "../calibrate/gram.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
+import type { Value } from "../ir/value.ts";
+import { constantToInitializer } from "../passes/constant-to-initializer.ts";
+import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { inferShapes } from "../passes/infer-shapes.ts";
-import type { MethodRun } from "./methods/index.ts";
-import { methods } from "./methods/index.ts";
+import type { LayerStats } from "./methods/index.ts";
+import { type MethodRun, methods } from "./methods/index.ts";
 import { findLayers, opKey, type WeightLayer } from "./sites.ts";
 import type { MethodName } from "./spec.ts";
 
-/** By the name of the weight. */
-export type MethodStats = ReadonlyMap<string, Gram>;
+/** What is known about the inputs of a layer. */
+export interface LayerMoments extends Gram {
+  /** Of layers whose moments come in only when those before them are quantized. */
+  readonly sequential?: {
+    /** Called when a method is going to ask for the moments. */
+    wanted(): void;
+    /** Called when it has: they may go. */
+    finished(): void;
+  };
+}
 
-/** How the inputs of an operator with its weight on the right are seen; others are quantized without data. */
-const collectors: Readonly<Record<string, (node: Node) => Collector<Gram> | undefined>> = {
-  MatMul: gramOfRows,
-  Gemm: (node) => (node.int("transA", 0) === 0 ? gramOfRows() : undefined),
-  Conv: gramOfPatches,
+/** By the name of the weight. */
+export type MethodStats = ReadonlyMap<string, LayerMoments>;
+
+/** Lowest opset that the probes are written in. */
+export const PROBE_OPSET = 13;
+
+/** How operators with their weight on the right read their inputs; others are quantized without data. */
+const unfoldings: Readonly<Record<string, (node: Node) => Unfolding | undefined>> = {
+  MatMul: () => rows,
+  Gemm: (node) => (node.int("transA", 0) === 0 ? rows : undefined),
+  Conv: patches,
+  // What W multiplies; what R does, the states, never leaves the operator.
+  LSTM: () => rows,
+  GRU: () => rows,
+  RNN: () => rows,
 };
+
+/** Where and how a layer's input is seen. */
+export interface Observation {
+  readonly node: Node;
+  readonly value: Value;
+  readonly unfolding: Unfolding;
+}
+
+/** Where the inputs of the layers of a model's main graph are seen, by the name of the weight. The model's types must be inferred. */
+export function observations(model: Model): Map<string, Observation> {
+  const seen = findLayers(model).layers.flatMap((layer) => {
+    const observation = observationOf(layer);
+    return observation?.value.graph === model.graph ? [[layer.value.name, observation] as const] : [];
+  });
+  return new Map(seen);
+}
+
+function observationOf({ sites, weight }: WeightLayer): Observation | undefined {
+  for (const { node, input } of sites) {
+    const value = node.inputs[0];
+    const usable = input === 1 && value && !value.isConstant && weight.dtype === "float32";
+    const unfolding = usable ? unfoldings[opKey(node)]?.(node) : undefined;
+    if (value && unfolding) return { node, value, unfolding };
+  }
+  return undefined;
+}
+
+/** The model as observations of it are made: constants in sight, types inferred, in an opset that has the probes. */
+export function observable(model: Model, opset = PROBE_OPSET): Model {
+  const visible = constantToInitializer(model).model;
+  return inferShapes(convertOpset(visible, Math.max(opset, PROBE_OPSET, visible.opset)).model).model;
+}
 
 /** Runs the model on the data. @throws as {@link calibrate} */
 export async function collectMethodStats(model: Model, data: Dataset, running: CalibrateOptions): Promise<MethodStats> {
-  const typed = inferShapes(model).model;
-  const wanted = new Map<string, { weights: string[]; own: Collector<Gram>[] }>();
-  for (const layer of findLayers(typed).layers) {
-    const seen = inputOf(layer);
-    if (!seen || seen.value.graph !== typed.graph) continue;
-    const entry = wanted.get(seen.value.name) ?? { weights: [], own: [] };
-    wanted.set(seen.value.name, entry);
-    entry.weights.push(layer.value.name);
-    entry.own.push(seen.collector);
+  const typed = observable(model);
+  const seen = observations(typed);
+  const collectors = new Map<string, Map<string, ReturnType<typeof gramOf>>>();
+  for (const { value, unfolding } of seen.values()) {
+    const own = collectors.get(value.name) ?? new Map();
+    collectors.set(value.name, own);
+    if (!own.has(unfolding.key)) own.set(unfolding.key, gramOf(unfolding));
   }
-  const byValue = new Map([...wanted].map(([name, { own }]) => [name, own]));
-  const { stats } = await calibrate(typed, data, byValue, running);
-  const pairs = [...wanted].flatMap(([name, { weights }]) =>
-    weights.map((weight, i) => [weight, stats.get(name)?.[i] as Gram] as const),
-  );
-  return new Map(pairs);
-}
-
-function inputOf({ sites }: WeightLayer) {
-  for (const { node, input } of sites) {
-    const value = node.inputs[0];
-    const collector = input === 1 && value && !value.isConstant ? collectors[opKey(node)]?.(node) : undefined;
-    if (value && collector) return { value, collector };
-  }
-  return undefined;
+  await calibrate(typed, data, new Map([...collectors].map(([name, own]) => [name, [...own.values()]])), running);
+  const momentsOf = ({ value, unfolding }: Observation) =>
+    collectors.get(value.name)?.get(unfolding.key)?.result() as Gram;
+  return new Map([...seen].map(([weight, observation]) => [weight, momentsOf(observation)]));
 }
 
 /** A method bound to a layer, or the reason why the layer is rounded plainly instead. */
 export function methodRun(layer: WeightLayer, name: MethodName, stats: MethodStats | undefined): MethodRun | string {
   const method = methods[name];
-  const gram = stats?.get(layer.value.name);
-  if (method.needs !== "nothing" && !gram) return `${name} sees no inputs of this layer: rtn instead`;
-  const square = gram ? gram.k * gram.k : 0;
+  const moments = stats?.get(layer.value.name);
+  if (method.needs !== "nothing" && !moments) return `${name} sees no inputs of this layer: rtn instead`;
+  moments?.sequential?.wanted();
+  const finished = moments?.sequential && (() => moments.sequential?.finished());
   return {
     method: method as MethodRun["method"],
     options: method.options.parse({}),
-    stats: (part) =>
-      gram ? { hessian: Float32Array.from(gram.sums.subarray(part * square, (part + 1) * square)) } : {},
+    stats: (part) => (moments ? statsOf(moments, part) : {}),
     axes: layer.axes,
-    groups: gram?.groups ?? 1,
+    groups: moments ? groupsOf(layer) : 1,
+    ...(finished && { finished }),
   };
+}
+
+/** Directions of a recurrent layer and entries of a batch of weights read the same inputs. */
+function statsOf({ sums, shift, groups, k }: LayerMoments, part: number): LayerStats {
+  const start = (part % groups) * k * k;
+  const cut = (numbers: Float64Array) => Float32Array.from(numbers.subarray(start, start + k * k));
+  return { hessian: cut(sums), ...(shift && { shift: cut(shift) }) };
+}
+
+function groupsOf({ opType, sites }: WeightLayer): number {
+  return opType === "Conv" ? (sites[0]?.node.int("group", 1) ?? 1) : 1;
 }

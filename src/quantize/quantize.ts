@@ -143,7 +143,9 @@ function makePlans(
     const wanted = resolveSpec(specOptions.parse({ ...writtenSpec(defaults), ...options }), subject);
     const { spec, ...choice } = chooseFormat(layer, wanted, options, subject);
     const plan = { layer, spec, seed, measure, accuracyLevel };
-    if (spec.method === "rtn" || !isInteger(spec.dtype)) return { layer, plan, ...choice };
+    // Round to nearest needs no method, but where the inputs have changed it rounds weights that make up for that.
+    const isCorrected = stats?.get(layer.value.name)?.sequential !== undefined && spec.rounding === "nearest";
+    if ((spec.method === "rtn" && !isCorrected) || !isInteger(spec.dtype)) return { layer, plan, ...choice };
     const run =
       choice.writer === gatherBlockQuantizedWriter
         ? "lookups are rounded to nearest"

@@ -8,6 +8,7 @@ import { type ScaleParams, scaleParams } from "../scales.ts";
 import type { WeightAxes } from "../slices.ts";
 import type { QuantSpec } from "../spec.ts";
 import { claim, readFloats } from "../workspace.ts";
+import { correctInputs } from "./correct-inputs.ts";
 import {
   type MatrixLayout,
   matrixLayout,
@@ -30,6 +31,8 @@ export interface MethodRun<Options = unknown> {
   readonly axes: WeightAxes;
   /** Groups of a convolution. */
   readonly groups?: number;
+  /** Called when the statistics are no longer needed. With it the codes are kept, not computed again when they are read again. */
+  finished?(): void;
 }
 
 interface Done {
@@ -44,7 +47,7 @@ export function quantizeByMethod<Options>(job: WeightJob, run: MethodRun<Options
   const { weight, spec, slices } = job;
   const { bits } = dtypeInfo(spec.dtype);
   const layout = layoutOf(job, run);
-  const result = lazily(() => compute(job, run, layout, spec));
+  const result = lazily(() => compute(job, run, layout, spec), run.finished !== undefined);
   const small = (dtype: Tensor["dtype"], make: () => Tensor) =>
     new Tensor(
       dtype,
@@ -75,7 +78,7 @@ export function quantizeNBitsByMethod<Options>(
   const bits = spec.bits as 2 | 4 | 8;
   const sizes = matMulNBitsSizes({ rows, n }, { bits, blockSize });
   const unsigned: QuantSpec = { ...spec, dtype: bits === 8 ? "uint8" : bits === 4 ? "uint4" : "uint2" };
-  const result = lazily(() => compute(job, run, layoutOf(job, run), unsigned));
+  const result = lazily(() => compute(job, run, layoutOf(job, run), unsigned), run.finished !== undefined);
   const pack = (codes: Uint8Array, { zeroPoints }: ScaleParams) => {
     const { memory } = claim({});
     const padded = sizes.blocks * blockSize;
@@ -139,7 +142,7 @@ function compute<Options>(job: WeightJob, run: MethodRun<Options>, layout: Matri
     const own = fixed && partOf(fixed, layout, part);
     const matrix = { ...matrixOf(name, weight, layout, part, own), range };
     const stats = statsInOrder(run.stats(part), layout);
-    const quantized = run.method.quantize(matrix, spec, stats, run.options);
+    const quantized = run.method.quantize(correctInputs(matrix, stats), spec, stats, run.options);
     codes.set(storedCodes(quantized, layout), part * size);
     done.push(quantized);
     if (!job.measure) continue;
@@ -152,6 +155,7 @@ function compute<Options>(job: WeightJob, run: MethodRun<Options>, layout: Matri
       noise += kernels().sumSquaredDifference(x, y, size);
     });
   }
+  run.finished?.();
   const count = done.reduce((sum, { scales }) => sum + scales.length, 0) / (layout.sharedScales ? layout.parts : 1);
   const scales = done.map((part) => part.scales);
   const zeroPoints = done.map((part) => part.zeroPoints);
@@ -188,8 +192,8 @@ function sharedParams(job: WeightJob, spec: QuantSpec): ScaleParams {
   });
 }
 
-/** Computes when first asked; codes are forgotten once they were read, the small rest is kept. */
-function lazily(make: () => Done) {
+/** Computes when first asked; codes are forgotten once they were read unless `keep`, the small rest is kept. */
+function lazily(make: () => Done, keep: boolean) {
   let done: Done | undefined;
   let rest: Omit<Done, "codes"> | undefined;
   const run = () => {
@@ -201,7 +205,7 @@ function lazily(make: () => Done) {
     *codes<T>(use: (codes: Uint8Array, params: ScaleParams) => T): Iterable<T> {
       const { codes, params } = run();
       yield use(codes, params);
-      done = undefined;
+      if (!keep) done = undefined;
     },
     params: () => (rest ?? run()).params,
     sqnr: () => rest?.sqnr,

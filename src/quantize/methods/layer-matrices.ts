@@ -108,11 +108,17 @@ function permuteRows(x: Float32Array, order: Uint32Array, n: number): Float32Arr
 /** Statistics in the order of the matrix' rows, from the order in which the tensor stores inputs. */
 export function statsInOrder(stats: LayerStats, { order, k }: MatrixLayout): LayerStats {
   if (!order) return stats;
-  const { hessian, meanAbs } = stats;
+  const { hessian, shift, meanAbs } = stats;
   return {
     ...(hessian && { hessian: permuteSymmetric(hessian, order, k) }),
+    ...(shift && { shift: shift.map((_, i) => at(shift, order, k, i)) }),
     ...(meanAbs && { meanAbs: Float32Array.from(order, (from) => meanAbs[from] as number) }),
   };
+}
+
+/** Element i of P A P^T. */
+function at(a: Float32Array, order: Uint32Array, k: number, i: number): number {
+  return a[(order[Math.floor(i / k)] as number) * k + (order[i % k] as number)] as number;
 }
 
 /** Upper triangle of P H P^T from the upper triangle of H. */

@@ -41,6 +41,8 @@ export interface QuantizedMatrix {
 export interface LayerStats {
   /** X^T X [k, k] up to a factor; only the upper triangle is read. */
   readonly hessian?: Float32Array | undefined;
+  /** (X' - X)^T X [k, k] up to the same factor: X' is what the layer read before those before it were quantized. */
+  readonly shift?: Float32Array | undefined;
   /** mean |x| [k]. */
   readonly meanAbs?: Float32Array | undefined;
 }

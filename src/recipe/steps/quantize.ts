@@ -1,17 +1,19 @@
 /** @file Step: quantizes weights; on request with the best of several seeds of stochastic rounding. */
 import * as z from "zod";
-import { type Dataset, take } from "../../data/dataset.ts";
+import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { askedLayers, type LayerRule } from "../../quantize/layers.ts";
-import { collectMethodStats, type MethodStats } from "../../quantize/method-stats.ts";
+import { collectMethodStats } from "../../quantize/method-stats.ts";
 import { type QuantizeOptions, type QuantizeResult, quantize, quantizeOptions } from "../../quantize/quantize.ts";
+import { quantizeSequentially } from "../../quantize/sequential/sequential.ts";
 import { findLayers } from "../../quantize/sites.ts";
 import { type SpecOptions, specOptions, writtenSpec } from "../../quantize/spec.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { Step, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { laddersOf, rulesAt, weightRungs } from "../bound/ladders.ts";
+import { openCalibration } from "../calibration.ts";
 import { chooseInputs, measureAgreement, outputError } from "../compare.ts";
 import { inputOptions, runtimeOptions } from "./compare.ts";
 
@@ -22,8 +24,19 @@ export const quantizeStepOptions = quantizeOptions.extend({
     .max(1000)
     .default(1)
     .describe("try this many seeds of stochastic rounding, keep the one with the least output error"),
-  calibrate: inputOptions.data.describe("samples for gptq and awq; do not measure on the same ones"),
+  calibrate: inputOptions.data.describe("samples for gptq, awq and sequential; do not measure on the same ones"),
   calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
+  batchSize: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("samples in one calibration run; default the model's fixed batch size, else 1"),
+  sequential: z
+    .boolean()
+    .default(false)
+    .describe(
+      "layer by layer: each is quantized on what those before it give when quantized, to make up for their errors",
+    ),
   ...inputOptions,
   ...runtimeOptions,
 });
@@ -46,8 +59,8 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
     // Old exporters keep weights in Constant nodes.
     const visible = constantToInitializer(model).model;
     const trials = ctx.dryRun ? undefined : await trySeeds(visible, options, own, ctx);
-    const stats = ctx.dryRun ? undefined : await statsFor(visible, options, ctx);
-    const result = trials?.best.result ?? quantize(visible, own, stats);
+    const result =
+      trials?.best.result ?? (ctx.dryRun ? quantize(visible, own) : await (await quantizer(visible, options, ctx))([]));
     return {
       model: result.model,
       report: () => ({
@@ -66,20 +79,20 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
         `seeds ${seeds}: does not go with an accuracy bound: expected 1. Leave one out.`,
       );
     const own = ownOptions(options, ctx.seed);
-    const stats = await statsFor(model, options, ctx);
+    const quantized = await quantizer(model, options, ctx);
     const { layers: selection, ...defaults } = quantizeOptions.parse(own);
     const { layers } = findLayers(model);
     const asked = askedLayers(layers, selection as string | LayerRule[] | undefined);
     const common = Object.fromEntries(
       Object.entries(writtenSpec(defaults)).filter(([key]) => key in specOptions.shape),
     ) as SpecOptions;
-    const ladders = laddersOf(layers, quantize(model, own, stats).layers(), (layer) =>
-      weightRungs(layer, { ...common, ...asked[layer.index]?.options }, stats !== undefined),
+    const ladders = laddersOf(layers, (await quantized([])).layers(), (layer) =>
+      weightRungs(layer, { ...common, ...asked[layer.index]?.options }, options.calibrate !== undefined),
     );
     return {
       ladders,
       apply: async (levels) => {
-        const result = quantize(model, own, stats, rulesAt(ladders, levels));
+        const result = await quantized(rulesAt(ladders, levels));
         const { skipped, notes } = result;
         return { model: result.model, report: () => ({ layers: result.layers(), skipped, notes }) };
       },
@@ -87,24 +100,27 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
   },
 };
 
-/** What methods that look at data need; undefined where no samples are named. */
-async function statsFor(model: Model, options: Options, ctx: StepContext): Promise<MethodStats | undefined> {
-  const { calibrate, calibrationSamples, threads } = quantizeStepOptions.parse(options);
-  if (calibrate === undefined) return undefined;
-  const settings = { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) } as const;
-  const probe = await ctx.open(model, settings);
-  const data = await ctx.data(calibrate, probe.inputs).finally(() => probe.release());
-  if (!data) return undefined;
-  const progress = ctx.progress(
-    "calibrating",
-    Math.min(calibrationSamples, data.size ?? calibrationSamples),
-    "samples",
-  );
-  return collectMethodStats(model, take(data, calibrationSamples), {
-    open: (probed) => ctx.open(probed, settings),
-    onProgress: (done) => progress.update(done),
-    signal: ctx.signal,
-  }).finally(() => progress.end());
+/** Quantizes with options of single layers on top of the step's; what was found out on the data serves the next time too. */
+async function quantizer(model: Model, options: Options, ctx: StepContext) {
+  const own = ownOptions(options, ctx.seed);
+  const { calibrate, calibrationSamples: samples, batchSize, threads, sequential } = quantizeStepOptions.parse(options);
+  const calibration =
+    calibrate !== undefined && (await openCalibration(model, { data: calibrate, samples, batchSize, threads }, ctx));
+  if (sequential && !calibration)
+    throw new TersorError(
+      "bad-recipe",
+      "sequential: needs to run the model: expected calibration data. Name some (on the command line: --calibrate).",
+    );
+  if (!calibration) return (overrides: readonly LayerRule[]) => quantize(model, own, undefined, overrides);
+  const { data, running, show } = calibration;
+  if (!sequential) {
+    const stats = await show((onProgress) => collectMethodStats(model, data, { ...running, onProgress }));
+    return (overrides: readonly LayerRule[]) => quantize(model, own, stats, overrides);
+  }
+  return (overrides: readonly LayerRule[]) =>
+    show((onProgress) =>
+      quantizeSequentially(model, data, (stats) => quantize(model, own, stats, overrides), { ...running, onProgress }),
+    );
 }
 
 /** The part of the options that quantize itself knows. */

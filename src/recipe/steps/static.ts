@@ -1,14 +1,14 @@
 /** @file Step: quantizes weights and activations for a target, with ranges from calibration data. */
 import * as z from "zod";
-import { take } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import type { LayerRule } from "../../quantize/layers.ts";
 import { type StaticOptions, staticOptions } from "../../quantize/static/options.ts";
 import { planStatic } from "../../quantize/static/plan.ts";
 import { staticVariants } from "../../quantize/static/static.ts";
-import type { Progress, Step, StepContext, StepResult } from "../../step.ts";
+import type { Step, StepContext, StepResult } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { rulesAt, staticLadders } from "../bound/ladders.ts";
+import { openCalibration } from "../calibration.ts";
 import { runtimeOptions } from "./compare.ts";
 
 /** Calibration that runs on as many samples as it is given. */
@@ -51,26 +51,22 @@ function ownOptions(options: Options): StaticOptions {
 
 /** The data opened: gives the step's result for options of single layers. */
 async function calibrated(model: Model, options: Options, ctx: StepContext) {
-  const { data: spec, samples, batchSize, threads } = options;
-  const settings = { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) } as const;
-  const probe = await ctx.open(model, settings);
-  const data = await ctx.data(spec, probe.inputs).finally(() => probe.release());
-  if (!data)
+  const { data: spec, samples = CALIBRATION_SAMPLES, batchSize, threads } = options;
+  const calibration = await openCalibration(model, { data: spec, samples, batchSize, threads }, ctx);
+  if (!calibration)
     throw new TersorError(
       "bad-recipe",
       "static: no calibration data: activations need samples to find their ranges. Name some with data (on the command line: --calibrate).",
     );
-  const count = Math.min(samples ?? CALIBRATION_SAMPLES, data.size ?? Number.POSITIVE_INFINITY);
-  let progress: Progress | undefined;
-  const quantized = staticVariants(model, take(data, count), ownOptions(options), {
-    open: (probed) => ctx.open(probed, settings),
-    batchSize,
-    onProgress: (done) => progress?.update(done),
-    signal: ctx.signal,
-  });
+  const { data, running, show } = calibration;
+  let report: ((done: number) => void) | undefined;
+  const onProgress = (done: number) => report?.(done);
+  const quantized = staticVariants(model, data, ownOptions(options), { ...running, onProgress });
   return async (overrides: readonly LayerRule[]): Promise<StepResult> => {
-    progress = ctx.progress("calibrating", Number.isFinite(count) ? count : 0, "samples");
-    const result = await quantized(overrides).finally(() => progress?.end());
+    const result = await show((progress) => {
+      report = progress;
+      return quantized(overrides);
+    });
     return {
       model: result.model,
       report: () => ({

@@ -1,0 +1,197 @@
+/**
+ * @file Quantization layer by layer: every layer is quantized on what it reads when the layers before it are quantized already, towards
+ * what it gave before they were, so that it makes up for their errors (methods/correct-inputs.ts).
+ */
+import { type CalibrateOptions, calibrate } from "../../calibrate/calibrate.ts";
+import { type Gram, gramWithShift } from "../../calibrate/gram.ts";
+import { type Dataset, datasetOf, type Sample } from "../../data/dataset.ts";
+import type { Model } from "../../ir/model.ts";
+import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
+import type { HostTensor } from "../../tensor/host-tensor.ts";
+import { TersorError } from "../../util/errors.ts";
+import { type LayerMoments, type MethodStats, type Observation, observable, observations } from "../method-stats.ts";
+import type { QuantizeResult } from "../quantize.ts";
+import { findLayers } from "../sites.ts";
+import { join } from "./join.ts";
+import { type JoinedLayer, type Section, START, Stages } from "./stages.ts";
+
+/** Bytes of activations between two stages that are kept; where they are more, the model is run from its inputs again. */
+const KEEP_BYTES = 512 << 20;
+
+export interface SequentialOptions extends Omit<CalibrateOptions, "onProgress" | "whole" | "keep"> {
+  /** Called after every batch: the runs of samples so far, and how many there will be, once that is known. */
+  readonly onProgress?: (done: number, total?: number) => void;
+  /** Most bytes of activations that are kept between two stages; 512 MiB when absent. Less memory, more time. */
+  readonly keepBytes?: number;
+}
+
+/**
+ * Quantizes a model's layers one after the other on the data.
+ * @param quantized makes the quantized model: nothing of what it computes may be read before this function has gone through the
+ * stages, other than by itself
+ * @throws as {@link calibrate}, and as `quantized`
+ */
+export async function quantizeSequentially<Result extends Pick<QuantizeResult, "model">>(
+  model: Model,
+  data: Dataset,
+  quantized: (stats: MethodStats) => Result,
+  running: SequentialOptions,
+): Promise<Result> {
+  const moments = new Map([...observations(observable(model)).keys()].map((name) => [name, new Awaited(name)]));
+  const result = quantized(moments);
+  const final = convertOpset(result.model, observable(model, result.model.opset).opset).model;
+  const original = observable(model, final.opset);
+  const layers = [...observations(original)].filter(([name]) => moments.get(name)?.isWanted);
+  const joined = join(original, final);
+  const uses = new Map(findLayers(original).layers.map(({ value, sites }) => [value.name, sites]));
+  const stages = new Stages(
+    joined.model,
+    layers.map(([weight, observation]): JoinedLayer => {
+      const outputs = (uses.get(weight) ?? []).map(({ node }) => node.output().name);
+      return {
+        weight,
+        unfolding: observation.unfolding,
+        ...inputsOf(observation),
+        nodes: outputs.flatMap((name) =>
+          [joined.original(name)?.producer, joined.changed(name)?.producer].filter((node) => node !== undefined),
+        ),
+      };
+    }),
+  );
+  await runStages(stages, data, running, (weight, gram) => moments.get(weight)?.arrive(gram));
+  return result;
+
+  function inputsOf({ node, value }: Observation) {
+    const changed = joined.changed(node.output().name)?.producer?.inputs[0];
+    const original = joined.original(value.name);
+    if (original && changed) {
+      changed.type = original.type;
+      return { original, changed };
+    }
+    throw new TersorError("internal", `sequential: ${node} is not in the quantized model.`);
+  }
+}
+
+/** Moments that come in when their layer's turn has come, and go when its codes are computed. */
+class Awaited implements LayerMoments {
+  isWanted = false;
+  readonly sequential = {
+    wanted: () => {
+      this.isWanted = true;
+    },
+    finished: () => {
+      this.#gram = undefined;
+    },
+  };
+  readonly #name: string;
+  #gram: Gram | undefined;
+
+  constructor(name: string) {
+    this.#name = name;
+  }
+
+  arrive(gram: Gram): void {
+    this.#gram = gram;
+  }
+
+  get #known(): Gram {
+    if (this.#gram) return this.#gram;
+    throw new TersorError("internal", `sequential: weight "${this.#name}" was read before its turn.`);
+  }
+
+  get sums() {
+    return this.#known.sums;
+  }
+  get shift() {
+    return this.#known.shift;
+  }
+  get groups() {
+    return this.#known.groups;
+  }
+  get k() {
+    return this.#known.k;
+  }
+}
+
+/** The activations at the end of a stage, a sample for each batch. */
+interface Kept {
+  readonly stage: number;
+  readonly samples: readonly Sample[];
+}
+
+async function runStages(
+  stages: Stages,
+  data: Dataset,
+  { onProgress, keepBytes = KEEP_BYTES, ...running }: SequentialOptions,
+  arrive: (weight: string, gram: Gram) => void,
+): Promise<void> {
+  let kept: Kept | undefined;
+  let samples: number | undefined;
+  for (let stage = 0; stage < stages.count; stage++) {
+    const section = stages.section(kept?.stage ?? START, stage, kept?.samples[0]?.inputs);
+    const keeper = new Keeper(section, keepBytes);
+    const collectors = collectorsOf(section.layers);
+    const before = stage * (samples ?? 0);
+    const total = samples === undefined ? undefined : samples * stages.count;
+    const batches = kept?.samples.length;
+    const result = await calibrate(section.model, kept ? datasetOf(data.name, kept.samples) : data, collectors, {
+      ...running,
+      whole: kept !== undefined,
+      keep: keeper,
+      onProgress: (done) => onProgress?.(before + (batches && samples ? (done * samples) / batches : done), total),
+    });
+    samples ??= result.samples;
+    for (const { weight, original, changed, unfolding } of section.layers) {
+      const own = collectors.get(changed.name)?.findIndex(({ key }) => key === keyOf(unfolding.key, original.name));
+      const gram = result.stats.get(changed.name)?.[own ?? 0];
+      if (gram) arrive(weight, gram);
+    }
+    kept = keeper.samples && { stage, samples: keeper.samples };
+  }
+}
+
+const keyOf = (unfolding: string, original: string) => `${unfolding} from ${original}`;
+
+/** One collector for all layers that read a value alike. */
+function collectorsOf(layers: readonly JoinedLayer[]) {
+  const collectors = new Map<string, (ReturnType<typeof gramWithShift> & { key: string })[]>();
+  for (const { changed, original, unfolding } of layers) {
+    const own = collectors.get(changed.name) ?? [];
+    collectors.set(changed.name, own);
+    const key = keyOf(unfolding.key, original.name);
+    if (!own.some((each) => each.key === key)) own.push({ ...gramWithShift(unfolding, original.name), key });
+  }
+  return collectors;
+}
+
+/** Keeps what later stages need, as long as it is not too much. */
+class Keeper {
+  readonly values: readonly string[];
+  readonly #given: readonly string[];
+  readonly #limit: number;
+  #bytes = 0;
+  #samples: Sample[] | undefined = [];
+
+  constructor({ model, carried }: Section, limit: number) {
+    const inputs = new Set(model.graph.inputs.map(({ name }) => name));
+    this.values = carried.filter((name) => !inputs.has(name));
+    this.#given = carried.filter((name) => inputs.has(name));
+    this.#limit = limit;
+  }
+
+  /** One for each batch; undefined where they were too large. */
+  get samples(): readonly Sample[] | undefined {
+    return this.#samples;
+  }
+
+  add: NonNullable<CalibrateOptions["keep"]>["add"] = (batch, outputs) => {
+    if (!this.#samples) return;
+    const pick = (names: readonly string[], from: Readonly<Record<string, HostTensor>>) =>
+      names.map((name) => [name, from[name] as HostTensor] as const);
+    const inputs = Object.fromEntries([...pick(this.#given, batch.inputs), ...pick(this.values, outputs)]);
+    for (const { data } of Object.values(inputs))
+      this.#bytes += Array.isArray(data) ? data.length * 32 : data.byteLength;
+    if (this.#bytes > this.#limit) this.#samples = undefined;
+    else this.#samples.push({ id: batch.samples.map(({ id }) => id).join('", "'), inputs });
+  };
+}

@@ -1,0 +1,65 @@
+/** @file What steps calibrate with: the data, and how models are run on it. */
+import type { CalibrateOptions } from "../calibrate/calibrate.ts";
+import { type Dataset, take } from "../data/dataset.ts";
+import type { Model } from "../ir/model.ts";
+import type { DataSpec, Progress, StepContext } from "../step.ts";
+
+export interface CalibrationOptions {
+  readonly data: DataSpec | undefined;
+  /** The first so many are used. */
+  readonly samples: number;
+  readonly batchSize?: number | undefined;
+  readonly threads?: number | undefined;
+}
+
+export interface CalibrationData {
+  readonly data: Dataset;
+  readonly running: Pick<CalibrateOptions, "open" | "batchSize" | "signal">;
+  /** Calls `work` with what shows its progress: samples done, of how many, where that is more than one pass. */
+  show<T>(work: (onProgress: (done: number, total?: number) => void) => Promise<T>): Promise<T>;
+}
+
+/** The samples that suit a model; undefined where neither the step nor the recipe names any. */
+export async function openCalibration(
+  model: Model,
+  { data: spec, samples, batchSize, threads }: CalibrationOptions,
+  ctx: StepContext,
+): Promise<CalibrationData | undefined> {
+  const settings = { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) } as const;
+  const probe = await ctx.open(model, settings);
+  const data = await ctx.data(spec, probe.inputs).finally(() => probe.release());
+  if (!data) return undefined;
+  const count = Math.min(samples, data.size ?? Number.POSITIVE_INFINITY);
+  const known = Number.isFinite(count) ? count : 0;
+  return {
+    data: take(data, count),
+    running: {
+      async open(probed) {
+        const session = await ctx.open(probed, settings);
+        // The file of a model that was made to be measured is needed once.
+        return {
+          inputs: session.inputs,
+          outputs: session.outputs,
+          loadMs: session.loadMs,
+          run: (...args) => session.run(...args),
+          time: (...args) => session.time(...args),
+          release: () => session.release().finally(() => ctx.discard(probed)),
+        };
+      },
+      batchSize,
+      signal: ctx.signal,
+    },
+    async show(work) {
+      let shown: { readonly progress: Progress; readonly total: number } | undefined;
+      const end = () => shown?.progress.end();
+      const onProgress = (done: number, total = known) => {
+        if (shown?.total !== total) {
+          end();
+          shown = { progress: ctx.progress("calibrating", total, "samples"), total };
+        }
+        shown.progress.update(done);
+      };
+      return work(onProgress).finally(end);
+    },
+  };
+}
