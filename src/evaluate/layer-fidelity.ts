@@ -12,6 +12,7 @@ import type { Value } from "../ir/value.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { inferTypes } from "../passes/infer-shapes.ts";
 import type { Outputs, Session } from "../runtime/runtime.ts";
+import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 
 export interface LayerFidelity {
@@ -61,9 +62,29 @@ export function joinModels(original: Model, changed: Model): LayerComparison {
     const type = types.get(value) ?? value.type;
     return type?.kind === "tensor" && type.dtype === "float32";
   };
-  const layers = [...graph.values].filter(
-    (value) => value.producer && isFloat(value) && other.graph.find(value.name)?.producer?.inputs.some(reachesConstant),
-  );
+  const layers = [...graph.values].filter((value) => {
+    const twin = value.producer && isFloat(value) && other.graph.find(value.name)?.producer;
+    return twin && (twin.inputs.some(reachesConstant) || isIntegerLayer(twin));
+  });
+  const otherTypes = inferTypes(other);
+  /** Values of the changed model that are float16: what they are compared with, or take the place of, is float32. */
+  const isHalf = (value: Value) => {
+    const type = value.tensor ? undefined : (otherTypes.get(value) ?? value.type);
+    return type?.kind === "tensor" && type.dtype === "float16";
+  };
+  const cast = (value: Value, dtype: "float16" | "float32") => {
+    const attributes = { to: attr.int(dtypeInfo(dtype).code) };
+    return graph.addNode({ opType: "Cast", inputs: [value], outputs: [`${value.name}_${dtype}`], attributes }).output();
+  };
+  const halves = new Map<Value, Value>();
+  /** A value of the original in the place of one of the changed model, in the type that it has there. */
+  const standIn = (value: Value, own: Value | undefined): Value | undefined => {
+    if (!own || !isHalf(value)) return own;
+    const half = halves.get(own) ?? cast(own, "float16");
+    halves.set(own, half);
+    return half;
+  };
+  const floats = (value: Value, built: Value) => (isHalf(value) ? cast(built, "float32") : built);
   const twins = new Map<Value, Value>();
   for (const input of other.graph.inputs) {
     const own = graph.find(input.name);
@@ -96,9 +117,14 @@ export function joinModels(original: Model, changed: Model): LayerComparison {
       if (output && !node.subgraphs().length) build(output, () => undefined, everything);
   const watched = layers.map((value): Watched => {
     const last = other.graph.find(value.name) as Value;
-    const own = build(last, (each) => (each === last ? undefined : floatOf(graph.find(each.name))), new Map());
+    const own = build(
+      last,
+      (each) => (each === last ? undefined : standIn(each, floatOf(graph.find(each.name)))),
+      new Map(),
+    );
     const all = everything.get(last) as Value;
-    const outputs = [square(value), square(minus(value, own)), square(minus(value, all))] as const;
+    const differences = [own, all].map((each) => square(minus(value, floats(last, each)))) as [Value, Value];
+    const outputs = [square(value), ...differences] as const;
     return {
       node: last.producer as Node,
       value: value.name,
@@ -124,6 +150,21 @@ export function joinModels(original: Model, changed: Model): LayerComparison {
     const node = { opType: "ReduceSumSquare", inputs: [value], outputs: [`${value.name}_energy`] };
     return graph.addNode({ ...node, attributes: { keepdims: attr.int(0) } }).output();
   }
+}
+
+/** Whether it ends what an integer operator with a constant weight begins: its sums as floats, scaled, a constant bias added. */
+function isIntegerLayer({ opType, inputs }: Node): boolean {
+  if (opType === "Add") return inputs.some((input) => input?.tensor) && inputs.some(isScaledSum);
+  return opType === "Mul" && inputs.some(isSum);
+}
+
+function isScaledSum(value: Value | undefined): boolean {
+  return value?.producer?.opType === "Mul" && value.producer.inputs.some(isSum);
+}
+
+function isSum(value: Value | undefined): boolean {
+  const sums = value?.producer?.opType === "Cast" ? value.producer.inputs[0]?.producer : undefined;
+  return (sums?.opType === "MatMulInteger" || sums?.opType === "ConvInteger") && Boolean(sums.inputs[1]?.tensor);
 }
 
 function reachesConstant(value: Value | undefined): boolean {
