@@ -1,5 +1,5 @@
 /** @file Static and dynamic quantization from the command line, as processes of the built program. */
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { filesIn, runCli, temporaryFolder } from "../../test/cli.ts";
@@ -72,6 +72,27 @@ describe("quantize --calibrate, --dynamic, --float16", () => {
     const { graph } = loadModel(path("h.onnx"));
     expect(graph.initializers.filter(({ tensor }) => tensor?.dtype === "float32")).toEqual([]);
     expect(graph.nodes.filter(({ opType }) => opType === "Cast")).toHaveLength(2);
+  });
+
+  it("keeps what data shows to overflow in float32, and names it", async () => {
+    const { path } = setUp();
+    const model = parse`<ir_version: 8, opset_import: ["": 17]>
+      g (float[N,8,6,6] x) => (float[N,8,6,6] y) <float[8,8,1,1] w = ${float32([8, 8, 1, 1], normal(8, 8, 1, 1))}> {
+        [huge] a = Exp(x)
+        [blown] b = Mul(a, a)
+        [again] c = Mul(b, b)
+        [back] d = Log(c)
+        [conv] y = Conv(d, w)
+      }`;
+    writeFileSync(path("m.onnx"), encode(model));
+    const flags = ["--float16", "--calibrate", path("seen.npy"), "--data", path("unseen.npy"), "--runs", "0"];
+    const { code, stdout, stderr } = await runCli(["quantize", path("m.onnx"), "-o", path("h.onnx"), ...flags]);
+    expect([code, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(/1 × Mul: "c" reaches [\d.e+]+, beyond 65504 \(again\)/);
+    const { steps } = JSON.parse(readFileSync(path("h.onnx.json"), "utf8"));
+    expect(steps[1].report.calibration).toEqual({ data: "seen.npy", samples: 20 });
+    expect(steps[1].report.skipped.map(({ name }: { name: string }) => name)).toEqual(["again", "back"]);
+    expect(steps[2].report.fidelity.y.sqnr).toBeGreaterThan(40);
   });
 
   it.each([

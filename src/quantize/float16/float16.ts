@@ -43,7 +43,9 @@ export function toFloat16(model: Model, options: Float16Options = {}): Float16Re
       ? [`${defaults.length} constants are no longer inputs as well (with defaults, such as "${defaults[0]?.name}")`]
       : []),
     ...clamped.map((name) => `constant "${name}": cut to what float16 holds, up to ${LARGEST} and not down to 0`),
-    ...(settings.ranges.size === 0 ? ["no ranges given: values beyond 65,504 in the model would become infinite"] : []),
+    ...(settings.ranges.size === 0
+      ? ["no calibration data: values beyond 65,504 in the model would become infinite (--calibrate shows which)"]
+      : []),
   ];
   return {
     model: removeDeadCode(copy).model,

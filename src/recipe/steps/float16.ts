@@ -1,36 +1,92 @@
-/** @file Step: the whole model in float16, weights and arithmetic. */
+/** @file Step: the whole model in float16, weights and arithmetic; with data, what float16 can't hold stays float32. */
+import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
-import { toFloat16 } from "../../quantize/float16/float16.ts";
-import { type Float16Options, float16Options } from "../../quantize/float16/options.ts";
+import { type Float16Result, toFloat16 } from "../../quantize/float16/float16.ts";
+import { magnitudes } from "../../quantize/float16/magnitudes.ts";
+import { float16Options } from "../../quantize/float16/options.ts";
 import { findLayers } from "../../quantize/sites.ts";
-import type { Step, StepResult } from "../../step.ts";
+import type { Step, StepContext, StepResult } from "../../step.ts";
 import { float16Rungs, laddersOf } from "../bound/ladders.ts";
+import { openCalibration } from "../calibration.ts";
+import { inputOptions, runtimeOptions } from "./compare.ts";
 
-export const float16StepOptions = float16Options.omit({ ranges: true });
+export const float16StepOptions = float16Options.omit({ ranges: true }).extend({
+  calibrate: inputOptions.data.describe(
+    "samples that show which values go beyond 65,504: what computes them stays float32",
+  ),
+  calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
+  batchSize: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("samples in one calibration run; default the model's fixed batch size, else 1"),
+  threads: runtimeOptions.threads,
+});
+
+type Options = z.input<typeof float16StepOptions>;
 
 export const float16Step: Step<typeof float16StepOptions> = {
   name: "float16",
   summary: "Turn weights, values and arithmetic into float16, for runtimes that compute in it.",
   options: float16StepOptions,
   needs: [],
-  async run(model, options) {
-    return float16Result(model, options);
+  async run(model, options, ctx) {
+    const seen = await look(model, options, ctx);
+    return stepResult(convert(model, options, seen), seen);
   },
-  async variants(model, options) {
-    const { layers } = findLayers(model);
-    const ladders = laddersOf(layers, toFloat16(model, options).layers(), float16Rungs);
-    const blocklist = float16Options.shape.blocklist.parse(options.blocklist);
+  async variants(model, options, ctx) {
+    const seen = await look(model, options, ctx);
+    const ladders = laddersOf(findLayers(model).layers, convert(model, options, seen).layers(), float16Rungs);
     return {
       ladders,
       apply: async (levels) => {
         const kept = ladders.flatMap(({ outputs }, at) => (levels[at] === 0 ? [] : outputs));
-        return float16Result(model, { ...options, blocklist: [...blocklist, ...kept] });
+        return stepResult(convert(model, options, seen, kept), seen);
       },
     };
   },
 };
 
-function float16Result(model: Model, options: Float16Options): StepResult {
-  const { model: result, layers, skipped, notes } = toFloat16(model, options);
-  return { model: result, report: () => ({ layers: layers(), skipped, notes }) };
+/** What the data shows. */
+interface Seen {
+  readonly ranges: ReadonlyMap<string, number>;
+  readonly calibration: { readonly data: string; readonly samples: number };
+}
+
+/** Runs the model on the calibration data, where there is any. */
+async function look(model: Model, options: Options, ctx: StepContext): Promise<Seen | undefined> {
+  const { calibrate, calibrationSamples, batchSize, threads } = float16StepOptions.parse(options);
+  if (calibrate === undefined || ctx.dryRun) return undefined;
+  const named = { data: calibrate, samples: calibrationSamples, batchSize, threads };
+  const opened = await openCalibration(model, named, ctx);
+  if (!opened) return undefined;
+  const { data, running, show } = opened;
+  let samples = 0;
+  const ranges = await show((onProgress) => {
+    const count = (done: number) => {
+      samples = done;
+      onProgress(done);
+    };
+    return magnitudes(model, data, { ...running, onProgress: count });
+  });
+  return { ranges, calibration: { data: data.name, samples } };
+}
+
+/** @param blocked nodes that stay float32 besides those of the options */
+function convert(
+  model: Model,
+  options: Options,
+  seen: Seen | undefined,
+  blocked: readonly string[] = [],
+): Float16Result {
+  const { keepIo, blocklist, measure } = float16StepOptions.parse(options);
+  const ranges = seen && { ranges: seen.ranges };
+  return toFloat16(model, { keepIo, measure, blocklist: [...blocklist, ...blocked], ...ranges });
+}
+
+function stepResult({ model, layers, skipped, notes }: Float16Result, seen: Seen | undefined): StepResult {
+  return {
+    model,
+    report: () => ({ layers: layers(), skipped, notes, ...(seen && { calibration: seen.calibration }) }),
+  };
 }
