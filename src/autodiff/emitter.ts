@@ -110,11 +110,16 @@ export class EmitterCore {
     if (type) this.#types.set(value, type);
   }
 
+  /** An emitter for a graph inside of this one: it knows what is known here. */
+  inside(graph: Graph): Emitter {
+    return makeEmitter(graph, this.#opset, { types: this.#types, contents: this.#contents });
+  }
+
   /** An output of a forward node; one that the node leaves out is added to it. */
   output(node: Node, index: number): Value {
     const present = node.outputs[index];
     if (present) return present;
-    const added = node.graph.addNodeOutput(node, index, `${node.output().name}.${index}`);
+    const added = node.graph.addNodeOutput(node, index, `${node.outputs.find((output) => output)?.name}.${index}`);
     this.#infer(node);
     return added;
   }

@@ -9,11 +9,12 @@ import { invariant } from "../../util/errors.ts";
 import type { Emitter } from "../emitter.ts";
 import { contrib } from "./contrib.ts";
 import type { Decomposition, Decompositions } from "./decomposition.ts";
+import { recurrents } from "./recurrent.ts";
 import { scatter } from "./scatter.ts";
 import { standard } from "./standard.ts";
 
 const tables: ReadonlyMap<string, ReadonlyMap<string, Decomposition>> = new Map([
-  ["", merged(scatter, standard)],
+  ["", merged(recurrents, scatter, standard)],
   ["com.microsoft", merged(contrib)],
 ]);
 

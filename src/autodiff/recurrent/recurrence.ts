@@ -1,0 +1,110 @@
+/** @file A recurrence over time steps: unrolled when it is short, a Scan when it is long. */
+import { attr } from "../../ir/attribute.ts";
+import { Graph } from "../../ir/graph.ts";
+import { tensorType } from "../../ir/types.ts";
+import type { Value } from "../../ir/value.ts";
+import type { Emitter } from "../emitter.ts";
+
+export interface Recurrence {
+  readonly count: number;
+  /** Whether the last step comes first. */
+  readonly reverse: boolean;
+  /** What is carried from step to step, as it enters the first one: [batch, …]. */
+  readonly carries: readonly Value[];
+  /** What each step reads: [count · batch, …], of which it gets [batch, …]. */
+  readonly reads: readonly Value[];
+  /** One step: what it carries on, and what it gives, [batch, …] each. */
+  readonly step: (op: Emitter, carries: readonly Value[], reads: readonly Value[]) => Step;
+}
+
+export interface Step {
+  readonly carries: readonly Value[];
+  readonly gives: readonly Value[];
+}
+
+/** Steps up to which nodes are repeated: a Scan costs more per step, but its size doesn't grow. */
+const MOST_UNROLLED = 64;
+
+/** Runs all steps: what the last one carries on, and what all give, [count · batch, …] in the order of time. */
+export function recurrence(op: Emitter, spec: Recurrence): Step {
+  return spec.count <= MOST_UNROLLED ? unrolled(op, spec) : scanned(op, spec);
+}
+
+function unrolled(op: Emitter, { count, reverse, carries, reads, step }: Recurrence): Step {
+  const parts = reads.map((value) =>
+    count === 1 ? [value] : op.emit("Split", [value, { axis: 0, num_outputs: count }], count),
+  );
+  const times = Array.from({ length: count }, (_, i) => (reverse ? count - 1 - i : i));
+  const results: Step[] = [];
+  let state = carries;
+  for (const time of times) {
+    const result = step(
+      op,
+      state,
+      parts.map((list) => list[time] as Value),
+    );
+    state = result.carries;
+    results[time] = result;
+  }
+  const width = results[0]?.gives.length ?? 0;
+  const stacked = Array.from({ length: width }, (_, i) => {
+    const gives = results.map((result) => result.gives[i]);
+    return gives.length === 1 ? (gives[0] as Value) : op.Concat(...gives, { axis: 0 });
+  });
+  return { carries: state, gives: stacked };
+}
+
+function scanned(op: Emitter, { count, reverse, carries, reads, step }: Recurrence): Step {
+  const body = new Graph(`${op.subject}.step`, op.graph);
+  const inner = op.inside(body);
+  inner.subject = `${op.subject}.step`;
+  const enter = (hint: string, like: Value, dims: readonly number[]) => {
+    const value = body.addValue(`${inner.subject}.${hint}`, tensorType(op.dtype(like), dims));
+    body.addInput(value);
+    inner.declare(value, value.type);
+    return value;
+  };
+  const batches = reads.map((value) => {
+    const [rows = 0, ...rest] = op.shape(value);
+    return [rows / count, ...rest];
+  });
+  const state = carries.map((value) => enter("carry", value, op.shape(value)));
+  const now = reads.map((value, i) => enter("read", value, batches[i] as number[]));
+  const result = step(inner, state, now);
+  // An output of a body must be computed in it, and once.
+  const own = [...result.carries, ...result.gives].map((value, i, list) =>
+    value.producer && list.indexOf(value) === i
+      ? value
+      : body.addNode({ opType: "Identity", inputs: [value] }).output(),
+  );
+  const sources = [...result.carries, ...result.gives];
+  own.forEach((value, i) => {
+    value.type = inner.typeOf(sources[i]);
+    body.addOutput(value);
+  });
+  const direction = (length: number) => attr.ints(Array.from({ length }, () => Number(reverse)));
+  const node = op.graph.addNode({
+    opType: "Scan",
+    inputs: [...carries, ...reads.map((value, i) => op.reshape(value, [count, ...(batches[i] as number[])]))],
+    outputs: own.map(() => `${op.subject}.scan`),
+    attributes: {
+      body: attr.graph(body),
+      num_scan_inputs: attr.int(reads.length),
+      scan_input_directions: direction(reads.length),
+      scan_output_directions: direction(result.gives.length),
+    },
+  });
+  const outputs = own.map((_, i) => {
+    const type = inner.typeOf(sources[i]);
+    const output = node.output(i);
+    const dims = type?.shape as readonly number[];
+    op.declare(output, type && tensorType(type.dtype, i < carries.length ? dims : [count, ...dims]));
+    return { output, dims };
+  });
+  return {
+    carries: outputs.slice(0, carries.length).map(({ output }) => output),
+    gives: outputs
+      .slice(carries.length)
+      .map(({ output, dims: [batch = 0, ...rest] }) => op.reshape(output, [count * batch, ...rest])),
+  };
+}
