@@ -6,6 +6,21 @@ import { elementwise } from "./elementwise.ts";
 import type { Cases } from "./gradcheck.ts";
 import { indexOps } from "./index-ops.ts";
 import { linalg } from "./linalg.ts";
+import { norms } from "./norm.ts";
+import { pools } from "./pool.ts";
+import { recurrents } from "./recurrent.ts";
 import { reduces } from "./reduce.ts";
+import { shapes } from "./shape.ts";
 
-export const cases: Cases = { ...indexOps, ...elementwise, ...convs, ...activations, ...linalg, ...reduces };
+export const cases: Cases = {
+  ...recurrents,
+  ...indexOps,
+  ...elementwise,
+  ...shapes,
+  ...norms,
+  ...pools,
+  ...convs,
+  ...activations,
+  ...linalg,
+  ...reduces,
+};

@@ -11,10 +11,14 @@ import { convs } from "./conv.ts";
 import { elementwise } from "./elementwise.ts";
 import { indexOps } from "./index-ops.ts";
 import { linalg } from "./linalg.ts";
+import { norms } from "./norm.ts";
+import { pools } from "./pool.ts";
+import { recurrents } from "./recurrent.ts";
 import { reduces } from "./reduce.ts";
+import { shapes } from "./shape.ts";
 
 const tables: ReadonlyMap<string, ReadonlyMap<string, GradientRule>> = new Map([
-  ["", merged(indexOps, elementwise, convs, activations, linalg, reduces)],
+  ["", merged(recurrents, indexOps, elementwise, shapes, norms, pools, convs, activations, linalg, reduces)],
 ]);
 
 /** Operators whose outputs do not change with their inputs, or only by jumps: gradients end there. */
