@@ -66,7 +66,7 @@ test("Conv: scale and bias per channel", () => {
 });
 
 test("LSTM: both weights, transposed", () => {
-  const model = parse`(float[T,B,6] x) => (y) <float[2,16,6] w = ${normal(2, 16, 6)}, float[2,16,4] r = ${normal(2, 16, 4)}> { y = LSTM <hidden_size = 4, direction = "bidirectional"> (x, w, r) }`;
+  const model = parse`(float[T,B,6] x) => (y) <float[2,16,6] w = ${normal(2, 16, 6)}, float[2,16,4] r = ${normal(2, 16, 4)}> { y = LSTM <hidden_size = 4, direction = "bidirectional", layout = 0> (x, w, r) }`;
   const { model: quantized } = quantizeDynamic(model, small);
   expect(nodesOf(quantized)).toMatchInlineSnapshot(`
     [

@@ -80,8 +80,8 @@ export const dynamicRules: Readonly<Record<string, DynamicRule>> = {
       const [w, r] = [writer.operand(unit, 1, gates), writer.operand(unit, 2, gates)];
       const rest = Array.from({ length: 5 }, (_, i) => node.inputs[i + 3]);
       const parameters = [w.scale, w.zeroPoint, r.scale, r.zeroPoint];
-      writer.replace(node, "DynamicQuantizeLSTM", [node.input(0), w.codes, r.codes, ...rest, ...parameters]);
       node.attributes.delete("layout");
+      writer.replace(node, "DynamicQuantizeLSTM", [node.input(0), w.codes, r.codes, ...rest, ...parameters]);
     },
   },
   "com.microsoft.Attention": {

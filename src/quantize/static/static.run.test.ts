@@ -100,6 +100,11 @@ const cases: Readonly<
     dims: [2, 5, 8],
     kernels: { MatMulIntegerToFloat: 2, QuantizeLinear: 2 },
   },
+  "MatMul, Add of matrices": {
+    model: parse`(float[N,8] x) => (y) <float[8,8] m = ${m}, float[8] b = ${b}> { a = MatMul(x, m) c = Add(a, b) r = Relu(c) d = MatMul(r, m) e = Add(b, d) y = Softmax(e) }`,
+    dims: [3, 8],
+    kernels: { QGemm: 2 },
+  },
   "Gemm, transposed or not": {
     model: parse`(float[N,8] x) => (y) <float[8,8] m = ${m}, float[8] b = ${b}> { a = Gemm <transB = 1> (x, m, b) r = Relu(a) y = Gemm(r, m, b) }`,
     dims: [3, 8],

@@ -8,7 +8,7 @@ import { dtypeInfo } from "../../tensor/dtype.ts";
 import { float32, fromNumbers, type Tensor } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
 import { analyticCorrection } from "../equalize/bias-correction.ts";
-import { nodeName, type WeightLayer } from "../sites.ts";
+import { nodeName, opKey, type WeightLayer } from "../sites.ts";
 import type { CodeClass } from "./classes.ts";
 import { isFixed, type Unit } from "./flow.ts";
 import type { ActivationDType } from "./options.ts";
@@ -29,6 +29,13 @@ interface Coded extends Params {
   readonly codes: Value;
   /** The value read back. */
   readonly floats: Value;
+}
+
+/** A constant bias: input `index` of `node`. */
+interface Bias {
+  readonly node: Node;
+  readonly index: number;
+  readonly value: Value;
 }
 
 export interface WrittenStatic {
@@ -234,13 +241,13 @@ class StaticWriter {
       ({ node, rule }) => rule.weight !== undefined && node.inputs[rule.weight] === layer.value,
     );
     const biases = units.flatMap((unit) => {
-      const value = this.#biasOf(unit);
-      return value
+      const bias = this.#biasOf(unit);
+      return bias
         ? [
             {
               unit,
-              value,
-              values: (value.tensor as Tensor).toFloat32().slice(),
+              bias,
+              values: (bias.value.tensor as Tensor).toFloat32().slice(),
               inputScale: this.#inputScales.get(unit) as number,
             },
           ]
@@ -277,10 +284,8 @@ class StaticWriter {
     node.output().type = layer.value.type;
     for (const use of [...uses]) use.node.setInput(use.index, node.output());
     dropUnused(layer.value);
-    for (const { unit, value, values, inputScale } of biases) {
-      const stepped = quantizeBias(values, inputScale, weight.scales);
-      this.#addBias(unit, value, stepped);
-    }
+    for (const { bias, values, inputScale } of biases)
+      this.#addBias(bias, quantizeBias(values, inputScale, weight.scales));
   }
 
   /** Adds to biases what the weights' rounding takes from the mean of the results. */
@@ -302,17 +307,30 @@ class StaticWriter {
   }
 
   /** The constant bias of a unit, one number per channel. */
-  #biasOf(unit: Unit): Value | undefined {
+  #biasOf(unit: Unit): Bias | undefined {
     const { node, rule } = unit;
-    const value = rule.bias === undefined ? undefined : node.inputs[rule.bias];
-    if (!value || !isFixed(value) || !this.#inputScales.has(unit)) return undefined;
+    const bias = rule.bias === undefined ? this.#addedBias(unit) : { node, index: rule.bias };
+    const value = bias?.node.inputs[bias.index];
+    if (!bias || !value || !isFixed(value) || !this.#inputScales.has(unit)) return undefined;
     const channels = this.#plan.weights.find(({ layer }) => layer.value === node.inputs[rule.weight as number])?.layer;
     const count = channels?.weight.dims[channels.axes.channel];
     const { size, dtype } = value.tensor as Tensor;
-    return size === count && dtype === "float32" ? value : undefined;
+    return size === count && dtype === "float32" ? { ...bias, value } : undefined;
   }
 
-  #addBias({ node, rule }: Unit, value: Value, { codes, scale }: ReturnType<typeof quantizeBias>): void {
+  /**
+   * Where a product of matrices adds its bias. ONNX Runtime makes a Gemm of the two before it looks for integers, and one
+   * with a float bias and float results stays float.
+   */
+  #addedBias(unit: Unit): Omit<Bias, "value"> | undefined {
+    const [add] = unit.absorbed;
+    const { type } = unit.node.output();
+    const rank = type?.kind === "tensor" ? type.shape?.length : undefined;
+    if (!add || opKey(add) !== "Add" || this.#plan.flow.coded.has(unit) || (rank ?? 2) !== 2) return undefined;
+    return { node: add, index: add.inputs[0] === unit.node.output() ? 1 : 0 };
+  }
+
+  #addBias({ node, index, value }: Bias, { codes, scale }: ReturnType<typeof quantizeBias>): void {
     const graph = this.#graph;
     const { name } = value;
     const stored = graph.addInitializer(`${name}_quantized`, codes);
@@ -327,7 +345,7 @@ class StaticWriter {
       },
       { before: node },
     ).output();
-    node.setInput(rule.bias as number, floats);
+    node.setInput(index, floats);
     dropUnused(value);
   }
 }
