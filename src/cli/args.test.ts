@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { dynamicOptions } from "../quantize/dynamic/options.ts";
 import { compareOptions } from "../recipe/steps/compare.ts";
+import { equalizeStepOptions } from "../recipe/steps/equalize.ts";
 import { float16StepOptions } from "../recipe/steps/float16.ts";
 import { quantizeStepOptions } from "../recipe/steps/quantize.ts";
 import { staticStepOptions } from "../recipe/steps/static.ts";
@@ -74,7 +75,7 @@ describe("flags", () => {
   it("exist for every option of quantize and compare", () => {
     expect([...Object.keys(quantizeStepOptions.shape)].filter((key) => !flagsOf("quantize").has(key))).toEqual([]);
     const renamed = ["weights", "data", "samples"];
-    for (const { shape } of [staticStepOptions, dynamicOptions, float16StepOptions])
+    for (const { shape } of [staticStepOptions, dynamicOptions, float16StepOptions, equalizeStepOptions])
       expect(Object.keys(shape).filter((key) => !flagsOf("quantize").has(key) && !renamed.includes(key))).toEqual([]);
     expect([...Object.keys(compareOptions.shape)].filter((key) => !flagsOf("compare").has(key))).toEqual([]);
   });

@@ -130,7 +130,7 @@ const quantizeFlags: FlagGroup = {
 };
 
 const staticFlags: FlagGroup = {
-  title: "Calibration: for --method gptq or awq; without --method, activations go to 8 bits too",
+  title: "Calibration: for --method; without it, or with --activations, activations go to 8 bits too",
   flags: [
     {
       name: "calibrate",
@@ -197,6 +197,29 @@ const dynamicFlags: FlagGroup = {
       summary: "products of two activations too, not of weights alone",
     },
   ],
+const equalizeFlags: FlagGroup = {
+  title: "Equalization: scales move between layers before they are quantized; the model computes the same",
+  flags: [
+    {
+      name: "equalize",
+      value: "NAMES",
+      summary:
+        "cross-layer: evens out the channels of neighbouring layers; smoothquant: moves outliers of activations into weights; awq: finer weights where activations are large; the last two need --calibrate; several with commas",
+    },
+    {
+      name: "alpha",
+      value: "A",
+      type: "number",
+      summary: "smoothquant: the share of the outliers that moves (default 0.5)",
+    },
+    {
+      name: "insert-mul",
+      option: "insert",
+      summary: "smoothquant and awq: insert a Mul where no constant takes the scale in",
+    },
+  ],
+};
+
 };
 
 const float16Flags: FlagGroup = {
@@ -304,6 +327,7 @@ export const commands: readonly CommandSpec[] = [
       "tersor quantize model.onnx --dtype int4 --granularity group:32",
       'tersor quantize model.onnx --layers "block*@int4+group:32,head@keep" --data images/',
       "tersor quantize folder --layout transformers.js --dtypes fp16,q8,q4",
+      equalizeFlags,
     ],
     load: () => import("./commands/quantize.ts"),
   },

@@ -33,7 +33,7 @@ async function modes(): Promise<readonly Mode[]> {
     { step: "quantize", title: "quantizing weights alone", schema: quantizeStepOptions, renamed: {}, hidden: ["data"] },
     {
       step: "static",
-      title: "static quantization (--calibrate without --method)",
+      title: "static quantization (--calibrate without --method, or with --activations)",
       schema: staticStepOptions,
       renamed,
       hidden: [],
@@ -44,6 +44,34 @@ async function modes(): Promise<readonly Mode[]> {
 }
 
 /** The flags of measuring share names with options of steps; they are no sign of a mode. */
+/** Flags of calibration, which equalization takes as well. */
+const calibrationFlags = ["calibrate", "calibrationSamples", "batchSize"] as const;
+
+/**
+ * The step that equalizes before the model is quantized, where the flags ask for it.
+ * @throws bad-recipe for wrong values, and where it has no use
+ */
+export async function equalizeStepFor(options: Options, naming: OptionNaming): Promise<RecipeStep | undefined> {
+  const { equalizeStepOptions } = await import("../recipe/steps/equalize.ts");
+  const details = (["alpha", "insert"] as const).find((name) => options[name] !== undefined);
+  if (options.equalize === undefined) {
+    if (details === undefined) return undefined;
+    throw new TersorError("bad-recipe", `${naming([details])}: goes with ${naming(["equalize"])}. Give both.`);
+  }
+  if (options.float16)
+    throw new TersorError("bad-recipe", `${naming(["equalize"])}: float16 gains nothing by it. Leave one of them out.`);
+  const known = Object.keys(equalizeStepOptions.shape);
+  const own = Object.fromEntries(Object.entries(options).filter(([name]) => known.includes(name)));
+  const { equalize } = parseOptions(equalizeStepOptions, own, "quantize", naming);
+  const blind = equalize.find((name) => name !== "cross-layer");
+  if (blind && options.calibrate === undefined)
+    throw new TersorError(
+      "bad-recipe",
+      `${naming(["equalize"])} ${blind}: needs to see activations: expected ${naming(["calibrate"])}. Name some samples, or use cross-layer.`,
+    );
+  return { equalize: own } as unknown as RecipeStep;
+}
+
 const shared = new Set(["samples", "shapes", "runtime", "threads", "optimization", "seed"]);
 
 /**
@@ -52,14 +80,15 @@ const shared = new Set(["samples", "shapes", "runtime", "threads", "optimization
  */
 export async function quantizeStepFor(options: Options, naming: OptionNaming): Promise<RecipeStep> {
   const all = await modes();
-  const isStatic = options.calibrate !== undefined && options.method === undefined;
+  const isStatic =
+    options.calibrate !== undefined && (options.method === undefined || options.activations !== undefined);
   const asked = (["dynamic", "float16"] as const).find((name) => options[name] === true);
   const step = asked ?? (isStatic ? "static" : "quantize");
   const mode = all.find((each) => each.step === step) as Mode;
   const known = namesOf(mode);
   for (const other of all)
     for (const name of namesOf(other).keys())
-      if (options[name] !== undefined && !known.has(name) && !shared.has(name))
+      if (options[name] !== undefined && !known.has(name) && !shared.has(name) && !isForEqualizing(name, options))
         throw new TersorError(
           "bad-recipe",
           `${naming([name])}: does not go with ${mode.title}: it is for ${other.title}. Leave one of them out.`,
@@ -72,6 +101,10 @@ export async function quantizeStepFor(options: Options, naming: OptionNaming): P
     naming([flagOf.get(String(first)) ?? first, ...rest]),
   );
   return { [step]: own } as unknown as RecipeStep;
+function isForEqualizing(name: string, { equalize }: Options): boolean {
+  return equalize !== undefined && (calibrationFlags as readonly string[]).includes(name);
+}
+
 }
 
 /** Options of the command line that a mode takes, with what its step calls them. */

@@ -7,6 +7,7 @@ import { type BoundOptions, type BoundSettings, boundOptions } from "./bound/bou
 import { parseOptions, resolveOptions } from "./parse-options.ts";
 import type { compareStep } from "./steps/compare.ts";
 import type { dynamicStep } from "./steps/dynamic.ts";
+import type { equalizeStep } from "./steps/equalize.ts";
 import type { float16Step } from "./steps/float16.ts";
 import type { quantizeStep } from "./steps/quantize.ts";
 import type { simplifyStep } from "./steps/simplify.ts";
@@ -18,6 +19,7 @@ type OptionsOf<S extends { readonly options: z.ZodType }> = z.input<S["options"]
 /** One step: its name and its options. */
 export type RecipeStep =
   | { readonly simplify: OptionsOf<typeof simplifyStep> }
+  | { readonly equalize: OptionsOf<typeof equalizeStep> }
   | { readonly quantize: OptionsOf<typeof quantizeStep> }
   | { readonly static: OptionsOf<typeof staticStep> }
   | { readonly dynamic: OptionsOf<typeof dynamicStep> }

@@ -3,6 +3,7 @@ import type { z } from "zod";
 import type { Step } from "../step.ts";
 import { compareStep } from "./steps/compare.ts";
 import { dynamicStep } from "./steps/dynamic.ts";
+import { equalizeStep } from "./steps/equalize.ts";
 import { float16Step } from "./steps/float16.ts";
 import { quantizeStep } from "./steps/quantize.ts";
 import { simplifyStep } from "./steps/simplify.ts";
@@ -16,6 +17,7 @@ function row<Schema extends z.ZodObject>(step: Step<Schema>): Step {
 /** Every step, in the order in which they are usually taken. */
 export const steps: readonly Step[] = [
   row(simplifyStep),
+  row(equalizeStep),
   row(quantizeStep),
   row(staticStep),
   row(dynamicStep),

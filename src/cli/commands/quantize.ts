@@ -10,7 +10,7 @@ import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
-import { quantizeStepFor } from "../quantize-modes.ts";
+import { equalizeStepFor, quantizeStepFor } from "../quantize-modes.ts";
 import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
@@ -23,6 +23,7 @@ export async function run(input: CommandInput): Promise<number> {
   const [model = ""] = args;
   const naming = flagNaming(command);
   const step = await quantizeStepFor(options, naming);
+  const equalize = await equalizeStepFor(options, naming);
   const output = outputFor(
     model,
     options.output as string | undefined,
@@ -39,6 +40,7 @@ export async function run(input: CommandInput): Promise<number> {
     steps: [
       { simplify: { level: options.simplify === false ? "constants" : "all" } },
       step,
+      ...(equalize ? [equalize] : []),
       ...(isMeasured ? [compareStep(options, naming)] : []),
     ],
   };

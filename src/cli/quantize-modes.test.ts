@@ -1,0 +1,41 @@
+/** @file Which steps the flags of `tersor quantize` ask for. */
+import { describe, expect, test } from "vitest";
+import { equalizeStepFor, quantizeStepFor } from "./quantize-modes.ts";
+
+const naming = ([name]: readonly PropertyKey[]) => `--${String(name)}`;
+
+describe("quantization", () => {
+  test.each([
+    [{ dtype: "int4" }, { quantize: { dtype: "int4" } }],
+    [{ calibrate: "d", method: "gptq" }, { quantize: { calibrate: "d", method: "gptq" } }],
+    [{ calibrate: "d", dtype: "int4" }, { static: { data: "d", weights: "int4" } }],
+    [{ dynamic: true, calibrate: "d", equalize: "smoothquant" }, { dynamic: {} }],
+  ])("%j", async (options, step) => {
+    expect(await quantizeStepFor(options, naming)).toEqual(step);
+  });
+
+  test("flags of two ways don't go together", async () => {
+    await expect(quantizeStepFor({ dynamic: true, calibrate: "d" }, naming)).rejects.toThrow(
+      /--calibrate: does not go with dynamic quantization/,
+    );
+  });
+});
+
+describe("equalization", () => {
+  test("takes the flags that concern it", async () => {
+    expect(await equalizeStepFor({ dtype: "int4" }, naming)).toBeUndefined();
+    const options = { equalize: "cross-layer, awq", calibrate: "d", dtype: "int4", method: "gptq" };
+    const own = { equalize: "cross-layer, awq", calibrate: "d", dtype: "int4" };
+    expect(await equalizeStepFor(options, naming)).toEqual({ equalize: own });
+  });
+
+  test.each([
+    [{ equalize: "smoothquant" }, /--equalize smoothquant: needs to see activations: expected --calibrate/],
+    [{ equalize: "smoothqant" }, /--equalize: expected one of cross-layer, smoothquant, awq/],
+    [{ equalize: "cross-layer", float16: true }, /--equalize: float16 gains nothing by it/],
+    [{ alpha: 0.3 }, /--alpha: goes with --equalize/],
+    [{ equalize: "cross-layer", alpha: 2 }, /--alpha: /],
+  ])("%j is refused", async (options, message) => {
+    await expect(equalizeStepFor(options, naming)).rejects.toThrow(message);
+  });
+});

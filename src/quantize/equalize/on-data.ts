@@ -1,0 +1,91 @@
+/** @file What SmoothQuant and AWQ need to see of a model's inputs, gathered on data, and their scales put into the model. */
+import { type CalibrateOptions, calibrate } from "../../calibrate/calibrate.ts";
+import { perChannel } from "../../calibrate/channels.ts";
+import type { Collector } from "../../calibrate/collector.ts";
+import { type Gram, gramOf, rows } from "../../calibrate/gram.ts";
+import type { Dataset } from "../../data/dataset.ts";
+import type { Model } from "../../ir/model.ts";
+import type { Value } from "../../ir/value.ts";
+import { observable } from "../method-stats.ts";
+import { matrixLayout, matrixOf } from "../methods/layer-matrices.ts";
+import type { WeightMatrix } from "../methods/method.ts";
+import { findLayers, type WeightLayer } from "../sites.ts";
+import type { QuantSpec } from "../spec.ts";
+import { searchInputScale } from "./awq.ts";
+import { type InputLayer, inputLayers } from "./input-layers.ts";
+import { type EqualizeResult, scaleInputs, smoothQuant } from "./smoothquant.ts";
+
+export interface SmoothQuantOptions {
+  readonly alpha: number;
+  /** Whether a Mul is inserted where no constant takes the division in. */
+  readonly insert: boolean;
+}
+
+/** SmoothQuant of the inputs of MatMul and Gemm. @throws as {@link calibrate} */
+export async function smoothQuantOnData(
+  model: Model,
+  data: Dataset,
+  options: SmoothQuantOptions,
+  running: CalibrateOptions,
+): Promise<EqualizeResult> {
+  const typed = observable(model);
+  const collectors = new Map(
+    sharedInputs(typed).map(({ value }) => [value.name, [perChannel("absmax", -1)] as const] as const),
+  );
+  const { stats } = await calibrate(typed, data, collectors, running);
+  const absMax = [...stats].flatMap(([name, [largest]]) => (largest ? [[name, largest] as const] : []));
+  return smoothQuant(model, new Map(absMax), options);
+}
+
+/** AWQ's scaling of the inputs of MatMul and Gemm, whose weights will be quantized by `spec`. @throws as {@link calibrate} */
+export async function awqOnData(
+  model: Model,
+  data: Dataset,
+  spec: QuantSpec,
+  { insert }: { readonly insert: boolean },
+  running: CalibrateOptions,
+): Promise<EqualizeResult> {
+  const typed = observable(model);
+  const layersOf = new Map(findLayers(typed).layers.map((layer) => [layer.value, layer]));
+  const inputs = sharedInputs(typed).map(({ value, layers }) => {
+    const matrices = layers.flatMap(({ weight }) => matrixFor(layersOf.get(weight), spec));
+    return { value, matrices, gram: gramOf(rows), meanAbs: perChannel("absmean", -1) };
+  });
+  const collectors = inputs.map(({ value, gram, meanAbs }) => [value.name, [gram, meanAbs]] as const);
+  await calibrate(typed, data, new Map<string, readonly Collector<Gram | Float32Array>[]>(collectors), running);
+  const scales = inputs.map(({ value, matrices, gram, meanAbs }) => {
+    const stats = { hessian: Float32Array.from(gram.result().sums), meanAbs: meanAbs.result() };
+    return [value.name, searchInputScale(matrices, spec, stats)] as const;
+  });
+  // Alpha 0: nothing is better than the weights as they are.
+  const better = scales
+    .filter(([, { alpha }]) => alpha > 0)
+    .map(([name, { inputScale }]) => [name, inputScale] as const);
+  return scaleInputs(model, new Map(better), { insert, operators: ["MatMul", "Gemm"] });
+}
+
+interface SharedInput {
+  readonly value: Value;
+  readonly layers: readonly InputLayer[];
+}
+
+/** Float32 values of the main graph that MatMul or Gemm multiply with constant weights. */
+function sharedInputs({ graph }: Model): SharedInput[] {
+  return [...graph.values].flatMap((value) => {
+    const isFloat = value.type?.kind === "tensor" && value.type.dtype === "float32" && !value.isConstant;
+    const layers = isFloat
+      ? inputLayers(value).filter(({ node }) => node.graph === graph && node.opType !== "Conv")
+      : [];
+    return layers.length > 0 ? [{ value, layers }] : [];
+  });
+}
+
+function matrixFor(layer: WeightLayer | undefined, spec: QuantSpec): WeightMatrix[] {
+  if (!layer) return [];
+  const { value, weight, axes } = layer;
+  const k = weight.dims[axes.group] as number;
+  const { granularity } = spec;
+  const isWider = granularity.per === "group" && granularity.size > k;
+  const layout = matrixLayout(value.name, weight.dims, axes, isWider ? { per: "channel" } : granularity);
+  return [matrixOf(value.name, weight, layout, 0)];
+}
