@@ -1,7 +1,11 @@
 /** @file Decompositions of standard operators. */
+import { rootMeanSquareNorm } from "./contrib.ts";
 import type { Decompositions } from "./decomposition.ts";
 
 export const standard = {
+  // x / sqrt(mean x² + epsilon) · scale: ONNX Runtime's form of RMSNormalization before opset 23
+  SimplifiedLayerNormalization: ({ node, op, x: [x, scale] }) =>
+    x && rootMeanSquareNorm(op, x, scale, { axis: node.int("axis", -1), epsilon: node.float("epsilon", 1e-5) }),
   // The batch's own statistics, which the gradient needs, are what momentum 0 gives: r' = m r + (1 - m) batch, computed apart. What
   // goes in then as running statistics counts for nothing; constants keep ONNX Runtime 1.30 from mixing up a mean and a variance that are one value.
   BatchNormalization: ({ node, op, x: [x, scale, bias, mean, variance] }) => {

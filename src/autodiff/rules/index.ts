@@ -6,19 +6,36 @@
  */
 import type { Node } from "../../ir/node.ts";
 import type { GradientRule, GradientRules } from "../rule.ts";
+import { einsums } from "./einsum.ts";
 import { activations } from "./activation.ts";
 import { convs } from "./conv.ts";
 import { elementwise } from "./elementwise.ts";
 import { indexOps } from "./index-ops.ts";
 import { linalg } from "./linalg.ts";
+import { losses } from "./loss.ts";
 import { norms } from "./norm.ts";
 import { pools } from "./pool.ts";
+import { quantization } from "./quantize.ts";
 import { recurrents } from "./recurrent.ts";
 import { reduces } from "./reduce.ts";
 import { shapes } from "./shape.ts";
 
 const tables: ReadonlyMap<string, ReadonlyMap<string, GradientRule>> = new Map([
-  ["", merged(recurrents, indexOps, elementwise, shapes, norms, pools, convs, activations, linalg, reduces)],
+  ["", merged(einsums, 
+      recurrents,
+      indexOps,
+      elementwise,
+      losses,
+      quantization,
+      shapes,
+      norms,
+      pools,
+      convs,
+      activations,
+      linalg,
+      reduces,
+    ),
+  ],
 ]);
 
 /** Operators whose outputs do not change with their inputs, or only by jumps: gradients end there. */
