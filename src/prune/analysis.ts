@@ -23,6 +23,17 @@ export interface Obstacle {
 export interface AnalyzeOptions {
   /** Whether inputs and outputs of the model may be cut. Default false. */
   readonly interface?: boolean;
+  /** By position among the nodes that may be cut in several ways: which answer to take, in place of the first that leaves a choice. */
+  readonly answers?: ReadonlyMap<number, number>;
+}
+
+/** A node that may be cut in several ways. */
+export interface Choice {
+  /** The answer that was taken, and how many there are. */
+  readonly taken: number;
+  readonly count: number;
+  /** Axes that the answers differ in. */
+  readonly ports: readonly PortRow[];
 }
 
 /** An axis in the table: its indices are the elements base, base + 1, …. */
@@ -45,6 +56,7 @@ export interface Analysis {
   readonly made: readonly { readonly node: Node; readonly port: PortRow }[];
   /** Axes of operands that nodes sum over. */
   readonly summed: readonly { readonly node: Node; readonly port: PortRow }[];
+  readonly choices: readonly Choice[];
 }
 
 /** A node whose axes may be cut in several ways. */
@@ -68,8 +80,14 @@ export function analyze(model: Model, options: AnalyzeOptions = {}): Analysis {
     if (answers.length > 1) open.push({ node, answers });
     else sets.take(node, answers[0] ?? { links: [] });
   }
-  for (const { node, answers } of open) sets.take(node, best(sets, answers));
-  return sets.finish(model, inference);
+  const choices = open.map(({ node, answers }, i): Choice => {
+    const own = differences(answers);
+    const taken = options.answers?.get(i) ?? best(sets, own);
+    sets.take(node, answers[taken] as Channels);
+    const ports = own.flat().flatMap(({ from, to }) => [table.rowOf(from), table.rowOf(to)]);
+    return { taken, count: answers.length, ports: [...new Set(ports)] };
+  });
+  return sets.finish(model, inference, choices);
 }
 
 /** All values whose axes a node's rule has to speak of. */
@@ -85,12 +103,16 @@ function answersOf(node: Node, model: Model, inference: Inference): readonly Cha
   return answer === undefined ? [] : "links" in answer ? [answer] : answer;
 }
 
+/** The links of each answer that not all have. */
+function differences(answers: readonly Channels[]): Link[][] {
+  return answers.map(({ links }) => links.filter((link) => !answers.every((other) => other.links.includes(link))));
+}
+
 /** The first answer that leaves something to choose from, else the one that leaves most. */
-function best(sets: Sets, answers: readonly Channels[]): Channels {
-  const shared = new Set(answers[0]?.links.filter((link) => answers.every(({ links }) => links.includes(link))));
-  const freedom = answers.map(({ links }) => sets.freedom(links.filter((link) => !shared.has(link))));
+function best(sets: Sets, answers: readonly (readonly Link[])[]): number {
+  const freedom = answers.map((links) => sets.freedom(links));
   const first = freedom.findIndex((count) => count > 1);
-  return answers[first >= 0 ? first : freedom.indexOf(Math.max(...freedom))] as Channels;
+  return first >= 0 ? first : freedom.indexOf(Math.max(...freedom));
 }
 
 function pinInterface(model: Model, sets: Sets): void {
@@ -224,7 +246,7 @@ class Sets {
     }
   }
 
-  finish(model: Model, inference: Inference): Analysis {
+  finish(model: Model, inference: Inference, choices: readonly Choice[]): Analysis {
     const roots: number[] = [];
     const numbers = new Int32Array(this.#table.size);
     for (let element = 0; element < numbers.length; element++) {
@@ -241,6 +263,7 @@ class Sets {
       obstacle: (atom) => this.#obstacles[(this.#pinned[roots[atom] as number] as number) - 1],
       made: this.#made,
       summed: this.#summed,
+      choices,
     };
   }
 }

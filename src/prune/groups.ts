@@ -1,6 +1,8 @@
 /** @file Groups: channels that the same layers make, which are ranked against each other; and what can't be cut, with what prevents it. */
+
+import type { Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
-import type { Analysis, Obstacle, PortRow } from "./analysis.ts";
+import { type Analysis, type AnalyzeOptions, analyze, type Obstacle, type PortRow } from "./analysis.ts";
 
 /** A weight and the axis along which it makes channels. */
 export interface MadeBy {
@@ -29,6 +31,54 @@ export interface Grouping {
   readonly whole: readonly Whole[];
   /** For every atom of a group, how many indices of which axes it takes. */
   readonly members: ReadonlyMap<number, ReadonlyMap<PortRow, number>>;
+  /** Atoms that would take all of some axis. */
+  readonly emptying: ReadonlySet<number>;
+}
+
+export interface Channeled {
+  readonly analysis: Analysis;
+  readonly grouping: Grouping;
+}
+
+/** Models that are looked at again where an answer turns out to leave nothing. */
+const ATTEMPTS = 6;
+
+/**
+ * Analyzes a model and finds its groups. Where a reshape that splits or joins axes was taken in a way that ties everything together, it
+ * is taken in the next, as long as that leaves more to choose from.
+ */
+export function findGroups(model: Model, options: Pick<AnalyzeOptions, "interface"> = {}): Channeled {
+  let best = look(model, options, new Map());
+  let answers: ReadonlyMap<number, number> = new Map();
+  let current = best;
+  for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+    const next = nextAnswers(current, answers);
+    if (!next) break;
+    answers = next;
+    current = look(model, options, answers);
+    if (countOf(current) > countOf(best)) best = current;
+  }
+  return best;
+}
+
+function look(model: Model, options: AnalyzeOptions, answers: ReadonlyMap<number, number>): Channeled {
+  const analysis = analyze(model, { ...options, answers });
+  return { analysis, grouping: groupChannels(analysis) };
+}
+
+function countOf({ grouping }: Channeled): number {
+  return grouping.groups.reduce((sum, { atoms }) => sum + atoms.length, 0);
+}
+
+/** The next answer of every choice that touches what can only go as a whole; undefined where there is none. */
+function nextAnswers({ analysis, grouping }: Channeled, answers: ReadonlyMap<number, number>) {
+  const next = new Map(answers);
+  analysis.choices.forEach(({ taken, count, ports }, i) => {
+    const touches = ports.some((port) => atomsOf(analysis, port).some((atom) => grouping.emptying.has(atom)));
+    if (touches && taken + 1 < count) next.set(i, taken + 1);
+    else if (!next.has(i)) next.set(i, taken);
+  });
+  return [...next].some(([i, answer]) => answer !== analysis.choices[i]?.taken) ? next : undefined;
 }
 
 /** A node without a name is called by its output. */
@@ -52,6 +102,7 @@ export function groupChannels(analysis: Analysis): Grouping {
         whole.push({ layer: layerName(node), opType: node.opType, channels, obstacle });
   }
   const members = membersOf(analysis, madeBy);
+  const emptying = new Set<number>();
   const groups = new Map<string, { name: string; layers: MadeBy[]; atoms: number[] }>();
   for (const [atom, layers] of madeBy) {
     // An axis that would be left with nothing: a layer of one channel, or one whose channels are all tied together.
@@ -61,6 +112,7 @@ export function groupChannels(analysis: Analysis): Grouping {
         if (port.size > 1)
           whole.push({ layer: layerName(node), opType: node.opType, channels: 1, obstacle: allTied(emptied[0]) });
       members.delete(atom);
+      emptying.add(atom);
       continue;
     }
     const key = layers.map(({ port }) => port.base).join();
@@ -68,7 +120,7 @@ export function groupChannels(analysis: Analysis): Grouping {
     group.atoms.push(atom);
     groups.set(key, group);
   }
-  return { groups: [...groups.values()], whole, members };
+  return { groups: [...groups.values()], whole, members, emptying };
 }
 
 /** A weight that several nodes share makes its channels once. */

@@ -1,19 +1,19 @@
 /** @file The form of a model that is cut: weights are initializers, and constants that layers happen to share are their own. */
 import type { Model } from "../ir/model.ts";
 import { constantToInitializer } from "../passes/constant-to-initializer.ts";
-import { unlistInitializers } from "../passes/constants.ts";
 
 /** Constants of up to this many elements (biases, scales, shapes) are copied for each use; larger ones stay tied. */
 const SMALL = 1 << 12;
 
-/** A copy of the model that may be cut in place. */
+/** A copy of the model that may be cut in place. Weights that are listed as inputs too can no longer be overridden. */
 export function prepared(model: Model): Model {
   const copy = constantToInitializer(model).model.clone();
-  unlistInitializers(copy);
+  for (const input of copy.graph.inputs) if (input.isConstant) copy.graph.removeInput(input);
+  copy.irVersion = Math.max(copy.irVersion, 4);
   for (const graph of copy.graphs())
     for (const value of graph.initializers) {
       const { tensor } = value;
-      if (!tensor || tensor.size > SMALL || tensor.size < 2 || tensor.dims.length > 1 || value.isInput) continue;
+      if (!tensor || tensor.size > SMALL || tensor.size < 2 || tensor.dims.length > 1) continue;
       for (const use of [...value.uses].slice(1))
         use.node.setInput(use.index, use.node.graph.addInitializer(value.name, tensor));
     }

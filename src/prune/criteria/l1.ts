@@ -1,0 +1,9 @@
+/** @file Criterion: sum of magnitudes. */
+import { type Criterion, perRow } from "./criterion.ts";
+
+export const l1: Criterion = {
+  name: "l1",
+  paper: "Li et al. 2017, Pruning Filters for Efficient ConvNets, https://arxiv.org/abs/1608.08710",
+  needs: "weights",
+  score: (slice) => perRow(slice, (sum, x) => sum + Math.abs(x)),
+};

@@ -1,0 +1,84 @@
+/** @file Options of pruning: one schema for the recipe, the command line and the docs. */
+import * as z from "zod";
+import { TersorError } from "../util/errors.ts";
+import { criterionNames } from "./criteria/index.ts";
+
+const structurePattern = /^(channels|weights|\d+:\d+|block:\d+x\d+)$/;
+
+export const pruneOptions = z.strictObject({
+  structure: z
+    .string()
+    .regex(structurePattern, "expected channels, weights, N:M such as 2:4, or block:HxW")
+    .default("channels")
+    .describe(
+      "channels: whole channels, neurons, heads and hidden units, so that the model gets smaller and faster; weights: single weights become zero; N:M: so do M - N of every M in a row; block:HxW: so do blocks",
+    ),
+  ratio: z.number().min(0).max(1).optional().describe("share to remove, 0 to 1; N:M has its own"),
+  by: z.enum(["channels", "params", "macs"]).default("channels").describe("what the ratio is a share of, for channels"),
+  criterion: z
+    .enum([...criterionNames, "wanda", "sparsegpt"])
+    .default("l1")
+    .describe(
+      "what decides which go; activation-norm, wanda and sparsegpt need calibration data, the last two are for weights",
+    ),
+  ranking: z
+    .enum(["layer", "global"])
+    .optional()
+    .describe("share per layer, or over the whole model; default layer for channels, global for weights"),
+  reduce: z
+    .enum(["mean", "sum", "max"])
+    .default("mean")
+    .describe("score of channels that several layers make together"),
+  normalize: z
+    .enum(["none", "mean", "lamp"])
+    .optional()
+    .describe("brings layers to one scale for a global ranking; default mean for channels, none for weights"),
+  threshold: z.number().min(0).optional().describe("weights of a smaller magnitude go, in place of a ratio"),
+  minChannels: z.int().min(1).default(1).describe("channels that every group keeps at least"),
+  roundTo: z.int().min(1).default(1).describe("channels that stay are a multiple of this; 8 suits SIMD"),
+  protect: z.string().optional().describe('layers whose channels stay: names, globs or operators, "conv1,head*"'),
+  layers: z
+    .string()
+    .optional()
+    .describe('for weights: which layers, with a ratio of their own or keep: "conv*@0.7,0-3,head@keep"'),
+  cutInterface: z.boolean().default(false).describe("channels of the model's inputs and outputs may go as well"),
+  recover: z
+    .enum(["none", "mean", "least-squares"])
+    .default("none")
+    .describe(
+      "make up for removed channels on calibration data: their mean into the next bias, or the next weights solved anew",
+    ),
+  damp: z
+    .number()
+    .positive()
+    .max(1)
+    .default(0.001)
+    .describe("damping of least squares, as a share of the mean of the diagonal"),
+  seed: z.int().min(0).optional().describe("seed of the criterion random; default the recipe's"),
+});
+
+export type PruneOptions = z.input<typeof pruneOptions>;
+export type ParsedPruneOptions = z.output<typeof pruneOptions>;
+
+/** Which zeros a structure allows. */
+export type Structure =
+  | { readonly kind: "channels" | "weights" }
+  | { readonly kind: "n:m"; readonly n: number; readonly m: number }
+  | { readonly kind: "block"; readonly rows: number; readonly columns: number };
+
+/** @throws bad-recipe for N:M that keeps everything or nothing */
+export function structureOf(text: string): Structure {
+  const pattern = /^(\d+):(\d+)$/.exec(text);
+  const block = /^block:(\d+)x(\d+)$/.exec(text);
+  if (pattern) {
+    const [n, m] = [Number(pattern[1]), Number(pattern[2])];
+    if (n >= 1 && n < m && m <= 1024) return { kind: "n:m", n, m };
+    throw new TersorError("bad-recipe", `structure "${text}": expected N of M to stay with 1 <= N < M <= 1024.`);
+  }
+  if (block) {
+    const [rows, columns] = [Number(block[1]), Number(block[2])];
+    if (rows >= 1 && columns >= 1) return { kind: "block", rows, columns };
+    throw new TersorError("bad-recipe", `structure "${text}": expected a block of at least 1x1.`);
+  }
+  return { kind: text === "weights" ? "weights" : "channels" };
+}

@@ -1,0 +1,190 @@
+/** @file Structured pruning: finds the channels that can go, ranks them, takes them out, makes up for them, and says what stayed and why. */
+import type { CalibrateOptions } from "../calibrate/calibrate.ts";
+import type { Dataset } from "../data/dataset.ts";
+import type { Model } from "../ir/model.ts";
+import { infer } from "../ops/infer.ts";
+import { removeDeadCode } from "../passes/dead-code.ts";
+import { mergeInitializers } from "../passes/merge-initializers.ts";
+import { TersorError } from "../util/errors.ts";
+import { pickByName } from "../util/name-pattern.ts";
+import type { Analysis } from "./analysis.ts";
+import { activationsOf, recoveryStats } from "./calibration.ts";
+import { type ChannelCost, CostMeter } from "./channel-cost.ts";
+import { type CriterionName, criteria } from "./criteria/index.ts";
+import { applyCut, type Cut, maskCut } from "./cut.ts";
+import { type Channeled, findGroups, type Group, layerName } from "./groups.ts";
+import type { ParsedPruneOptions } from "./options.ts";
+import { prepared } from "./prepare.ts";
+import { foldMeans, type Repair, recoverable, solveWeights } from "./recover/recovery.ts";
+import { scoresOf } from "./scores.ts";
+import { type ScoredGroup, selectChannels } from "./select.ts";
+
+export interface GroupReport {
+  /** Names of its layers. */
+  readonly name: string;
+  readonly layers: readonly string[];
+  readonly channels: number;
+  readonly removed: number;
+  /** Why nothing was to be removed. */
+  readonly reason?: string;
+}
+
+/** Channels that had to stay. */
+export interface KeptReport {
+  readonly layer: string;
+  readonly opType: string;
+  readonly channels: number;
+  /** The operator that prevents it. */
+  readonly because: string;
+  readonly reason: string;
+}
+
+export interface ChannelResult {
+  /** The model that was given where nothing was removed. */
+  readonly model: Model;
+  /** The model with zeros in place of what was removed, before recovery: it computes what the cut one does. */
+  masked(): Model;
+  /** The cut model before recovery. */
+  readonly plain: Model;
+  readonly groups: readonly GroupReport[];
+  readonly kept: readonly KeptReport[];
+  readonly before: ChannelCost;
+  readonly after: ChannelCost;
+  /** Share that was removed, of what `by` says. */
+  readonly removed: number;
+  readonly reached: boolean;
+  readonly notes: readonly string[];
+}
+
+export interface ChannelData extends CalibrateOptions {
+  readonly data: Dataset;
+}
+
+/** @throws bad-recipe for layers to protect that do not exist, and for a criterion or recovery without data */
+export async function pruneChannels(
+  model: Model,
+  options: ParsedPruneOptions,
+  calibration: ChannelData | undefined,
+): Promise<ChannelResult> {
+  const { criterion, recover, by } = options;
+  const chosen = criteria[criterion as CriterionName] as (typeof criteria)[CriterionName] | undefined;
+  if (!chosen)
+    throw new TersorError(
+      "bad-recipe",
+      `prune: criterion "${criterion}" is for weights: expected one of ${Object.keys(criteria).join(", ")} for channels.`,
+    );
+  const needsData = chosen.needs === "activations" ? `criterion "${criterion}"` : `recovery "${recover}"`;
+  if (!calibration && (chosen.needs === "activations" || recover !== "none"))
+    throw new TersorError(
+      "bad-recipe",
+      `prune: ${needsData} needs calibration data: expected samples, got none. Name some with calibrate (on the command line: --calibrate).`,
+    );
+  const channeled = findGroups(prepared(model), { interface: options.cutInterface });
+  const { analysis, grouping } = channeled;
+  const isProtected = protection(channeled, options.protect);
+  const activations =
+    chosen.needs === "activations" && calibration
+      ? await activationsOf(analysis, calibration.data, calibration)
+      : undefined;
+  const scored: ScoredGroup[] = [];
+  const reasons = new Map<Group, string>();
+  for (const group of grouping.groups) {
+    if (isProtected(group)) {
+      reasons.set(group, "protected");
+      continue;
+    }
+    const settings = { reduce: options.reduce, normalize: options.normalize ?? "mean", seed: options.seed ?? 0 };
+    const scores = scoresOf(analysis, group, { criterion: chosen, activations, ...settings });
+    if (scores) scored.push({ group, scores });
+    else reasons.set(group, `criterion "${criterion}" finds nothing to look at`);
+  }
+  const ratio = options.ratio ?? 0;
+  const selection = selectChannels(channeled, scored, new CostMeter(analysis), {
+    ratio,
+    by,
+    ranking: options.ranking ?? "layer",
+    minChannels: options.minChannels,
+    roundTo: options.roundTo,
+  });
+  const { cut, before, after, removed, reached } = selection;
+  const report = {
+    groups: grouping.groups.map((group) => groupReport(group, cut, reasons.get(group))),
+    kept: grouping.whole.map(({ layer, opType, channels, obstacle }) => {
+      const { opType: because, reason } = obstacle;
+      return { layer, opType, channels, because, reason };
+    }),
+    before,
+    after,
+    removed,
+    reached,
+  };
+  const notes = reached ? [] : [missed(report.groups, options, removed)];
+  const masked = () => maskedModel(model, options, cut);
+  if (cut.size === 0) return { model, plain: model, masked, notes, ...report };
+  const repairs = await repairsFor(analysis, cut, options, calibration);
+  applyCut(analysis, cut);
+  const plain = repairs.length > 0 ? tidied(analysis.model.clone()) : undefined;
+  for (const repair of repairs) repair();
+  const result = tidied(analysis.model);
+  return { model: result, plain: plain ?? result, masked, notes, ...report };
+}
+
+/** Makes the numbers of channels of all values known again, and merges what was copied for the cut. */
+function tidied(model: Model): Model {
+  const tidy = mergeInitializers(removeDeadCode(model).model).model;
+  // Shapes that do not fit would be found here, before anything is written.
+  infer(tidy);
+  return tidy;
+}
+
+function maskedModel(model: Model, options: ParsedPruneOptions, cut: Cut): Model {
+  const { analysis } = findGroups(prepared(model), { interface: options.cutInterface });
+  maskCut(analysis, cut);
+  return analysis.model;
+}
+
+async function repairsFor(
+  analysis: Analysis,
+  cut: Cut,
+  { recover, damp }: ParsedPruneOptions,
+  calibration: ChannelData | undefined,
+): Promise<Repair[]> {
+  if (recover === "none" || !calibration) return [];
+  const readers = recoverable(analysis, cut);
+  const stats = await recoveryStats(analysis, calibration.data, calibration, readers, recover);
+  return recover === "mean" ? foldMeans(analysis, cut, stats) : solveWeights(analysis, cut, stats, damp);
+}
+
+/** Whether a layer of a group is among those to protect. @throws bad-recipe for a pattern that matches no layer */
+function protection({ analysis }: Channeled, protect: string | undefined): (group: Group) => boolean {
+  const nodes = [...new Set(analysis.made.map(({ node }) => node))];
+  const items = nodes.map((node, index) => ({ node, index, names: [layerName(node), node.opType] }));
+  const patterns = (protect ?? "").split(",").flatMap((part) => (part.trim() ? [part.trim()] : []));
+  const found = new Set(patterns.flatMap((pattern) => pickByName(pattern, items, "layer").map(({ node }) => node)));
+  return ({ layers }) => layers.some(({ node }) => found.has(node));
+}
+
+function groupReport({ name, layers, atoms }: Group, cut: Cut, reason: string | undefined): GroupReport {
+  return {
+    name,
+    layers: layers.map(({ node }) => layerName(node)),
+    channels: atoms.length,
+    removed: atoms.filter((atom) => cut.has(atom)).length,
+    ...(reason && { reason }),
+  };
+}
+
+const NAMED = 3;
+
+/** What holds a bound up: the groups that have to keep most. */
+function missed(groups: readonly GroupReport[], { ratio, by }: ParsedPruneOptions, removed: number): string {
+  const holding = groups
+    .filter((group) => group.removed < group.channels)
+    .sort((a, b) => b.channels - b.removed - (a.channels - a.removed))
+    .slice(0, NAMED)
+    .map(
+      ({ name, channels, removed: gone, reason }) => `${name} keeps ${channels - gone}${reason ? ` (${reason})` : ""}`,
+    );
+  const what = holding.length > 0 ? `: ${holding.join("; ")}` : ": no layer has channels that can go";
+  return `${((ratio ?? 0) * 100).toFixed(0)} % of ${by} can't be removed, ${(removed * 100).toFixed(1)} % were${what}`;
+}

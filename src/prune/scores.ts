@@ -1,0 +1,126 @@
+/** @file Scores of the atoms of a group: from its layers' channels, by a criterion, brought to one scale. */
+import type { Tensor } from "../tensor/tensor.ts";
+import { elementCount } from "../tensor/tensor.ts";
+import type { Analysis, PortRow } from "./analysis.ts";
+import type { ChannelSlice, Criterion } from "./criteria/criterion.ts";
+import type { Group } from "./groups.ts";
+
+/** How the scores of a group's layers become one. */
+export type Reduction = "mean" | "sum" | "max";
+
+/** How groups are made comparable; lamp: the share of a channel in what is left once all lesser ones are gone. */
+export type Normalization = "none" | "mean" | "lamp";
+
+export interface ScoreOptions {
+  readonly criterion: Criterion;
+  readonly reduce: Reduction;
+  readonly normalize: Normalization;
+  readonly seed: number;
+  /** Mean magnitude by atom, from calibration. */
+  readonly activations?: ReadonlyMap<number, number> | undefined;
+}
+
+/** A score for each atom of a group; undefined where no layer has what the criterion looks at. */
+export function scoresOf(analysis: Analysis, group: Group, options: ScoreOptions): Float64Array | undefined {
+  const place = new Map(group.atoms.map((atom, i) => [atom, i]));
+  const layers = group.layers.flatMap(({ port }) => {
+    const scores = options.criterion.score(sliceOf(analysis, port, options));
+    if (!scores) return [];
+    const own = new Float64Array(group.atoms.length);
+    for (let i = 0; i < port.size; i++) {
+      const at = place.get(analysis.atomOf(port.base + i));
+      if (at !== undefined) own[at] = (own[at] as number) + (scores[i] as number);
+    }
+    return [own];
+  });
+  if (layers.length === 0) return undefined;
+  return normalized(reduced(layers, options.reduce), options.normalize);
+}
+
+function reduced(layers: readonly Float64Array[], by: Reduction): Float64Array {
+  const [first = new Float64Array(0), ...others] = layers;
+  const sum = first.slice();
+  for (const other of others)
+    for (let i = 0; i < sum.length; i++)
+      sum[i] =
+        by === "max" ? Math.max(sum[i] as number, other[i] as number) : (sum[i] as number) + (other[i] as number);
+  return by === "mean" ? sum.map((x) => x / layers.length) : sum;
+}
+
+/** Lee et al. 2021, Layer-adaptive Sparsity for Magnitude-based Pruning, https://arxiv.org/abs/2010.07611, for channels in place of weights. */
+function normalized(scores: Float64Array, by: Normalization): Float64Array {
+  if (by === "none") return scores;
+  if (by === "mean") {
+    const mean = scores.reduce((sum, x) => sum + x, 0) / scores.length;
+    return mean > 0 ? scores.map((x) => x / mean) : scores;
+  }
+  const order = Array.from(scores.keys()).sort((a, b) => (scores[b] as number) - (scores[a] as number));
+  const result = new Float64Array(scores.length);
+  let left = 0;
+  for (const at of order) {
+    const square = (scores[at] as number) ** 2;
+    left += square;
+    result[at] = left > 0 ? square / left : 0;
+  }
+  return result;
+}
+
+function sliceOf(analysis: Analysis, port: PortRow, options: ScoreOptions): ChannelSlice {
+  const tensor = port.value.tensor as Tensor;
+  return {
+    name: port.value.name,
+    channels: port.size,
+    seed: options.seed,
+    weight: () => ({ values: channelsFirst(tensor, port.axis), elements: tensor.size / port.size }),
+    gamma: () => byAtom(analysis, port, gammas(analysis)),
+    activation: () => options.activations && byAtom(analysis, port, options.activations),
+  };
+}
+
+/** A number for each channel, zero for those that have none; undefined where none has one. */
+function byAtom(analysis: Analysis, port: PortRow, numbers: ReadonlyMap<number, number>): Float64Array | undefined {
+  let found = false;
+  const result = Float64Array.from({ length: port.size }, (_, i) => {
+    const number = numbers.get(analysis.atomOf(port.base + i));
+    found ||= number !== undefined;
+    return number ?? 0;
+  });
+  return found ? result : undefined;
+}
+
+const gammasOf = new WeakMap<Analysis, Map<number, number>>();
+
+/** Sum of the magnitudes of batch norm factors by atom. */
+function gammas(analysis: Analysis): ReadonlyMap<number, number> {
+  const known = gammasOf.get(analysis);
+  if (known) return known;
+  const result = new Map<number, number>();
+  for (const { nodes } of analysis.model.graphs())
+    for (const node of nodes) {
+      const scale = node.opType === "BatchNormalization" ? node.inputs[1] : undefined;
+      const port = scale && analysis.port(scale, 0);
+      if (!scale?.tensor || !port) continue;
+      scale.tensor.toFloat32().forEach((gamma, i) => {
+        const atom = analysis.atomOf(port.base + i);
+        result.set(atom, (result.get(atom) ?? 0) + Math.abs(gamma));
+      });
+    }
+  gammasOf.set(analysis, result);
+  return result;
+}
+
+/** A weight as [channels, elements], the channels being those of an axis. */
+export function channelsFirst(tensor: Tensor, axis: number): Float32Array {
+  const values = tensor.toFloat32();
+  if (axis === 0) return values;
+  const channels = tensor.dims[axis] as number;
+  const outer = elementCount(tensor.dims.slice(0, axis));
+  const inner = elementCount(tensor.dims.slice(axis + 1));
+  const result = new Float32Array(values.length);
+  for (let o = 0; o < outer; o++)
+    for (let c = 0; c < channels; c++) {
+      const from = (o * channels + c) * inner;
+      result.set(values.subarray(from, from + inner), (c * outer + o) * inner);
+    }
+  return result;
+}

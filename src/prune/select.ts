@@ -1,0 +1,102 @@
+/** @file Which channels go: by rank within each group or among all, to a share of channels, parameters or MACs. */
+
+import type { ChannelCost, CostMeter } from "./channel-cost.ts";
+import type { Cut } from "./cut.ts";
+import type { Channeled, Group } from "./groups.ts";
+
+export interface SelectOptions {
+  /** Share to remove, 0 to 1. */
+  readonly ratio: number;
+  readonly by: "channels" | "params" | "macs";
+  readonly ranking: "layer" | "global";
+  /** Channels that every group keeps at least. */
+  readonly minChannels: number;
+  /** Channels that stay of a group are a multiple of this, or all. */
+  readonly roundTo: number;
+}
+
+/** A group with a score for each of its atoms; larger for what should stay. */
+export interface ScoredGroup {
+  readonly group: Group;
+  readonly scores: ArrayLike<number>;
+}
+
+export interface Selection {
+  readonly cut: Cut;
+  readonly before: ChannelCost;
+  readonly after: ChannelCost;
+  /** The share that was removed, of what `by` says. */
+  readonly removed: number;
+  /** Whether the ratio was reached. */
+  readonly reached: boolean;
+}
+
+const STEPS = 24;
+
+/** Chooses the smallest cut that removes the ratio, or the largest where none does. */
+export function selectChannels(
+  { analysis, grouping }: Channeled,
+  scored: readonly ScoredGroup[],
+  meter: CostMeter,
+  options: SelectOptions,
+): Selection {
+  const before = meter.cost(new Set());
+  const { ratio, by } = options;
+  const limits = new Map(analysis.ports.map((port) => [port, port.size - 1]));
+  const cutAt = (share: number): Cut => {
+    const room = new Map(limits);
+    const cut = new Set<number>();
+    const chosen = new Map(scored.map(({ group }) => [group, [] as number[]]));
+    for (const { group, atom } of inOrder(scored, share, options.ranking)) {
+      const own = chosen.get(group) ?? [];
+      const members = [...(grouping.members.get(atom) ?? [])];
+      if (group.atoms.length - own.length <= options.minChannels) continue;
+      if (members.some(([port, count]) => (room.get(port) ?? 0) < count)) continue;
+      for (const [port, count] of members) room.set(port, (room.get(port) ?? 0) - count);
+      own.push(atom);
+    }
+    for (const [group, own] of chosen) {
+      const total = group.atoms.length;
+      const kept = Math.min(total, Math.ceil((total - own.length) / options.roundTo) * options.roundTo);
+      for (const atom of own.slice(0, total - kept)) cut.add(atom);
+    }
+    return cut;
+  };
+  const channels = scored.reduce((sum, { group }) => sum + group.atoms.length, 0);
+  const removedBy = (cut: Cut, after: ChannelCost) =>
+    by === "channels" ? cut.size / Math.max(1, channels) : before[by] > 0 ? 1 - after[by] / before[by] : 0;
+  const describe = (cut: Cut): Selection => {
+    const after = meter.cost(cut);
+    const removed = removedBy(cut, after);
+    return { cut, before, after, removed, reached: removed >= ratio };
+  };
+  if (ratio === 0) return { cut: new Set(), before, after: before, removed: 0, reached: true };
+  if (by === "channels") {
+    const selection = describe(cutAt(ratio));
+    // Rounding takes less than asked for; only what stops before that is a bound that was missed.
+    const free = describe(cutAt(1)).removed;
+    return { ...selection, reached: free >= ratio || selection.removed >= ratio };
+  }
+  let [low, high] = [0, 1];
+  let best = describe(cutAt(1));
+  if (!best.reached) return best;
+  for (let step = 0; step < STEPS; step++) {
+    const middle = (low + high) / 2;
+    const selection = describe(cutAt(middle));
+    if (selection.reached) [high, best] = [middle, selection];
+    else low = middle;
+  }
+  return best;
+}
+
+/** The atoms that a share asks for, the least important first. */
+function inOrder(scored: readonly ScoredGroup[], share: number, ranking: SelectOptions["ranking"]) {
+  const ranked = scored.map(({ group, scores }) =>
+    group.atoms
+      .map((atom, i) => ({ group, atom, score: scores[i] as number }))
+      .sort((a, b) => a.score - b.score || a.atom - b.atom),
+  );
+  const takeShare = <T>(items: readonly T[]) => items.slice(0, Math.floor(items.length * share + 1e-9));
+  if (ranking === "layer") return ranked.flatMap(takeShare);
+  return takeShare(ranked.flat().sort((a, b) => a.score - b.score || a.atom - b.atom));
+}
