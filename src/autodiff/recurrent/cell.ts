@@ -70,3 +70,19 @@ export function keptWhereEnded({ op, valid }: Cell, share: Value): Value {
 export function hiddenGradient(op: Emitter, carried: Value | undefined, dy: Value | undefined): Value {
   return dy ? op.Add(carried, dy) : (carried as Value);
 }
+
+/** The state that enters each step, [t, n, h], from those that leave them: the first one comes from outside. Of `valid`, see {@link Cell}: [t, n, 1] here. */
+export function entering(
+  op: Emitter,
+  y: Value,
+  initial: Value,
+  { reverse, steps, valid }: { reverse: boolean; steps: number; valid?: Value | undefined },
+): Value {
+  const first = op.Unsqueeze(initial, [0]);
+  if (steps === 1) return first;
+  if (!reverse) return op.Concat(first, op.Slice(y, [0], [steps - 1], [0]), { axis: 0 });
+  // Read from its end, a short sequence starts after steps that are not its own.
+  const later = op.Slice(y, [1], [steps], [0]);
+  const own = valid && op.Greater(op.Slice(valid, [1], [steps], [0]), 0);
+  return op.Concat(own ? op.Where(own, later, first) : later, first, { axis: 0 });
+}

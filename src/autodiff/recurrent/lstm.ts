@@ -9,6 +9,7 @@ import {
   type Cell,
   type CellGradients,
   columns,
+  entering,
   hiddenGradient,
   keptWhereEnded,
   sumOfRows,
@@ -18,7 +19,7 @@ import { recurrence } from "./recurrence.ts";
 
 // i = f(zi + Pi c'), o = f(zo + Po c), f = f(zf + Pf c'), g = g(zg); c = f c' + i g; h = o h(c), where c' is the c before
 export function lstmGradients(cell: Cell): CellGradients {
-  const { op, x, w, r, biases, previous, peepholes, steps, batch } = cell;
+  const { op, x, w, r, biases, previous, peepholes, steps, batch, hidden } = cell;
   const [gate, squash, output] = cell.activations as [Activation, Activation, Activation];
   const coupled = cell.node.int("input_forget", 0) === 1;
   const bias = biases && op.Add(...biases);
@@ -31,9 +32,13 @@ export function lstmGradients(cell: Cell): CellGradients {
     return { i, f: coupled ? oneMinus(inner, i) : gate(inner, peek(sf, peepholes?.[2])) };
   };
 
-  const before = cellStates(cell, gates, [zi, zf], g.value);
+  const c = cellStates(cell, gates, [zi, zf], g.value);
+  const inTime = op.reshape(c, [steps, batch, hidden]);
+  const before = op.reshape(entering(op, inTime, cell.initialCell, { reverse: cell.reverse, steps }), [
+    steps * batch,
+    hidden,
+  ]);
   const { i, f } = gates(op, [zi, zf], before);
-  const c = op.Add(op.Mul(f.value, before), op.Mul(i.value, g.value));
   const o = gate(op, peepholes ? op.Add(zo, op.Mul(c, peepholes[1])) : zo);
   const squashed = output(op, c);
 
@@ -86,7 +91,7 @@ export function lstmGradients(cell: Cell): CellGradients {
     initialCell,
   };
 
-  /** The cell state that enters each step, [t·n, h]. */
+  /** The cell state that leaves each step, [t·n, h]. */
   function cellStates(
     { initialCell: first, reverse }: Cell,
     gatesOf: typeof gates,
@@ -97,6 +102,7 @@ export function lstmGradients(cell: Cell): CellGradients {
     const reads = ahead
       ? [keptWhereEnded(cell, ahead.f.value), whereValid(cell, op.Mul(ahead.i.value, candidate))]
       : [...sums, candidate, ...(cell.valid ? [cell.valid] : [])];
+    const carryOn = (state: Value) => ({ carries: [state], gives: [state] });
     const { gives: states } = recurrence(op, {
       count: steps,
       reverse,
@@ -104,14 +110,14 @@ export function lstmGradients(cell: Cell): CellGradients {
       reads,
       step: (inner, [state], now) => {
         const last = state as Value;
-        if (ahead) return { carries: [inner.Add(inner.Mul(last, now[0]), now[1])], gives: [last] };
+        if (ahead) return carryOn(inner.Add(inner.Mul(last, now[0]), now[1]));
         const [si, sf, entering, valid] = now as [Value, Value, Value, Value | undefined];
         const { i: input, f: forget } = gatesOf(inner, [si, sf], last);
         const next = inner.Add(inner.Mul(forget.value, last), inner.Mul(input.value, entering));
-        return { carries: [valid ? inner.Where(inner.Greater(valid, 0), next, last) : next], gives: [last] };
+        return carryOn(valid ? inner.Where(inner.Greater(valid, 0), next, last) : next);
       },
     });
-    return op.reshape(states[0], [steps * batch, cell.hidden]);
+    return states[0] as Value;
   }
 }
 

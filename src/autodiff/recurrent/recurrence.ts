@@ -1,4 +1,4 @@
-/** @file A recurrence over time steps: unrolled when it is short, a Scan when it is long. */
+/** @file A recurrence over time steps, as a Scan: as fast as steps written out one by one, in a graph that does not grow with them. */
 import { attr } from "../../ir/attribute.ts";
 import { Graph } from "../../ir/graph.ts";
 import { tensorType } from "../../ir/types.ts";
@@ -22,39 +22,8 @@ export interface Step {
   readonly gives: readonly Value[];
 }
 
-/** Steps up to which nodes are repeated: a Scan costs more per step, but its size doesn't grow. */
-const MOST_UNROLLED = 64;
-
-/** Runs all steps: what the last one carries on, and what all give, [count · batch, …] in the order of time. */
-export function recurrence(op: Emitter, spec: Recurrence): Step {
-  return spec.count <= MOST_UNROLLED ? unrolled(op, spec) : scanned(op, spec);
-}
-
-function unrolled(op: Emitter, { count, reverse, carries, reads, step }: Recurrence): Step {
-  const parts = reads.map((value) =>
-    count === 1 ? [value] : op.emit("Split", [value, { axis: 0, num_outputs: count }], count),
-  );
-  const times = Array.from({ length: count }, (_, i) => (reverse ? count - 1 - i : i));
-  const results: Step[] = [];
-  let state = carries;
-  for (const time of times) {
-    const result = step(
-      op,
-      state,
-      parts.map((list) => list[time] as Value),
-    );
-    state = result.carries;
-    results[time] = result;
-  }
-  const width = results[0]?.gives.length ?? 0;
-  const stacked = Array.from({ length: width }, (_, i) => {
-    const gives = results.map((result) => result.gives[i]);
-    return gives.length === 1 ? (gives[0] as Value) : op.Concat(...gives, { axis: 0 });
-  });
-  return { carries: state, gives: stacked };
-}
-
-function scanned(op: Emitter, { count, reverse, carries, reads, step }: Recurrence): Step {
+/** Emits all steps: what the last one carries on, and what all give, [count · batch, …] in the order of time. */
+export function recurrence(op: Emitter, { count, reverse, carries, reads, step }: Recurrence): Step {
   const body = new Graph(`${op.subject}.step`, op.graph);
   const inner = op.inside(body);
   inner.subject = `${op.subject}.step`;
@@ -71,13 +40,13 @@ function scanned(op: Emitter, { count, reverse, carries, reads, step }: Recurren
   const state = carries.map((value) => enter("carry", value, op.shape(value)));
   const now = reads.map((value, i) => enter("read", value, batches[i] as number[]));
   const result = step(inner, state, now);
+  const sources = [...result.carries, ...result.gives];
   // An output of a body must be computed in it, and once.
-  const own = [...result.carries, ...result.gives].map((value, i, list) =>
+  const own = sources.map((value, i, list) =>
     value.producer && list.indexOf(value) === i
       ? value
       : body.addNode({ opType: "Identity", inputs: [value] }).output(),
   );
-  const sources = [...result.carries, ...result.gives];
   own.forEach((value, i) => {
     value.type = inner.typeOf(sources[i]);
     body.addOutput(value);

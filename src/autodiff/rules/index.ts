@@ -6,9 +6,9 @@
  */
 import type { Node } from "../../ir/node.ts";
 import type { GradientRule, GradientRules } from "../rule.ts";
-import { einsums } from "./einsum.ts";
 import { activations } from "./activation.ts";
 import { convs } from "./conv.ts";
+import { einsums } from "./einsum.ts";
 import { elementwise } from "./elementwise.ts";
 import { indexOps } from "./index-ops.ts";
 import { linalg } from "./linalg.ts";
@@ -21,7 +21,10 @@ import { reduces } from "./reduce.ts";
 import { shapes } from "./shape.ts";
 
 const tables: ReadonlyMap<string, ReadonlyMap<string, GradientRule>> = new Map([
-  ["", merged(einsums, 
+  [
+    "",
+    merged(
+      einsums,
       recurrents,
       indexOps,
       elementwise,

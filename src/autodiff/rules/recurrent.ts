@@ -2,7 +2,7 @@
 import type { Value } from "../../ir/value.ts";
 import type { Emitter } from "../emitter.ts";
 import { activationsOf } from "../recurrent/activation.ts";
-import type { Cell, CellGradients } from "../recurrent/cell.ts";
+import { type Cell, type CellGradients, entering } from "../recurrent/cell.ts";
 import { gruGradients } from "../recurrent/gru.ts";
 import { lstmGradients } from "../recurrent/lstm.ts";
 import { rnnGradients } from "../recurrent/rnn.ts";
@@ -98,22 +98,6 @@ function cellOf({ op, node, x: inputs, dy }: GradientContext, direction: Directi
 function validSteps(op: Emitter, lengths: Value, steps: number, like: Value | undefined): Value {
   const times = op.constant("int64", [steps, 1], [...Array(steps).keys()]);
   return op.Unsqueeze(op.mask(op.Less(times, op.cast(lengths, "int64")), like), [2]);
-}
-
-/** The state that enters each step, [t, n, h], from those that leave them: the first one comes from outside. */
-function entering(
-  op: Emitter,
-  y: Value,
-  initial: Value,
-  { reverse, steps, valid }: { reverse: boolean; steps: number; valid: Value | undefined },
-): Value {
-  const first = op.Unsqueeze(initial, [0]);
-  if (steps === 1) return first;
-  if (!reverse) return op.Concat(first, op.Slice(y, [0], [steps - 1], [0]), { axis: 0 });
-  // Read from its end, a short sequence starts after steps that are not its own.
-  const later = op.Slice(y, [1], [steps], [0]);
-  const own = valid && op.Greater(op.Slice(valid, [1], [steps], [0]), 0);
-  return op.Concat(own ? op.Where(own, later, first) : later, first, { axis: 0 });
 }
 
 export const recurrents = {
