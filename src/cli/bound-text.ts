@@ -17,23 +17,27 @@ const NAME_WIDTH = 32;
 const CHANGES = 12;
 
 export function boundText(report: BoundReport, width: number, colors: Palette): string {
-  const { met, result, aim, rounds, data } = report;
+  const { met, result, rounds, data } = report;
   const verdict = met ? colors.green("met") : colors.red("missed");
   const columns: Column[] = [
     { title: "round", align: "right" },
     { title: "what" },
     { title: "layers", shrink: true },
     { title: result.name, align: "right" },
+    { title: "limit", align: "right" },
     { title: "bytes", align: "right" },
     { title: "" },
+    ...(data.heldOut ? [{ title: "judged", align: "right" } as const] : []),
   ];
   const rows = rounds.map((round, at) => [
     String(at + 1),
     actions[round.action],
     printable(namesOf(round.layers)),
     round.value === undefined ? "did not run" : valueText(round.value, result),
+    round.limit === undefined ? "" : valueText(round.limit, result),
     round.error === undefined ? formatBytes(round.bytes) : "",
     round.holds ? "holds" : "",
+    ...(data.heldOut ? [round.judged === undefined ? "" : valueText(round.judged, result)] : []),
   ]);
   const source = data.madeUp
     ? `${plural(data.searched, "made-up input")} (give --data for real ones)`
@@ -41,7 +45,7 @@ export function boundText(report: BoundReport, width: number, colors: Palette): 
   return [
     `${colors.bold("Accuracy bound")} ${verdict}: ${resultText(report)}`,
     "",
-    colors.bold(`${plural(rounds.length, "round")} of the search, on ${source}; it aims at ${valueText(aim, result)}`),
+    colors.bold(`${plural(rounds.length, "round")} of the search, on ${source}`),
     renderTable(columns, rows, { width, colors }),
     ...changesText(report, width, colors),
   ].join("\n");

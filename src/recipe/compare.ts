@@ -6,6 +6,7 @@ import { seededDataset } from "../data/seeded.ts";
 import { type ChosenMetric, metricForLabel } from "../evaluate/choose-metric.ts";
 import { type Fidelity, FidelityMeter } from "../evaluate/fidelity.ts";
 import { type LatencyReport, measureLatency } from "../evaluate/latency.ts";
+import { PairedDifference } from "../evaluate/paired-difference.ts";
 import type { Feeds, Session } from "../runtime/runtime.ts";
 import type { StepContext } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
@@ -14,6 +15,8 @@ import { TersorError } from "../util/errors.ts";
 export interface MetricChange extends Pick<ChosenMetric, "name" | "unit" | "higherIsBetter"> {
   readonly before: number;
   readonly after: number;
+  /** Of `after − before`, over the samples; absent where it can't be told. */
+  readonly standardError?: number;
 }
 
 export interface Agreement {
@@ -92,6 +95,7 @@ export async function measureAgreement(
   const meter = new FidelityMeter();
   let metric: ChosenMetric | undefined = chosen;
   let scores: { before: ReturnType<ChosenMetric["create"]>; after: ReturnType<ChosenMetric["create"]> } | undefined;
+  let paired: PairedDifference | undefined;
   let samples = 0;
   const progress = watch.progress("comparing", data.size ?? 0, "samples");
   try {
@@ -104,6 +108,8 @@ export async function measureAgreement(
         meter.add(wanted, given);
         if (samples++ === 0) metric ??= metricForLabel(sample);
         scores ??= metric && { before: metric.create(), after: metric.create() };
+        paired ??= metric && new PairedDifference(metric);
+        paired?.add(wanted, given, sample);
         scores?.before.add(wanted, sample);
         scores?.after.add(given, sample);
       }
@@ -118,12 +124,17 @@ export async function measureAgreement(
   return {
     data: { name: data.name, samples, madeUp: data.synthetic ?? false, skipped: skippedSamples(data) },
     fidelity: meter.result(),
-    ...(metric && scores && { metric: change(metric, scores.before.value(), scores.after.value()) }),
+    ...(metric &&
+      scores && { metric: change(metric, [scores.before.value(), scores.after.value()], paired?.standardError) }),
   };
 }
 
-function change({ name, unit, higherIsBetter }: ChosenMetric, before: number, after: number): MetricChange {
-  return { name, unit, higherIsBetter, before, after };
+function change(
+  { name, unit, higherIsBetter }: ChosenMetric,
+  [before, after]: readonly [number, number],
+  standardError: number | undefined,
+): MetricChange {
+  return { name, unit, higherIsBetter, before, after, ...(standardError !== undefined && { standardError }) };
 }
 
 /** Rows that a model wants at once: its fixed batch size when all inputs agree on one, else 1. */

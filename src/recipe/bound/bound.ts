@@ -22,7 +22,7 @@ export const boundOptions = z
     rounds: z.int().min(1).max(1000).default(24).describe("models tried at most"),
   })
   .refine((bound) => (bound.maxDrop === undefined) !== (bound.minSqnr === undefined), {
-    message: "expected one of maxDrop and minSqnr",
+    message: "a bound is either maxDrop or minSqnr (on the command line: --max-drop or --min-sqnr)",
   });
 
 export type BoundOptions = z.input<typeof boundOptions>;
@@ -42,23 +42,23 @@ export interface BoundMeasure {
   readonly excess: number;
 }
 
-/** What a search leaves of the bound where the result is judged by samples that the search did not see. */
-const ROOM = { drop: 0.5, db: 0.5 };
+/** What a search asks for beyond the bound in dB, where samples that it does not see judge the result. */
+const ROOM_DB = 0.5;
 
 /**
- * @param aims whether to aim at half of the drop, or half a dB more, than asked: room for what other samples show
+ * @param careful asks for more, as room for what other samples show: a standard error of the drop, or half a dB
  */
-export function measureBound(bound: BoundSettings, { fidelity, metric }: Agreement, aims: boolean): BoundMeasure {
+export function measureBound(bound: BoundSettings, { fidelity, metric }: Agreement, careful: boolean): BoundMeasure {
   if (bound.minSqnr !== undefined) {
-    const limit = bound.minSqnr + (aims ? ROOM.db : 0);
+    const limit = bound.minSqnr + (careful ? ROOM_DB : 0);
     const after = Math.min(...Object.values(fidelity).map(({ sqnr }) => sqnr));
     return { name: "SQNR", unit: "dB", after, limit, excess: finite(limit - after) };
   }
-  const { name, unit, higherIsBetter, before, after } = metric as NonNullable<typeof metric>;
+  const { name, unit, higherIsBetter, before, after, standardError = 0 } = metric as NonNullable<typeof metric>;
   const text = String(bound.maxDrop);
   const amount = Number.parseFloat(text);
   const isShare = text.endsWith("%") && !(unit === "%" && higherIsBetter);
-  const allowed = (isShare ? (amount / 100) * Math.abs(before) : amount) * (aims ? ROOM.drop : 1);
+  const allowed = (isShare ? (amount / 100) * Math.abs(before) : amount) - (careful ? standardError : 0);
   const limit = higherIsBetter ? before - allowed : before + allowed;
   // Rounding of the limit must not decide.
   const beyond = (higherIsBetter ? limit - after : after - limit) - Math.abs(limit) * 1e-12;

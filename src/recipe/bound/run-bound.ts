@@ -1,7 +1,5 @@
 /** @file Takes a quantization step under an accuracy bound: measures, lets the worst layers step up, judges the result. */
-import { type Dataset, isIndexed, split, take } from "../../data/dataset.ts";
-import type { ChosenMetric } from "../../evaluate/choose-metric.ts";
-import { metricForLabel } from "../../evaluate/choose-metric.ts";
+import { type Dataset, take } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import type { LayerReport } from "../../quantize/report.ts";
@@ -9,10 +7,13 @@ import { throwIfAborted } from "../../runtime/abort.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { OpenModelOptions, Step, StepContext, StepResult, StepVariants } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
-import { type Agreement, chooseInputs, measureAgreement } from "../compare.ts";
+import { type Agreement, measureAgreement } from "../compare.ts";
 import { type BoundMeasure, type BoundSettings, measureBound } from "./bound.ts";
+import { type Judges, judgesOf } from "./judges.ts";
 import { layerFidelity } from "./layer-fidelity.ts";
+import { RecordedSession } from "./recorded-session.ts";
 import { type Found, type SearchRound, searchBound, type Trial } from "./search.ts";
+import { withData } from "./with-data.ts";
 
 /** What a manifest says of a bound, in the report of the step that was under it. */
 export interface BoundReport {
@@ -23,8 +24,6 @@ export interface BoundReport {
   readonly met: boolean;
   /** The result's, on the samples that judge. */
   readonly result: BoundMeasure;
-  /** The limit that the search kept to: stricter than the result's where other samples judge. */
-  readonly aim: number;
   readonly data: {
     readonly name: string;
     readonly madeUp: boolean;
@@ -45,11 +44,13 @@ export interface BoundRound extends Pick<SearchRound, "action" | "bytes" | "hold
   readonly layers: readonly string[];
   /** The metric, or the SQNR; absent where the runtime refused the model. */
   readonly value?: number;
+  /** The worst value with which the round holds. Where other samples judge, stricter than the bound by a standard error. */
+  readonly limit?: number;
   readonly error?: string;
+  /** What the samples of the search did not show: the value on the others, of a round that was put to them. */
+  readonly judged?: number;
 }
 
-/** With fewer samples, the search and the judgement share all of them. */
-const LEAST_TO_SPLIT = 16;
 /** Samples that tell how good the layers are. */
 const FIDELITY_SAMPLES = 32;
 
@@ -60,17 +61,9 @@ interface Candidate extends Trial {
   readonly error?: TersorError;
 }
 
-/** The samples of a bound, and by what they are judged. */
-interface Judges {
-  readonly search: Dataset;
-  readonly judge: Dataset;
-  readonly heldOut: boolean;
-  readonly metric?: ChosenMetric;
-}
-
 /**
  * The result of a step, with the layers treated as much better than asked for as the bound needs. The report has a `bound`.
- * Data is split in halves, drawn by the seed: one is searched with, the other judges and is all that later steps see.
+ * Later steps see only the samples that judged.
  * @throws bad-recipe for a step without variants, or a drop without data; bad-data for a drop without labels; what the step
  * and the runtime throw
  */
@@ -94,51 +87,12 @@ export async function runBound(
     const variants = await step.variants(model, options as never, ctx);
     const search = new Search(variants, bound, { model, reference, judges, settings, ctx });
     const found = await search.run();
-    const report = await search.judge(found);
-    const { result } = found.trial;
+    const { result, report } = await search.judge(found);
     const later = judges.heldOut ? withData(ctx, judges.judge) : ctx;
     return { result: { model: result.model, report: () => ({ ...result.report(), bound: report }) }, ctx: later };
   } finally {
     await reference.release();
   }
-}
-
-/** Which samples search and which judge. @throws bad-recipe, bad-data where they can't */
-async function judgesOf(bound: BoundSettings, { inputs }: Session, ctx: StepContext): Promise<Judges> {
-  const given = await ctx.data(undefined, inputs);
-  if (!given && bound.maxDrop !== undefined)
-    throw new TersorError(
-      "bad-recipe",
-      "maxDrop: a drop of what the model is for can't be measured without data: expected labelled samples. Name some (on the command line: --data), or bound the outputs with minSqnr (--min-sqnr).",
-    );
-  const { samples, shapes } = bound;
-  const all = chooseInputs(given, inputs, { samples, shapes, seed: ctx.seed });
-  const metric = bound.maxDrop === undefined ? undefined : await metricOf(bound, all, ctx);
-  const size = isIndexed(all) || all.size !== undefined ? (all.size ?? 0) : Number.POSITIVE_INFINITY;
-  if (size < LEAST_TO_SPLIT) return { search: all, judge: all, heldOut: false, ...(metric && { metric }) };
-  const [search, judge] = await split(all, 0.5, ctx.seed);
-  return { search, judge, heldOut: true, ...(metric && { metric }) };
-}
-
-/** @throws bad-data for samples from whose labels no metric follows */
-async function metricOf({ metric }: BoundSettings, data: Dataset, ctx: StepContext): Promise<ChosenMetric> {
-  if (metric !== undefined) return ctx.metric(metric);
-  for await (const sample of take(data, 1)) {
-    const chosen = metricForLabel(sample);
-    if (chosen) return chosen;
-    const [what, advice] =
-      sample.label === undefined
-        ? ["has no label", "Give data with labels"]
-        : [
-            "has a text as its label",
-            'Name a metric, such as {"name":"cer","charset":"FILE"} (on the command line: --metric)',
-          ];
-    throw new TersorError(
-      "bad-data",
-      `maxDrop: sample "${sample.id}" of ${data.name} ${what}: expected one that a metric follows from. ${advice}, or bound the outputs with minSqnr (--min-sqnr).`,
-    );
-  }
-  throw new TersorError("bad-data", `${data.name}: holds no samples. No drop can be measured.`);
 }
 
 interface SearchWorld {
@@ -154,13 +108,15 @@ class Search {
   readonly #variants: StepVariants;
   readonly #bound: BoundSettings;
   readonly #world: SearchWorld;
-  /** Name of what is measured, for rounds: by trial, since some have none. */
-  readonly #candidates: Candidate[] = [];
+  readonly #recorded: RecordedSession;
+  /** Of every round. */
+  readonly #measures: Pick<Candidate, "measure" | "error">[] = [];
 
   constructor(variants: StepVariants, bound: BoundSettings, world: SearchWorld) {
     this.#variants = variants;
     this.#bound = bound;
     this.#world = world;
+    this.#recorded = new RecordedSession(world.reference);
   }
 
   async run(): Promise<Found<Candidate>> {
@@ -174,8 +130,9 @@ class Search {
         evaluate: async (levels) => {
           throwIfAborted(ctx.signal, "accuracy bound");
           const candidate = await this.#evaluate(levels);
-          this.#candidates.push(candidate);
-          progress.update(this.#candidates.length);
+          const { measure, error } = candidate;
+          this.#measures.push({ ...(measure && { measure }), ...(error && { error }) });
+          progress.update(this.#measures.length);
           return candidate;
         },
         fidelity: ({ result, error }) => {
@@ -217,16 +174,53 @@ class Search {
     const { reference, judges, settings, ctx } = this.#world;
     const session = await ctx.open(model, settings);
     const watch = { signal: ctx.signal, progress: () => ({ update: () => {}, end: () => {} }) };
-    return measureAgreement([reference, session], data, watch, judges.metric).finally(() => session.release());
+    const original = data === judges.search ? this.#recorded.session() : reference;
+    return measureAgreement([original, session], data, watch, judges.metric).finally(() => session.release());
   }
 
-  /** The report: the result judged by the samples that the search did not see, where there are such. */
-  async judge({ trial, levels, rounds }: Found<Candidate>): Promise<BoundReport> {
-    const { judges } = this.#world;
+  /**
+   * The result, judged by the samples that the search did not see, where there are such. Where they show that the search was
+   * lucky, two rounds that cost more are put to them as well.
+   */
+  async judge({ trial, levels, rounds }: Found<Candidate>): Promise<{ result: StepResult; report: BoundReport }> {
+    const { judges, ctx } = this.#world;
     const searched = trial.agreement as Agreement;
-    const judged = judges.heldOut ? await this.#agreement(trial.result.model, judges.judge) : searched;
-    const result = measureBound(this.#bound, judged, false);
+    let chosen: Judged = {
+      result: trial.result,
+      levels,
+      agreement: searched,
+      measure: measureBound(this.#bound, searched, false),
+    };
+    const shown = new Map<string, number>();
+    if (judges.heldOut) {
+      chosen = await this.#judged(levels, trial.result);
+      shown.set(levels.join(), chosen.measure.after);
+      for (const safer of chosen.measure.excess > 0 ? saferRounds(trial, rounds) : []) {
+        const next = await this.#judged(safer.levels, await this.#variants.apply(safer.levels));
+        shown.set(safer.levels.join(), next.measure.after);
+        const [kept, dropped] = next.measure.excess < chosen.measure.excess ? [next, chosen] : [chosen, next];
+        ctx.discard(dropped.result.model);
+        chosen = kept;
+        if (chosen.measure.excess <= 0) break;
+      }
+    }
+    return { result: chosen.result, report: this.#report(chosen, searched, rounds, shown) };
+  }
+
+  async #judged(levels: readonly number[], result: StepResult): Promise<Judged> {
+    throwIfAborted(this.#world.ctx.signal, "accuracy bound");
+    const agreement = await this.#agreement(result.model, this.#world.judges.judge);
+    return { result, levels, agreement, measure: measureBound(this.#bound, agreement, false) };
+  }
+
+  #report(
+    { levels, agreement, measure: result }: Judged,
+    searched: Agreement,
+    rounds: readonly SearchRound[],
+    shown: ReadonlyMap<string, number>,
+  ): BoundReport {
     const { maxDrop, minSqnr } = this.#bound;
+    const { heldOut } = this.#world.judges;
     const { ladders } = this.#variants;
     const { name, madeUp } = searched.data;
     return {
@@ -234,16 +228,17 @@ class Search {
       ...(minSqnr !== undefined && { minSqnr }),
       met: result.excess <= 0,
       result,
-      aim: measureBound(this.#bound, searched, judges.heldOut).limit,
-      data: { name, madeUp, searched: searched.data.samples, judged: judged.data.samples, heldOut: judges.heldOut },
-      rounds: rounds.map(({ action, bytes, holds, changed }, at) => {
-        const { measure, error } = this.#candidates[at] as Candidate;
+      data: { name, madeUp, searched: searched.data.samples, judged: agreement.data.samples, heldOut },
+      rounds: rounds.map(({ action, bytes, holds, changed, levels: tried }, at) => {
+        const { measure, error } = this.#measures[at] ?? {};
+        const judged = shown.get(tried.join());
         return {
           action,
           layers: changed.map((layer) => ladders[layer]?.name ?? ""),
           bytes,
           holds,
-          ...(measure && { value: measure.after }),
+          ...(measure && { value: measure.after, limit: measure.limit }),
+          ...(judged !== undefined && { judged }),
           ...(error && { error: error.message }),
         };
       }),
@@ -255,19 +250,19 @@ class Search {
   }
 }
 
-/** The same world, but for what steps without data of their own see. */
-function withData(ctx: StepContext, data: Dataset): StepContext {
-  return {
-    original: ctx.original,
-    seed: ctx.seed,
-    dryRun: ctx.dryRun,
-    signal: ctx.signal,
-    open: (model, options) => ctx.open(model, options),
-    evaluate: (model) => ctx.evaluate(model),
-    size: (model, options) => ctx.size(model, options),
-    discard: (model) => ctx.discard(model),
-    data: async (spec, inputs) => (spec === undefined ? data : ctx.data(spec, inputs)),
-    metric: (spec) => ctx.metric(spec),
-    progress: (label, total, unit) => ctx.progress(label, total, unit),
-  };
+/** A candidate as the samples see it that the search did not. */
+interface Judged {
+  readonly result: StepResult;
+  readonly levels: readonly number[];
+  readonly agreement: Agreement;
+  readonly measure: BoundMeasure;
+}
+
+/** Of the rounds that hold with more room than the best, and cost more: the middle one, and the most expensive. */
+function saferRounds(best: Trial, rounds: readonly SearchRound[]): SearchRound[] {
+  const safer = rounds
+    .filter(({ holds, bytes, excess }) => holds && bytes > best.bytes && excess < best.excess)
+    .sort((a, b) => a.bytes - b.bytes);
+  const picks = new Set([safer[Math.floor((safer.length - 1) / 2)], safer.at(-1)]);
+  return [...picks].filter((round) => round !== undefined);
 }
