@@ -10,7 +10,7 @@ import { constantToInitializer } from "../passes/constant-to-initializer.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { inlineFunctions } from "../passes/inline-functions.ts";
-import { TersorError } from "../util/errors.ts";
+import { invariant, TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
 import { decompose } from "./decompose/index.ts";
 import { type Emitter, makeEmitter } from "./emitter.ts";
@@ -58,9 +58,10 @@ export function gradient(model: Model, options: GradientOptions): GradientResult
 
   const op = makeEmitter(graph, prepared.opset, known);
   let plan = planOf(op, options);
-  checkLoss(op, plan.loss);
   while (decompose(op, nodesOn(graph, plan.path))) plan = planOf(op, options);
   const { loss, wanted, path } = plan;
+  checkRules(nodesOn(graph, path));
+  checkLoss(op, loss);
   const forward = new Set(graph.values);
   const sums = backward(op, loss, path);
 
@@ -122,7 +123,9 @@ function backward(op: Emitter, loss: Value, path: ReadonlySet<Value>): ReadonlyM
     if (!dy.some((value) => value)) continue; // a rule above gave none
     const needs = node.inputs.map((value) => value !== undefined && path.has(value));
     op.subject = `${node.outputs.find((output) => output)?.name}.grad`;
-    const dx = ruleOf(node)({ node, op, x: node.inputs, y: node.outputs, dy, needs });
+    const rule = gradientRule(node.domain, node.opType);
+    invariant(rule, `${node} has no gradient rule`);
+    const dx = rule({ node, op, x: node.inputs, y: node.outputs, dy, needs });
     node.inputs.forEach((input, i) => {
       const part = needs[i] ? dx[i] : undefined;
       if (!input || !part) return;
@@ -136,13 +139,16 @@ function backward(op: Emitter, loss: Value, path: ReadonlySet<Value>): ReadonlyM
   return sums;
 }
 
-function ruleOf(node: Node) {
-  const rule = gradientRule(node.domain, node.opType);
-  if (rule) return rule;
-  const y = node.outputs.find((output) => output)?.name ?? "";
+/** @throws unsupported-op naming the last of the nodes without a rule. */
+function checkRules(nodes: readonly Node[]): void {
+  const without = nodes.filter((node) => !gradientRule(node.domain, node.opType));
+  const last = without.at(-1);
+  if (!last) return;
+  const others = [...new Set(without.map((node) => node.opType))].filter((opType) => opType !== last.opType);
+  const y = last.outputs.find((output) => output)?.name ?? "";
   throw new TersorError(
     "unsupported-op",
-    `${node}: has no gradient rule, and the loss depends on what is wanted through it. Leave out what comes before it ("with"), cut there (stopGradient: ["${y}"]), or replace it by operators with a rule (docs/operators.md).`,
+    `${last}: has no gradient rule, and the loss depends on what is wanted through it${others.length > 0 ? ` (and through ${others.join(", ")})` : ""}. Leave out what comes before it ("with"), cut there (stopGradient: ["${y}"]), or replace it by operators with a rule (docs/operators.md).`,
   );
 }
 
