@@ -14,9 +14,11 @@ import { pools } from "./pool.ts";
 import { quantization } from "./quantize.ts";
 import { recurrents } from "./recurrent.ts";
 import { reduces } from "./reduce.ts";
+import { resizes } from "./resize.ts";
 import { shapes } from "./shape.ts";
 
 export const cases: Cases = {
+  ...resizes,
   ...einsums,
   ...recurrents,
   ...indexOps,

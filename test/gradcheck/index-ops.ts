@@ -58,7 +58,6 @@ export const indexOps: Cases = {
     "(T[3,4] x) => (y) <int64 axis = {1}> { y = CumSum(x, axis) }",
     "(T[3,4] x) => (y) <int64 axis = {-2}> { y = CumSum<exclusive = 1, reverse = 1>(x, axis) }",
   ],
-  Trilu: ["(T[2,3,4] x) => (y) { y = Trilu(x) }", "(T[4,3] x) => (y) <int64 k = {-1}> { y = Trilu<upper = 0>(x, k) }"],
   Compress: [
     "(T[2,4] x) => (y) <bool[4] c = {1, 0, 1, 1}> { y = Compress<axis = -1>(x, c) }",
     "(T[2,3] x) => (y) <bool[5] c = {0, 1, 1, 0, 1}> { y = Compress(x, c) }",

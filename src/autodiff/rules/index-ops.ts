@@ -122,8 +122,6 @@ export const indexOps = {
   CumSum: ({ op, node, x: [, axis], dy: [dy] }) => [
     op.CumSum(dy, axis, { exclusive: node.int("exclusive", 0), reverse: 1 - node.int("reverse", 0) }),
   ],
-  // y = triangle of x    dx = that of dy
-  Trilu: ({ op, node, x: [, k], dy: [dy] }) => [op.Trilu(dy, k, { upper: node.int("upper", 1) })],
   // y = x where c, packed    dx = dy, back in place
   Compress: ({ op, node, x: [x, condition], dy: [dy] }) => {
     const picked = op.NonZero(condition);

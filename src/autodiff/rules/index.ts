@@ -18,12 +18,14 @@ import { pools } from "./pool.ts";
 import { quantization } from "./quantize.ts";
 import { recurrents } from "./recurrent.ts";
 import { reduces } from "./reduce.ts";
+import { resizes } from "./resize.ts";
 import { shapes } from "./shape.ts";
 
 const tables: ReadonlyMap<string, ReadonlyMap<string, GradientRule>> = new Map([
   [
     "",
     merged(
+      resizes,
       einsums,
       recurrents,
       indexOps,
