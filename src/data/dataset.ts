@@ -152,7 +152,7 @@ export async function split(dataset: Dataset, first: number, seed: number): Prom
 }
 
 /** The samples at these indices, in this order. */
-function select(dataset: IndexedDataset, indices: readonly number[]): IndexedDataset {
+export function select(dataset: IndexedDataset, indices: readonly number[]): IndexedDataset {
   return indexedDataset({
     ...aboutOf(dataset),
     size: indices.length,

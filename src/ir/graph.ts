@@ -121,6 +121,12 @@ export class Graph {
     this.#inputs = this.#inputs.filter((input) => input !== value);
   }
 
+  removeOutput(value: Value): void {
+    const kept = this.#outputs.filter((output) => output !== value);
+    value.link({ outputs: kept.length - this.#outputs.length });
+    this.#outputs = kept;
+  }
+
   /** A constant under a unique name. */
   addInitializer(hint: string, tensor: Tensor): Value {
     const value = this.addValue(hint);

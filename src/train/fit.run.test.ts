@@ -1,0 +1,138 @@
+/** @file Tests of training: small models learn, the same seed gives the same bytes, and what was broken off goes on. */
+import { describe, expect, it } from "vitest";
+import { encode } from "../../test/wire.ts";
+import { datasetOf, type IndexedDataset, type Sample } from "../data/dataset.ts";
+import { chooseMetric } from "../evaluate/choose-metric.ts";
+import { parse } from "../ir/text/index.ts";
+import { inProcessRuntime } from "../runtime/in-process.ts";
+import { hostTensor } from "../tensor/host-tensor.ts";
+import { fromNumbers } from "../tensor/tensor.ts";
+import { Rng } from "../util/rng.ts";
+import { type Checkpoint, type FitEnvironment, fit as trainModel } from "./fit.ts";
+import type { TrainOptions } from "./options.ts";
+
+const files = { readText: () => expect.fail("no file"), loadModule: () => expect.fail("no module") };
+const top1 = await chooseMetric("top-1", files);
+
+/** Weights as a text: seeded, of the size that He et al. 2015 give. */
+function weights(name: string, dims: readonly number[]): string {
+  const rng = new Rng(1, name);
+  const fan = dims.slice(1).reduce((a, b) => a * b, 1);
+  const count = dims.reduce((a, b) => a * b, 1);
+  const values = Array.from({ length: count }, () => (rng.normal() * Math.sqrt(2 / fan)).toFixed(4));
+  return `float[${dims}] ${name} = {${values}}`;
+}
+
+const mlp = parse(`<ir_version: 10, opset_import: ["": 21]> mlp (float[N,2] x) => (float[N,2] y) <
+  ${weights("w1", [16, 2])}, float[16] b1 = {${new Array(16).fill(0.1)}}, ${weights("w2", [2, 16])}, float[2] b2 = {0, 0}> {
+  a = Gemm <transB = 1> (x, w1, b1)  h = Relu(a)  y = Gemm <transB = 1> (h, w2, b2)
+}`);
+
+/** Is x₁x₂ positive? No line tells. */
+function quadrants(count: number, seed: number): IndexedDataset {
+  const samples = Array.from({ length: count }, (_, i): Sample => {
+    const rng = new Rng(seed, `${i}`);
+    const [a, b] = [rng.uniform() * 2 - 1, rng.uniform() * 2 - 1];
+    return { id: `#${i}`, inputs: { x: hostTensor("float32", [1, 2], [a, b]) }, label: Number(a * b > 0) };
+  });
+  return datasetOf("quadrants", samples);
+}
+
+const data = quadrants(512, 1);
+const validation = { data: quadrants(256, 2), metric: top1 };
+const train = (options: TrainOptions, env: Partial<FitEnvironment> = {}) =>
+  trainModel(
+    mlp,
+    { rate: 0.02, epochs: 12, batchSize: 32, ...options },
+    {
+      runtime: inProcessRuntime("ort-node"),
+      session: { threads: 1 },
+      data,
+      ...env,
+    },
+  );
+
+describe("fit", () => {
+  it.each(["sgd", "momentum", "nesterov", "adam", "adamw"] as const)(
+    "%s learns what is not linear",
+    async (optimizer) => {
+      const rate = { sgd: 0.5, momentum: 0.1, nesterov: 0.1, adam: 0.02, adamw: 0.02 }[optimizer];
+      const { history, best, model, trained } = await train({ optimizer, rate }, { validation });
+      expect(best?.value).toBeGreaterThan(93);
+      expect(history.at(-1)?.loss).toBeLessThan((history[0]?.loss as number) / 2);
+      expect(trained).toEqual(["w1", "b1", "w2", "b2"]);
+      expect(model.graph.nodes.map(({ opType }) => opType)).toEqual(["Gemm", "Relu", "Gemm"]);
+    },
+  );
+
+  it("gives the same bytes for the same seed, and others for another", async () => {
+    const run = async (seed: number) => encode((await train({ epochs: 2, seed })).model);
+    expect(await run(3)).toEqual(await run(3));
+    expect(await run(4)).not.toEqual(await run(3));
+  });
+
+  it("goes on to the same bytes from a checkpoint, in an epoch as well as between two", async () => {
+    const whole = await train({ epochs: 3 }, { validation });
+    for (const stopAt of [16, 21]) {
+      const controller = new AbortController();
+      const saved: Checkpoint[] = [];
+      const stopped = train(
+        { epochs: 3 },
+        {
+          validation,
+          signal: controller.signal,
+          onStep: ({ step }) => void (step === stopAt && controller.abort()),
+          onCheckpoint: async (checkpoint) => void saved.push(structuredClone(checkpoint)),
+        },
+      );
+      await expect(stopped).rejects.toMatchObject({ code: "aborted" });
+      const resume = saved.at(-1) as Checkpoint;
+      expect(resume.step).toBe(stopAt);
+      const rest = await train({ epochs: 3 }, { validation, resume });
+      expect(encode(rest.model)).toEqual(encode(whole.model));
+      expect(rest.history).toEqual(whole.history);
+    }
+  });
+
+  it("averages the gradients of several batches as one large batch does", async () => {
+    const options = { optimizer: "momentum", rate: 0.1, epochs: 1, schedule: "constant" } as const;
+    const large = await train({ ...options, batchSize: 64 });
+    const small = await train({ ...options, batchSize: 32, accumulate: 2 });
+    const numbers = ({ model }: typeof large) => [...(model.graph.find("w1")?.tensor?.toNumbers() ?? [])];
+    numbers(small).forEach((w, i) => void expect(w).toBeCloseTo(numbers(large)[i] as number, 5));
+  });
+
+  it("keeps pruned weights at zero, frozen ones as they are, and returns averages", async () => {
+    const pruned = mlp.clone();
+    const w1 = [...(mlp.graph.find("w1")?.tensor?.toNumbers() ?? [])].map((w, i) => (i % 2 ? 0 : w));
+    const value = pruned.graph.find("w1");
+    if (value) value.tensor = fromNumbers("float32", [16, 2], w1);
+    const env = { runtime: inProcessRuntime("ort-node"), session: { threads: 1 }, data };
+    const result = await trainModel(pruned, { epochs: 1, rate: 0.05, freeze: ["b*"], average: 0.9 }, env);
+    const after = [...(result.model.graph.find("w1")?.tensor?.toNumbers() ?? [])];
+    expect(after.every((w, i) => (w === 0) === (w1[i] === 0))).toBe(true);
+    expect(after).not.toEqual(w1);
+    expect(result.trained).toEqual(["w1", "w2"]);
+    expect(result.model.graph.find("b1")?.tensor?.toNumbers()).toEqual(mlp.graph.find("b1")?.tensor?.toNumbers());
+  });
+
+  it("stops when the loss is no number, and gives the last good weights", async () => {
+    const { diverged, model } = await train({ optimizer: "sgd", rate: 1e38, schedule: "constant" });
+    expect(diverged).toContain("The likely cause is a learning rate that is too high");
+    expect([...(model.graph.find("w1")?.tensor?.toNumbers() ?? [])].every(Number.isFinite)).toBe(true);
+  });
+
+  it.each([
+    [{ freeze: ["w9"] }, '"w9": matches none of the model\'s 4 weights. Did you mean w1, w2?'],
+    [{ train: ["b*"], freeze: ["b1", "b2"] }, "nothing to train: the model has 4 float32 weights, and none is left"],
+    [{ loss: { name: "cross-entropy", output: "z" } }, 'loss cross-entropy: output "z": the model has no such value'],
+    [{ loss: { name: "mse", target: "teacher:y" } }, 'loss target "teacher:y": there is no teacher.'],
+  ] as const)("refuses %j", async (options, message) => {
+    await expect(train(options as unknown as TrainOptions)).rejects.toThrow(message);
+  });
+
+  it("names a label that is out of range", async () => {
+    const bad = datasetOf("bad", [{ id: "a.png", inputs: { x: hostTensor("float32", [1, 2], [0, 0]) }, label: 7 }]);
+    await expect(train({}, { data: bad })).rejects.toThrow('sample "a.png": label out of range: expected 0 to 1');
+  });
+});

@@ -1,0 +1,316 @@
+/** @file fit: trains a model on data, from the graph alone. */
+import { type Batch, batches, unbatch } from "../data/batch.ts";
+import { collect, type Dataset, datasetOf, type IndexedDataset, isIndexed, select } from "../data/dataset.ts";
+import type { ChosenMetric } from "../evaluate/choose-metric.ts";
+import type { Model } from "../ir/model.ts";
+import { throwIfAborted } from "../runtime/abort.ts";
+import type { Outputs, Runtime, SessionOptions } from "../runtime/runtime.ts";
+import type { HostTensor } from "../tensor/host-tensor.ts";
+import { TersorError } from "../util/errors.ts";
+import { Rng } from "../util/rng.ts";
+import { augmented } from "./augment.ts";
+import { optimizers } from "./optimizer.ts";
+import { type TrainOptions, type TrainSettings, trainOptions } from "./options.ts";
+import { chooseParameters, withWeights } from "./parameters.ts";
+import { rateAt } from "./schedule.ts";
+import { TrainSession } from "./session.ts";
+import { splitTarget } from "./step-graph.ts";
+import type { Teacher } from "./teacher.ts";
+
+/** How far a training is, with all that the rest of it depends on. */
+export interface Checkpoint {
+  /** Steps done. */
+  readonly step: number;
+  /** Weights, running statistics and the optimizer's state, by name. */
+  readonly state: Outputs;
+  readonly best?: BestWeights | undefined;
+  readonly history: readonly EpochRecord[];
+  /** Losses since the last full epoch. */
+  readonly losses: readonly number[];
+}
+
+export interface EpochRecord {
+  readonly epoch: number;
+  readonly steps: number;
+  /** Mean over the epoch's steps. */
+  readonly loss: number;
+  readonly rate: number;
+  /** The metric on the validation data. */
+  readonly validation?: number;
+}
+
+interface BestWeights {
+  readonly epoch: number;
+  readonly value: number;
+  readonly weights: Outputs;
+}
+
+export interface StepEvent {
+  /** Counted from 1. */
+  readonly step: number;
+  readonly steps: number;
+  readonly epoch: number;
+  readonly loss: number;
+  readonly parts: readonly number[];
+  readonly rate: number;
+  readonly samples: number;
+}
+
+export interface FitEnvironment {
+  readonly runtime: Runtime;
+  readonly session?: SessionOptions;
+  readonly data: Dataset;
+  /** Judged after every epoch; the weights that do best are returned. */
+  readonly validation?: { readonly data: Dataset; readonly metric: ChosenMetric } | undefined;
+  readonly teacher?: Teacher | undefined;
+  /** Stops between two steps: {@link onCheckpoint} gets a last one, then `aborted` is thrown. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onStep?: (event: StepEvent) => void;
+  readonly onEpoch?: (record: EpochRecord) => void;
+  /** Called after every epoch, and when stopped. */
+  readonly onCheckpoint?: (checkpoint: Checkpoint) => Promise<void>;
+  /** Where to go on; the same data and options are expected. */
+  readonly resume?: Checkpoint | undefined;
+}
+
+export interface FitResult {
+  readonly model: Model;
+  readonly history: readonly EpochRecord[];
+  /** The epoch whose weights these are, where validation chose. */
+  readonly best?: { readonly epoch: number; readonly value: number };
+  /** Names of what was trained, and of what was to be and has no influence on the loss. */
+  readonly trained: readonly string[];
+  readonly withoutGradient: readonly string[];
+  /** The training broke off: the weights are the last good ones. */
+  readonly diverged?: string;
+}
+
+/**
+ * Trains float32 weights of a model and gives the same graph with new ones. Deterministic for a number of threads: the seed decides the
+ * order of samples and how they vary.
+ * @throws bad-data for data without samples or with labels that do not fit; shape-mismatch, unsupported-op as the step's graph; aborted
+ */
+export async function fit(model: Model, options: TrainOptions, env: FitEnvironment): Promise<FitResult> {
+  const settings = trainOptions.parse(options);
+  const data = await inMemory(env.data);
+  const batchSize = Math.min(settings.batchSize, data.size);
+  const perEpoch = Math.floor(data.size / batchSize);
+  const steps = Math.max(1, Math.round(settings.epochs * perEpoch));
+  const parameters = chooseParameters(model, settings);
+  const wanted = settings.loss.map(({ target }) => splitTarget(target)).filter(([kind]) => kind === "teacher");
+  if (wanted.length > 0 && !env.teacher)
+    throw new TersorError("bad-recipe", `loss target "teacher:${wanted[0]?.[1]}": there is no teacher. Name a model.`);
+  const session = new TrainSession(model, {
+    runtime: env.runtime,
+    session: env.session ?? {},
+    settings,
+    parameters,
+    teacherSlots: new Map(wanted.map(([, name = ""]) => [name, teacherSlot(name)])),
+  });
+  const run = new Run({ settings, env, session, data, batchSize, perEpoch, steps });
+  try {
+    return await run.train(model, parameters);
+  } finally {
+    await session.release();
+    await env.runtime.slots.drop(wanted.map(([, name = ""]) => teacherSlot(name)));
+  }
+}
+
+const teacherSlot = (name: string) => `teacher.${name}`;
+
+interface Plan {
+  readonly settings: TrainSettings;
+  readonly env: FitEnvironment;
+  readonly session: TrainSession;
+  readonly data: IndexedDataset;
+  readonly batchSize: number;
+  /** Steps in an epoch. */
+  readonly perEpoch: number;
+  readonly steps: number;
+}
+
+/** One training under way. */
+class Run {
+  readonly #plan: Plan;
+  #step = 0;
+  #history: EpochRecord[] = [];
+  #losses: number[] = [];
+  #best: BestWeights | undefined;
+  /** The last weights that were all finite. */
+  #good: Record<string, HostTensor> | undefined;
+
+  constructor(plan: Plan) {
+    this.#plan = plan;
+  }
+
+  async train(model: Model, parameters: readonly string[]): Promise<FitResult> {
+    const { session, env, steps, settings } = this.#plan;
+    const first = await this.#firstBatch();
+    const { step } = await session.load(first);
+    if (env.resume) await this.#resume(env.resume);
+    this.#good = await session.weights();
+    const { withoutGradient } = step;
+    const trained = parameters.filter((name) => !withoutGradient.includes(name));
+    if (trained.length === 0)
+      throw new TersorError(
+        "bad-data",
+        `nothing to train: the loss depends on none of ${parameters.slice(0, 8).join(", ")}.`,
+      );
+    let diverged: string | undefined;
+    while ((this.#step < steps || this.#losses.length > 0) && diverged === undefined) {
+      // A training that was stopped while it was judged goes on with that.
+      const epoch = this.#history.length;
+      diverged = await this.#epoch(epoch);
+      if (diverged !== undefined) break;
+      await this.#endEpoch(epoch);
+      if (this.#isStale(settings.patience)) break;
+    }
+    const weights =
+      (diverged === undefined ? undefined : this.#good) ?? this.#best?.weights ?? (await session.weights());
+    return {
+      model: withWeights(model, weights),
+      history: this.#history,
+      ...(this.#best && { best: { epoch: this.#best.epoch, value: this.#best.value } }),
+      trained,
+      withoutGradient,
+      ...(diverged !== undefined && { diverged }),
+    };
+  }
+
+  /** The rest of an epoch. Gives the reason when the loss is no number any more. */
+  async #epoch(epoch: number): Promise<string | undefined> {
+    const { session, env, steps, perEpoch, settings, batchSize } = this.#plan;
+    const source = this.#batches(epoch, this.#step % perEpoch)[Symbol.asyncIterator]();
+    // The next batch is read while a step runs.
+    let coming = source.next();
+    coming.catch(() => {});
+    while (this.#step < Math.min(steps, (epoch + 1) * perEpoch)) {
+      const { value: batch, done } = await coming;
+      if (done) break;
+      coming = source.next();
+      coming.catch(() => {});
+      await this.#stopIfAborted();
+      await env.teacher?.run(batch, [...new Set(this.#teacherValues())], teacherSlot);
+      const rate = rateAt(this.#step, steps, settings.rate, settings.schedule);
+      const { loss, parts } = await session.step(batch, this.#scalars(rate));
+      this.#step++;
+      if (!Number.isFinite(loss)) return this.#reason(loss, rate);
+      this.#losses.push(loss);
+      env.onStep?.({ step: this.#step, steps, epoch, loss, parts, rate, samples: this.#step * batchSize });
+    }
+    return undefined;
+  }
+
+  /** Updates are counted, not batches, where several make one. */
+  #scalars(rate: number): Record<string, number> {
+    const { optimizer, accumulate } = this.#plan.settings;
+    const update = Math.floor(this.#step / accumulate) + 1;
+    const isLast = (this.#step + 1) % accumulate === 0;
+    return { ...optimizers[optimizer.name].scalars(update, rate, optimizer), apply: Number(isLast) };
+  }
+
+  async #endEpoch(epoch: number): Promise<void> {
+    const { env, session, settings, steps, perEpoch } = this.#plan;
+    const validation = await this.#validate();
+    const rate = rateAt(this.#step - 1, steps, settings.rate, settings.schedule);
+    const loss = this.#losses.reduce((sum, each) => sum + each, 0) / Math.max(1, this.#losses.length);
+    const record = { epoch: epoch + 1, steps: Math.min(this.#step, perEpoch), loss, rate };
+    this.#losses = [];
+    this.#history.push({ ...record, ...(validation !== undefined && { validation }) });
+    const weights = await session.weights();
+    if (Object.values(weights).every(isFinite)) this.#good = weights;
+    if (validation !== undefined && this.#isBetter(validation))
+      this.#best = { epoch: epoch + 1, value: validation, weights };
+    env.onEpoch?.(this.#history.at(-1) as EpochRecord);
+    await env.onCheckpoint?.(await this.#checkpoint());
+  }
+
+  async #validate(): Promise<number | undefined> {
+    const { env, session, batchSize, settings } = this.#plan;
+    if (!env.validation) return undefined;
+    const { data, metric } = env.validation;
+    const score = metric.create();
+    const options = { size: batchSize, pad: settings.pad ?? "split", last: "keep" } as const;
+    for await (const batch of batches(data, options)) {
+      await this.#stopIfAborted();
+      const outputs = unbatch(await session.predict(batch), batch.samples.length);
+      for (const [row, sample] of batch.samples.entries()) score.add(outputs[row] ?? {}, sample);
+    }
+    return score.value();
+  }
+
+  async #stopIfAborted(): Promise<void> {
+    const { signal, onCheckpoint } = this.#plan.env;
+    if (!signal?.aborted) return;
+    await onCheckpoint?.(await this.#checkpoint());
+    throwIfAborted(signal, "training");
+  }
+
+  #isBetter(value: number): boolean {
+    if (!this.#best) return true;
+    return this.#plan.env.validation?.metric.higherIsBetter ? value > this.#best.value : value < this.#best.value;
+  }
+
+  #isStale(patience: number | undefined): boolean {
+    if (patience === undefined || !this.#best) return false;
+    return (this.#history.at(-1)?.epoch ?? 0) - this.#best.epoch >= patience;
+  }
+
+  /** Batches of an epoch from a step of it on: the order depends on seed and epoch alone. */
+  #batches(epoch: number, from: number): AsyncIterable<Batch> {
+    const { settings, data, batchSize } = this.#plan;
+    const order = new Rng(settings.seed, `epoch ${epoch}`).shuffle(Array.from({ length: data.size }, (_, i) => i));
+    const rest = select(data, order.slice(from * batchSize));
+    const varied = augmented(rest, settings.augment, settings.seed * 1_000_003 + epoch);
+    return batches(varied, { size: batchSize, pad: settings.pad ?? "error", last: "drop" });
+  }
+
+  async #firstBatch(): Promise<Batch> {
+    for await (const batch of this.#batches(0, 0)) return batch;
+    throw new TersorError("bad-data", `${this.#plan.data.name}: holds no samples. There is nothing to train on.`);
+  }
+
+  #teacherValues(): string[] {
+    return this.#plan.settings.loss.flatMap(({ target }) => {
+      const [kind, name = ""] = splitTarget(target);
+      return kind === "teacher" ? [name] : [];
+    });
+  }
+
+  #reason(loss: number, rate: number): string {
+    const last = this.#losses.at(-1) ?? this.#history.at(-1)?.loss;
+    const before = last === undefined ? "from the first step on" : `after ${last.toPrecision(4)}`;
+    const advice =
+      last === undefined
+        ? "Look at the inputs and labels for values that are not finite or far too large."
+        : "The likely cause is a learning rate that is too high: try a tenth of it, clipNorm 1 or a warm-up.";
+    const kept = this.#history.length > 0 ? `epoch ${this.#history.at(-1)?.epoch}` : "the beginning";
+    return `step ${this.#step}: the loss became ${loss} ${before}, at a rate of ${rate.toPrecision(3)}. The weights are those of ${kept}. ${advice}`;
+  }
+
+  async #checkpoint(): Promise<Checkpoint> {
+    return {
+      step: this.#step,
+      state: await this.#plan.session.state(),
+      best: this.#best,
+      history: this.#history,
+      losses: this.#losses,
+    };
+  }
+
+  async #resume({ step, state, best, history, losses }: Checkpoint): Promise<void> {
+    await this.#plan.session.restore(state);
+    this.#step = step;
+    this.#best = best;
+    this.#history = [...history];
+    this.#losses = [...losses];
+  }
+}
+
+const isFinite = ({ data }: HostTensor) => (data as Float32Array).every(Number.isFinite);
+
+/** Training reads samples in any order. */
+async function inMemory(dataset: Dataset): Promise<IndexedDataset> {
+  if (isIndexed(dataset) && !dataset.skipped) return dataset;
+  return datasetOf(dataset.name, await collect(dataset));
+}

@@ -1,0 +1,79 @@
+/** @file Which weights train: chosen by name, read from a model and put back into it. */
+import picomatch from "picomatch";
+import { parametersOf } from "../autodiff/parameters.ts";
+import type { Model } from "../ir/model.ts";
+import type { Value } from "../ir/value.ts";
+import { constantToInitializer } from "../passes/constant-to-initializer.ts";
+import type { HostTensor } from "../tensor/host-tensor.ts";
+import { fromTypedArray, type TypedArray } from "../tensor/tensor.ts";
+import { TersorError } from "../util/errors.ts";
+import { nearestNames } from "../util/nearest.ts";
+
+export interface ParameterChoice {
+  /** Names or globs of weights or of the nodes that use them; all weights when absent. */
+  readonly train?: readonly string[] | undefined;
+  /** Names or globs of those that stay as they are. */
+  readonly freeze?: readonly string[] | undefined;
+}
+
+/** Names of the float32 weights to train. @throws bad-data for a pattern that matches nothing, or where nothing is left */
+export function chooseParameters(model: Model, { train, freeze = [] }: ParameterChoice): string[] {
+  const all = parametersOf(model.graph).filter(({ tensor }) => tensor?.dtype === "float32");
+  const hit = (patterns: readonly string[]) => {
+    const found = new Set<Value>();
+    for (const pattern of patterns) {
+      const matches = matcher(pattern);
+      const values = all.filter((value) => namesOf(value).some(matches));
+      if (values.length === 0) throw unknown(pattern, all);
+      for (const value of values) found.add(value);
+    }
+    return found;
+  };
+  const chosen = train ? hit(train) : new Set(all);
+  for (const value of hit(freeze)) chosen.delete(value);
+  if (chosen.size > 0) return all.filter((value) => chosen.has(value)).map(({ name }) => name);
+  throw new TersorError(
+    "bad-data",
+    `nothing to train: the model has ${all.length} float32 weights, and none is left. Quantized weights are trained as they are with "tersor finetune" of a QDQ model only; freeze fewer.`,
+  );
+}
+
+/** A weight goes by its own name and by those of the nodes that it is an input of. */
+const namesOf = (value: Value) => [value.name, ...value.users().map(({ name }) => name)];
+
+function matcher(pattern: string): (name: string) => boolean {
+  // A slash is a letter like any other in these names.
+  const flat = (text: string) => text.replaceAll("/", "\u0000");
+  const glob = picomatch(flat(pattern), { dot: true, nonegate: true });
+  return (name) => name === pattern || glob(flat(name));
+}
+
+function unknown(pattern: string, values: readonly Value[]): TersorError {
+  const near = nearestNames(pattern, [...new Set(values.flatMap(namesOf))]);
+  const hint = near.length > 0 ? ` Did you mean ${near.join(", ")}?` : "";
+  return new TersorError("bad-data", `"${pattern}": matches none of the model's ${values.length} weights.${hint}`);
+}
+
+/** A model whose named weights are inputs in place of initializers: it runs on weights that are not in a file. */
+export function withWeightsAsInputs(model: Model, names: readonly string[]): Model {
+  const copy = constantToInitializer(model).model.clone();
+  for (const name of names) {
+    const value = copy.graph.find(name);
+    if (!value?.tensor) continue;
+    const { type } = value;
+    value.tensor = undefined;
+    value.type = type;
+    if (!value.isInput) copy.graph.addInput(value);
+  }
+  return copy;
+}
+
+/** The model with new weights: the same graph, names and metadata. */
+export function withWeights(model: Model, weights: Readonly<Record<string, HostTensor>>): Model {
+  const copy = constantToInitializer(model).model.clone();
+  for (const [name, { dtype, dims, data }] of Object.entries(weights)) {
+    const value = copy.graph.find(name);
+    if (value?.tensor) value.tensor = fromTypedArray(dtype, dims, (data as TypedArray).slice());
+  }
+  return copy;
+}

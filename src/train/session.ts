@@ -1,0 +1,158 @@
+/** @file The sessions of one training: a step graph for every shape of batch, all on one set of weights in the runtime's slots. */
+import type { Batch } from "../data/batch.ts";
+import { openModel } from "../evaluate/open-model.ts";
+import type { Model } from "../ir/model.ts";
+import type { Outputs, Runtime, Session, SessionOptions } from "../runtime/runtime.ts";
+import { type HostTensor, hostTensor } from "../tensor/host-tensor.ts";
+import { elementCount, type TypedArray } from "../tensor/tensor.ts";
+import type { TrainSettings } from "./options.ts";
+import { withWeightsAsInputs } from "./parameters.ts";
+import { type StateTensor, splitTarget, type TrainingStep, trainingStep } from "./step-graph.ts";
+import { labelTensor } from "./targets.ts";
+
+/** Step graphs that are kept loaded: one for every shape of batch. */
+const SESSION_LIMIT = 16;
+
+interface LoadedStep {
+  readonly step: TrainingStep;
+  readonly session: Session;
+}
+
+export interface TrainSessionOptions {
+  readonly runtime: Runtime;
+  readonly session: SessionOptions;
+  readonly settings: TrainSettings;
+  readonly parameters: readonly string[];
+  /** Slots that hold values of a teacher for the batch at hand, by the value's name. */
+  readonly teacherSlots: ReadonlyMap<string, string>;
+}
+
+export interface StepResult {
+  /** The weighted sum of the losses, and each of them. */
+  readonly loss: number;
+  readonly parts: readonly number[];
+}
+
+export class TrainSession {
+  readonly #model: Model;
+  readonly #options: TrainSessionOptions;
+  readonly #steps = new Map<string, LoadedStep>();
+  #state: readonly StateTensor[] = [];
+  #trained: TrainingStep["trained"] = [];
+  #evaluation: Session | undefined;
+
+  constructor(model: Model, options: TrainSessionOptions) {
+    this.#model = model;
+    this.#options = options;
+  }
+
+  /** Parameters that train. Known after {@link load}. */
+  get trained(): TrainingStep["trained"] {
+    return this.#trained;
+  }
+
+  /** Loads the step for batches like this one; the first call puts the state into the slots. */
+  async load(batch: Batch): Promise<LoadedStep> {
+    const key = Object.entries(batch.inputs)
+      .map(([name, { dims }]) => `${name} ${dims}`)
+      .join(";");
+    const known = this.#steps.get(key);
+    if (known) return known;
+    const { runtime, settings, parameters } = this.#options;
+    const shapes = Object.fromEntries(Object.entries(batch.inputs).map(([name, { dims }]) => [name, dims]));
+    const step = trainingStep(this.#model, { ...settings, losses: settings.loss, parameters, shapes });
+    const [oldest] = this.#steps;
+    if (oldest && this.#steps.size >= SESSION_LIMIT) {
+      await oldest[1].session.release();
+      this.#steps.delete(oldest[0]);
+    }
+    const session = await openModel(step.model, runtime, this.#options.session);
+    const loaded = { step, session };
+    this.#steps.set(key, loaded);
+    if (this.#trained.length === 0) {
+      this.#state = step.state;
+      this.#trained = step.trained;
+      await runtime.slots.put(initialState(this.#model, step.state));
+    }
+    return loaded;
+  }
+
+  /** One step on a batch: the weights in the slots are the next ones afterwards. */
+  async step(batch: Batch, scalars: Readonly<Record<string, number>>, signal?: AbortSignal): Promise<StepResult> {
+    const { step, session } = await this.load(batch);
+    const read: Record<string, string> = Object.fromEntries(step.state.map(({ name }) => [name, name]));
+    const write = Object.fromEntries(step.state.map(({ name, next }) => [next, name]));
+    const feeds: Record<string, HostTensor> = {};
+    const known = new Set(session.inputs.map(({ name }) => name));
+    for (const [name, tensor] of Object.entries(batch.inputs)) if (known.has(name)) feeds[name] = tensor;
+    for (const target of step.targets) {
+      const [kind = "", source = ""] = splitTarget(target.target);
+      const slot = kind === "teacher" ? this.#options.teacherSlots.get(source) : undefined;
+      if (slot !== undefined) read[target.name] = slot;
+      else feeds[target.name] = labelTensor(batch.samples, target);
+    }
+    for (const [name, input] of step.scalars) feeds[input] = hostTensor("float32", [], [scalars[name] ?? 0]);
+    const fetches = [...new Set([step.loss, ...step.parts])];
+    const outputs = await session.run(feeds, fetches, { read, write, ...(signal && { signal }) });
+    const scalar = (name: string) => Number(outputs[name]?.data[0]);
+    return { loss: scalar(step.loss), parts: step.parts.map(scalar) };
+  }
+
+  /** Runs the model as it was given, in inference form, on the weights as they are now. */
+  async predict(batch: Batch, signal?: AbortSignal): Promise<Outputs> {
+    const names = this.#weightSlots();
+    this.#evaluation ??= await openModel(
+      withWeightsAsInputs(this.#model, Object.keys(names)),
+      this.#options.runtime,
+      this.#options.session,
+    );
+    return this.#evaluation.run(batch.inputs, undefined, { read: names, ...(signal && { signal }) });
+  }
+
+  /** The weights as they are now, averaged where an average is kept: by name. */
+  async weights(): Promise<Record<string, HostTensor>> {
+    const names = this.#weightSlots();
+    const tensors = await this.#options.runtime.slots.get(Object.values(names));
+    return Object.fromEntries(Object.entries(names).map(([name, slot]) => [name, tensors[slot] as HostTensor]));
+  }
+
+  /** Everything that the next step reads. */
+  async state(): Promise<Outputs> {
+    return this.#options.runtime.slots.get(this.#state.map(({ name }) => name));
+  }
+
+  /** What {@link state} gave, put back. */
+  async restore(state: Outputs): Promise<void> {
+    await this.#options.runtime.slots.put(state);
+  }
+
+  async release(): Promise<void> {
+    for (const { session } of this.#steps.values()) await session.release();
+    await this.#evaluation?.release();
+    await this.#options.runtime.slots.drop(this.#state.map(({ name }) => name));
+  }
+
+  /** Weights and running statistics of the model, and the slots to read them from. */
+  #weightSlots(): Record<string, string> {
+    const averages = new Map(this.#trained.map(({ name, average }) => [name, average ?? name]));
+    const own = this.#state.filter(({ name, from }) => from === name);
+    return Object.fromEntries(own.map(({ name }) => [name, averages.get(name) ?? name]));
+  }
+}
+
+function initialState(model: Model, state: readonly StateTensor[]): Record<string, HostTensor> {
+  return Object.fromEntries(
+    state.map(({ name, dims, from }) => {
+      const tensor = from === undefined ? undefined : tensorNamed(model, from);
+      const data: TypedArray = tensor ?? new Float32Array(elementCount(dims));
+      return [name, { dtype: "float32", dims, data }];
+    }),
+  );
+}
+
+/** A copy: slots own what they hold. Old exporters keep weights in Constant nodes. */
+function tensorNamed(model: Model, name: string): TypedArray | undefined {
+  const value = model.graph.find(name);
+  const tensor = value?.tensor ?? value?.producer?.tensor("value");
+  return tensor?.toTypedArray().slice();
+}

@@ -1,0 +1,267 @@
+/** @file One step of training as one graph: forward, losses, gradients, and the optimizer's update of every parameter. */
+import { type Emitter, makeEmitter } from "../autodiff/emitter.ts";
+import { gradient, gradientOpset } from "../autodiff/gradient.ts";
+import type { Graph } from "../ir/graph.ts";
+import type { Model } from "../ir/model.ts";
+import { tensorType } from "../ir/types.ts";
+import type { Value } from "../ir/value.ts";
+import { infer } from "../ops/infer.ts";
+import type { InputShapes } from "../ops/infer-inputs.ts";
+import { constantToInitializer } from "../passes/constant-to-initializer.ts";
+import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
+import { removeDeadCode } from "../passes/dead-code.ts";
+import { inlineFunctions } from "../passes/inline-functions.ts";
+import type { DType } from "../tensor/dtype.ts";
+import { TersorError } from "../util/errors.ts";
+import { nearestNames } from "../util/nearest.ts";
+import { startTraining, trainableBatchNorms } from "./batch-norm.ts";
+import { type LossSettings, losses, targetType } from "./loss.ts";
+import { type OptimizerSettings, optimizers } from "./optimizer.ts";
+
+export interface TrainingStepOptions {
+  readonly losses: readonly LossSettings[];
+  readonly optimizer: OptimizerSettings;
+  /** Initializers to train, by name. */
+  readonly parameters: readonly string[];
+  /** Sizes of the model's inputs in one step, the batch included. */
+  readonly shapes: InputShapes;
+  /** Batch norms normalize by the batch and follow it, or stay as they are. */
+  readonly batchNorm: "train" | "frozen";
+  /** Largest norm of all gradients together; longer ones are shortened. */
+  readonly clipNorm?: number | undefined;
+  /** Steps whose gradients are averaged into one update. */
+  readonly accumulate: number;
+  /** Decay of a moving average of the weights, kept beside them. */
+  readonly average?: number | undefined;
+  /** Weights that are exactly zero stay so: pruned ones, say. */
+  readonly keepZeros: boolean;
+}
+
+/** What one step changes and the next one reads. */
+export interface StateTensor {
+  /** Name of the step's input. */
+  readonly name: string;
+  /** Name of the output that is the next one's input. */
+  readonly next: string;
+  readonly dims: readonly number[];
+  /** The initializer that it begins as; zeros where absent. */
+  readonly from?: string;
+}
+
+/** A target that is fed at every step. */
+export interface TargetInput {
+  /** Name of the step's input. */
+  readonly name: string;
+  /** As {@link LossSettings.target}. */
+  readonly target: string;
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  /** Number of classes, where the target is class indices. */
+  readonly classes?: number;
+}
+
+export interface TrainingStep {
+  /** Inputs: the model's, targets, scalars and state. Outputs: the losses and the next state. */
+  readonly model: Model;
+  /** Parameters, running statistics, the optimizer's state, averages. */
+  readonly state: readonly StateTensor[];
+  readonly targets: readonly TargetInput[];
+  /** Scalars of the optimizer by name, and their inputs; `apply` too where gradients are accumulated: 1 at the last of them. */
+  readonly scalars: ReadonlyMap<string, string>;
+  /** The weighted sum of the losses: one element. */
+  readonly loss: string;
+  /** The single losses, in order, without their weights. */
+  readonly parts: readonly string[];
+  /** Parameters that are trained, and the averages kept of them. */
+  readonly trained: readonly { readonly name: string; readonly average?: string }[];
+  /** Parameters asked for that no loss depends on. */
+  readonly withoutGradient: readonly string[];
+}
+
+/**
+ * Builds the step. The model's weights become inputs, so one session serves the whole training.
+ * @throws bad-data for names that the model lacks; shape-mismatch for losses that don't fit; as {@link gradient}.
+ */
+export function trainingStep(model: Model, options: TrainingStepOptions): TrainingStep {
+  const forward = prepare(model, options.shapes);
+  const { graph } = forward;
+  const op = makeEmitter(graph, forward.opset, infer(forward));
+  const statistics =
+    options.batchNorm === "train" ? trainableBatchNorms(graph).flatMap((node) => startTraining(op, node)) : [];
+  const { targets, total, parts } = emitLosses(op, options.losses);
+  for (const output of [...graph.outputs]) graph.removeOutput(output);
+  for (const value of [total, ...parts, ...statistics.map(({ next }) => next)])
+    if (!value.isOutput) graph.addOutput(value);
+  const next = statistics.map((each) => ({ name: each.name, next: each.next.name }));
+  const names = { loss: total.name, parts: parts.map(({ name }) => name) };
+
+  const result = gradient(forward, { of: total.name, with: options.parameters });
+  const update = emitUpdates(result.model, result.gradients, options);
+  return {
+    ...names,
+    ...update,
+    model: removeDeadCode(result.model).model,
+    state: [...update.state, ...next.map((each) => stateInput(result.model.graph, each.name, each.next))],
+    targets,
+    withoutGradient: result.withoutGradient,
+  };
+}
+
+/** A copy that the loss can be added to, with the sizes of one step. */
+function prepare(model: Model, shapes: InputShapes): Model {
+  const raised = convertOpset(model, Math.max(gradientOpset, model.opset)).model;
+  const visible = constantToInitializer(inlineFunctions(raised).model).model;
+  const copy = visible === model ? model.clone() : visible;
+  for (const input of [...copy.graph.inputs]) if (input.isConstant) copy.graph.removeInput(input);
+  const { types } = infer(copy, { inputShapes: shapes });
+  for (const input of copy.graph.inputs) input.type = types.get(input) ?? input.type;
+  return copy;
+}
+
+function emitLosses(op: Emitter, settings: readonly LossSettings[]) {
+  const { graph } = op;
+  const inputs = new Map<string, TargetInput>();
+  const parts = settings.map((options) => {
+    const y = predictionOf(graph, options);
+    const type = targetType(options, { name: y.name, dtype: op.dtype(y), dims: op.shape(y) });
+    const [kind = "", source = ""] = splitTarget(options.target);
+    let t = kind === "input" ? graph.inputs.find(({ name }) => name === source) : undefined;
+    if (kind === "input" && !t) throw unknownName(graph.inputs, source, `loss ${options.name}: target`);
+    // Two losses may share a target, when they see it alike.
+    const key = `${options.target} ${type.dtype} ${type.dims}`;
+    const known = inputs.get(key);
+    if (!t && known) t = graph.find(known.name);
+    if (!t) {
+      t = graph.addValue(`target.${options.target.replace(":", ".")}`, tensorType(type.dtype, type.dims));
+      op.declare(t, t.type);
+      graph.addInput(t);
+      const classes = losses[options.name].target === "classes" ? op.shape(y).at(options.classAxis) : undefined;
+      inputs.set(key, { name: t.name, target: options.target, ...type, ...(classes !== undefined && { classes }) });
+    }
+    op.subject = `loss.${options.name}`;
+    return losses[options.name].emit({ op, y, t, options });
+  });
+  op.subject = "loss";
+  const weighted = parts.map((part, i) => {
+    const { weight = 1 } = settings[i] ?? {};
+    return weight === 1 ? part : op.Mul(part, weight);
+  });
+  return { targets: [...inputs.values()], total: op.sum(weighted), parts };
+}
+
+/** "label", or the kind and the name of "input:NAME" and "teacher:NAME". */
+export function splitTarget(target: string): readonly string[] {
+  const at = target.indexOf(":");
+  return at < 0 ? [target] : [target.slice(0, at), target.slice(at + 1)];
+}
+
+function predictionOf(graph: Graph, { name, output }: LossSettings): Value {
+  const value = output === undefined ? graph.outputs[0] : graph.find(output);
+  if (value) return value;
+  throw unknownName([...graph.values], output ?? "", `loss ${name}: output`);
+}
+
+function unknownName(values: readonly Value[], name: string, what: string): TersorError {
+  const known = values.map((value) => value.name);
+  const near = nearestNames(name, known);
+  const hint =
+    near.length > 0 ? `did you mean ${near.join(", ")}?` : `expected one of ${known.slice(0, 8).join(", ")}.`;
+  return new TersorError("bad-data", `${what} "${name}": the model has no such value; ${hint}`);
+}
+
+/** Adds the optimizer to a graph that computes gradients; parameters become inputs. */
+function emitUpdates(model: Model, gradients: ReadonlyMap<string, string>, options: TrainingStepOptions) {
+  const { graph } = model;
+  const op = makeEmitter(graph, model.opset, infer(model));
+  const { optimizer: settings, accumulate } = options;
+  const rule = optimizers[settings.name];
+  const scalars = new Map<string, string>();
+  const scalar = (name: string): Value => {
+    const known = scalars.get(name);
+    if (known !== undefined) return graph.find(known) as Value;
+    const value = newInput(op, `train.${name}`, []);
+    scalars.set(name, value.name);
+    return value;
+  };
+  for (const name of Object.keys(rule.scalars(1, 1, settings))) scalar(name);
+
+  const pairs = [...gradients].map(([name, gradientName]) => {
+    const g = graph.find(gradientName) as Value;
+    graph.removeOutput(g);
+    return { w: graph.find(name) as Value, g };
+  });
+  const state: StateTensor[] = [];
+  const keep = (input: Value, next: Value, from?: string) => {
+    graph.rename(next, graph.uniqueName(`${input.name}.next`));
+    graph.addOutput(next);
+    state.push({ name: input.name, next: next.name, dims: op.shape(input), ...(from !== undefined && { from }) });
+  };
+
+  op.subject = "clip";
+  const sums = pairs.map(({ w, g }) => {
+    if (accumulate === 1) return { w, g };
+    const sum = newInput(op, `${w.name}.sum`, op.shape(w));
+    op.subject = `${w.name}.sum`;
+    const total = op.Add(sum, op.Mul(g, 1 / accumulate));
+    keep(sum, op.Mul(total, op.Sub(op.like(w, 1), scalar("apply"))));
+    return { w, g: total };
+  });
+  const scale = options.clipNorm === undefined ? undefined : clipping(op, sums, options.clipNorm);
+  const trained = sums.map(({ w, g }) => {
+    op.subject = w.name;
+    const inputs = rule.state.map((name) => newInput(op, `${w.name}.${name}`, op.shape(w)));
+    const decay = op.rank(w) > 1 ? settings.weightDecay : 0;
+    const clipped = scale ? op.Mul(g, scale) : g;
+    let updated = rule.update({ op, w, g: clipped, state: inputs, scalar, settings, decay });
+    if (options.keepZeros) {
+      const [next, ...rest] = updated;
+      updated = [op.Where(op.Equal(w, op.like(w, 0)), op.like(w, 0), next), ...rest];
+    }
+    if (accumulate > 1) {
+      const isLast = op.Greater(scalar("apply"), op.like(w, 0.5));
+      updated = updated.map((value, i) => op.Where(isLast, value, [w, ...inputs][i])) as [Value, ...Value[]];
+    }
+    const [next, ...rest] = updated;
+    asInput(graph, w);
+    let average: Value | undefined;
+    if (options.average !== undefined) {
+      average = newInput(op, `${w.name}.average`, op.shape(w));
+      keep(average, op.Add(op.Mul(average, options.average), op.Mul(next, 1 - options.average)), w.name);
+    }
+    keep(w, next, w.name);
+    inputs.forEach((input, i) => void keep(input, rest[i] as Value));
+    return { name: w.name, ...(average && { average: average.name }) };
+  });
+  return { state, scalars, trained };
+}
+
+/** min(1, limit / norm of all gradients). */
+function clipping(op: Emitter, pairs: readonly { readonly g: Value }[], limit: number): Value | undefined {
+  const squares = pairs.map(({ g }) => op.ReduceSumSquare(g, { keepdims: 0 }));
+  if (squares.length === 0) return undefined;
+  const norm = op.Sqrt(op.sum(squares));
+  return op.Div(op.like(norm, limit), op.emit("Max", [norm, op.like(norm, limit)])[0]);
+}
+
+function newInput(op: Emitter, name: string, dims: readonly number[]): Value {
+  const value = op.graph.addValue(name, tensorType("float32", dims));
+  op.declare(value, value.type);
+  op.graph.addInput(value);
+  return value;
+}
+
+/** Makes an input of an initializer. */
+function asInput(graph: Graph, value: Value): void {
+  const { type } = value;
+  value.tensor = undefined;
+  value.type = type;
+  graph.addInput(value);
+}
+
+/** A running statistic: its initializer becomes an input. */
+function stateInput(graph: Graph, name: string, next: string): StateTensor {
+  const value = graph.find(name) as Value;
+  const dims = value.tensor?.dims ?? [];
+  asInput(graph, value);
+  return { name, next, dims, from: name };
+}

@@ -1,0 +1,54 @@
+/** @file Labels of samples as the tensors that losses compare with. */
+import type { Sample } from "../data/dataset.ts";
+import { describeTensor, type HostTensor, numbersOf } from "../tensor/host-tensor.ts";
+import { elementCount } from "../tensor/tensor.ts";
+import { TersorError } from "../util/errors.ts";
+import type { TargetInput } from "./step-graph.ts";
+
+/**
+ * The labels of a batch as one tensor of the target's dtype and dims: class indices as int64, or numbers as float32.
+ * @throws bad-data for samples without a label, with text, out of range, or of another size
+ */
+export function labelTensor(samples: readonly Sample[], target: TargetInput): HostTensor {
+  const { dtype, dims, classes } = target;
+  const each = elementCount(dims) / samples.length;
+  const isClass = dtype === "int64";
+  const numbers = new Float64Array(elementCount(dims));
+  for (const [row, sample] of samples.entries()) {
+    const values = labelNumbers(sample, isClass);
+    if (values.length !== each) throw misfit(sample, each, target);
+    for (let i = 0; i < each; i++) {
+      const value = values[i] as number;
+      if (isClass && !(Number.isInteger(value) && value < (classes ?? Number.POSITIVE_INFINITY)))
+        throw new TersorError(
+          "bad-data",
+          `sample "${sample.id}": label out of range: expected 0 to ${(classes ?? 0) - 1}, or negative for what does not count, got ${value}. The model has ${classes} classes.`,
+        );
+      numbers[row * each + i] = value;
+    }
+  }
+  const data = isClass ? BigInt64Array.from(numbers, BigInt) : Float32Array.from(numbers);
+  return { dtype, dims, data };
+}
+
+function labelNumbers({ id, label }: Sample, isClass: boolean): ArrayLike<number> {
+  if (typeof label === "number") return [label];
+  if (label === undefined)
+    throw new TersorError(
+      "bad-data",
+      `sample "${id}": has no label: expected ${isClass ? "a class index" : "numbers"}. Give data with labels, or train on "input:NAME" or with a teacher.`,
+    );
+  if (typeof label !== "string") return numbersOf(label, `sample "${id}": label`);
+  throw new TersorError(
+    "bad-data",
+    `sample "${id}": label is text: expected ${isClass ? "a class index" : "numbers"}, got ${JSON.stringify(label)}. Give the data option "classes", with the names in the order of the model's outputs.`,
+  );
+}
+
+function misfit({ id, label }: Sample, each: number, { dims }: TargetInput): TersorError {
+  const got = typeof label === "object" ? describeTensor(label) : "one number";
+  return new TersorError(
+    "shape-mismatch",
+    `sample "${id}": its label does not fit the loss: expected ${each} values (${["1", ...dims.slice(1)].join(" × ")}), got ${got}. Choose another output or loss.`,
+  );
+}
