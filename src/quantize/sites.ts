@@ -57,6 +57,9 @@ const rules: Readonly<Record<string, WeightRule>> = {
   "com.microsoft.Attention": projection,
 };
 
+/** Operators whose weights can be quantized. */
+export const weightOps: readonly string[] = Object.keys(rules);
+
 /** Operators whose weights are integers already. */
 const quantizedOps = new Set([
   "QLinearConv",

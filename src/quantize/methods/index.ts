@@ -9,4 +9,16 @@ import { nearest } from "./nearest.ts";
 export { type MethodRun, quantizeByMethod, quantizeNBitsByMethod } from "./by-method.ts";
 export type { LayerStats, QuantizedMatrix, QuantMethod, StatsNeed, WeightMatrix } from "./method.ts";
 
+/** Weights as indices into a table of values. */
+export const codeTables = {
+  codebook: {
+    paper: "Han et al. 2015, https://arxiv.org/abs/1510.00149",
+    summary: "the best 16 or 256 values of each weight: k-means, solved exactly",
+  },
+  nf4: {
+    paper: "Dettmers et al. 2023, https://arxiv.org/abs/2305.14314",
+    summary: "sixteen quantiles of a normal distribution, scaled to each block's largest weight; in MatMulBnb4",
+  },
+} as const;
+
 export const methods = { rtn: nearest, gptq, awq, hqq } as const satisfies Record<MethodName, unknown>;

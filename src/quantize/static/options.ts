@@ -1,19 +1,13 @@
 /** @file Options of static quantization, and how the codes of an activation are chosen from a range. */
 import * as z from "zod";
 import type { Collector, Range } from "../../calibrate/collector.ts";
-import { entropy } from "../../calibrate/range/entropy.ts";
-import { minMax } from "../../calibrate/range/min-max.ts";
-import { movingAverage } from "../../calibrate/range/moving-average.ts";
-import { mse } from "../../calibrate/range/mse.ts";
-import { percentile } from "../../calibrate/range/percentile.ts";
+import { rangeMethods, rangeNames } from "../../calibrate/range/index.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
 import { quantizeOptions } from "../quantize.ts";
 
 export const activationDTypes = ["uint8", "int8"] as const;
 export type ActivationDType = (typeof activationDTypes)[number];
-
-export const rangeMethods = ["min-max", "moving-average", "percentile", "entropy", "mse"] as const;
 
 export const staticOptions = z.strictObject({
   target: z
@@ -31,7 +25,7 @@ export const staticOptions = z.strictObject({
     .describe("codes of weights; the target's by default. int4 is stored in 4 bits and computed in 8"),
   granularity: z.enum(["tensor", "channel"]).default("channel").describe("which weights share a scale"),
   scale: z.enum(["absmax", "mse"]).optional().describe("how a weight's scale is chosen; mse for int4, else absmax"),
-  calibration: z.enum(rangeMethods).default("mse").describe("how an activation's range is chosen"),
+  calibration: z.enum(rangeNames).default("mse").describe("how an activation's range is chosen"),
   percent: z
     .number()
     .gt(50)
@@ -46,17 +40,7 @@ export const staticOptions = z.strictObject({
 export type StaticOptions = z.input<typeof staticOptions>;
 export type StaticSettings = z.output<typeof staticOptions>;
 
-type RangeMethod = (typeof rangeMethods)[number];
-
-const collectors: Readonly<Record<RangeMethod, (settings: StaticSettings) => Collector<Range>>> = {
-  "min-max": () => minMax(),
-  "moving-average": () => movingAverage(),
-  percentile: ({ percent }) => percentile(percent),
-  entropy: () => entropy(),
-  mse: () => mse(),
-};
-
 /** A new collector of the method asked for. */
 export function rangeCollector(settings: StaticSettings): Collector<Range> {
-  return collectors[settings.calibration](settings);
+  return rangeMethods[settings.calibration].create(settings);
 }

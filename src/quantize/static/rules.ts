@@ -46,7 +46,7 @@ export function isDepthwise(node: Node): boolean {
   return opKey(node) === "Conv" && group > 1 && dims?.[0] === group && dims[1] === 1;
 }
 
-const integerRules: Readonly<Record<string, IntegerRule>> = {
+export const integerRules: Readonly<Record<string, IntegerRule>> = {
   Conv: {
     role: "anchor",
     inputs: both,
@@ -88,7 +88,7 @@ const oneOutput: MovingRule = {
 };
 const plain: MovingRule = {};
 
-const movingRules: Readonly<Record<string, MovingRule>> = {
+export const movingRules: Readonly<Record<string, MovingRule>> = {
   MaxPool: oneOutput,
   Resize: {
     obstacle: (node) =>
@@ -131,7 +131,7 @@ function positiveScalar(value: Value | undefined): number | undefined {
 }
 
 /** Operators that candidates for a float island belong to, with the reason. Those not named here are not remarked on. */
-const floatReasons: Readonly<Record<string, string>> = {
+export const floatReasons: Readonly<Record<string, string>> = {
   ConvTranspose: "there is no integer kernel",
   LSTM: "recurrent: errors of 8-bit states add up; quantize its weights only",
   GRU: "recurrent: there is no integer kernel; quantize its weights only",

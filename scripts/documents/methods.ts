@@ -1,0 +1,62 @@
+/** @file docs/methods.md from the tables of methods, ranges and equalizations. */
+import type * as z from "zod";
+import { type RangeMethod, rangeMethods } from "../../src/calibrate/range/index.ts";
+import { type Equalization, equalizations } from "../../src/quantize/equalize/index.ts";
+import { codeTables, methods, type QuantMethod, type StatsNeed } from "../../src/quantize/methods/index.ts";
+import { specOptions } from "../../src/quantize/spec.ts";
+import { staticOptions } from "../../src/quantize/static/options.ts";
+import { notice, optionsTable, page, paperLink, table } from "./markdown.ts";
+
+const needs: Readonly<Record<StatsNeed, string>> = {
+  nothing: "nothing",
+  hessian: "second moments of the layer's inputs",
+  inputMagnitude: "mean magnitudes of the layer's inputs",
+};
+
+/** A heading and a table for each entry that has options. */
+function options(entries: readonly (readonly [string, z.ZodType])[]): string[] {
+  return entries.flatMap(([name, schema]) => {
+    const object = schema as z.ZodObject;
+    return Object.keys(object.shape).length > 0 ? [`### Options of ${name}`, optionsTable(object)] : [];
+  });
+}
+
+export function methodsPage(): string {
+  const all: readonly QuantMethod<never>[] = Object.values(methods) as unknown as readonly QuantMethod<never>[];
+  const ranges: readonly (readonly [string, RangeMethod])[] = Object.entries(rangeMethods);
+  const equal: readonly (readonly [string, Equalization])[] = Object.entries(equalizations);
+  return page([
+    "# Methods",
+    notice,
+    "What Tersor quantizes with, from its tables. [Quantization](quantization.md) says which way suits what.",
+    "## Codes of weights",
+    "`--method`, or `method` of the step `quantize`. What a method needs is gathered on `--calibrate` data; its own options are those of its function in the library, and stay at their defaults elsewhere.",
+    table(
+      ["method", "what it does", "needs", "paper"],
+      all.map((each) => [`\`${each.name}\``, each.summary, needs[each.needs], paperLink(each.paper)]),
+    ),
+    ...options(all.map((each) => [`\`${each.name}\``, each.options])),
+    "### Options of the grid",
+    "Of every method, for the whole model or layer by layer.",
+    optionsTable(specOptions),
+    "## Tables of values",
+    "Weights as indices into a table instead of multiples of a scale.",
+    table(
+      ["table", "what it is", "paper"],
+      Object.entries(codeTables).map(([name, each]) => [name, each.summary, paperLink(each.paper)]),
+    ),
+    "## Ranges of activations",
+    `\`--calibration\`, or \`calibration\` of the step \`static\` (default \`${String(staticOptions.parse({}).calibration)}\`). One pass over the data serves all, in constant memory.`,
+    table(
+      ["range", "what it keeps", "paper"],
+      ranges.map(([name, { summary, paper }]) => [`\`${name}\``, summary, paperLink(paper)]),
+    ),
+    "## Equalization and correction",
+    "The model computes the same before quantization: scales move to where they do less harm.",
+    table(
+      ["name", "what it does", "needs", "paper"],
+      equal.map(([name, each]) => [name, each.summary, each.needs, paperLink(each.paper)]),
+    ),
+    ...options(equal.map(([name, each]) => [`the equalization \`${name}\``, each.options])),
+  ]);
+}

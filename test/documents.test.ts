@@ -1,0 +1,11 @@
+/** @file The generated pages of docs/ say what the tables say. `npm run docs` writes them. */
+import { expect, test } from "vitest";
+import { methodsPage } from "../scripts/documents/methods.ts";
+import { operatorsPage } from "../scripts/documents/operators.ts";
+
+test.each([
+  ["methods.md", methodsPage],
+  ["operators.md", operatorsPage],
+])("docs/%s is current: `npm run docs` writes it", async (name, make) => {
+  await expect(make()).toMatchFileSnapshot(`../docs/${name}`);
+});
