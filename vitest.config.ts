@@ -1,8 +1,15 @@
-/** @file Test tiers: graph (no runtime), run (ONNX Runtime), slow (end to end, fuzzing). */
+/** @file Test tiers: graph (no runtime), run (ONNX Runtime), slow (end to end, fuzzing), browser (Chromium). */
 import { defineConfig } from "vitest/config";
 
 const tier = (name: string, include: string[], testTimeout: number) => ({
-  test: { name, include, testTimeout, setupFiles: ["test/fail-on-console.ts"], environment: "node" as const },
+  test: {
+    name,
+    include,
+    testTimeout,
+    hookTimeout: 60_000,
+    setupFiles: ["test/fail-on-console.ts"],
+    environment: "node" as const,
+  },
 });
 
 export default defineConfig({
@@ -11,11 +18,12 @@ export default defineConfig({
       {
         test: {
           ...tier("graph", ["src/**/*.test.ts", "test/**/*.test.ts"], 20_000).test,
-          exclude: ["**/*.run.test.ts", "**/*.slow.test.ts"],
+          exclude: ["**/*.run.test.ts", "**/*.slow.test.ts", "**/*.browser.test.ts"],
         },
       },
       tier("run", ["src/**/*.run.test.ts", "test/**/*.run.test.ts"], 60_000),
       tier("slow", ["src/**/*.slow.test.ts", "test/**/*.slow.test.ts"], 600_000),
+      tier("browser", ["test/**/*.browser.test.ts"], 120_000),
     ],
   },
 });

@@ -62,7 +62,10 @@ const gpuKernels: Kernels = {
     note: "2, 4 and 8 bits; the older JSEP bundle has 4 bits right only for blocks of 16 and 32",
   },
   GatherBlockQuantized: { runs: "integer", note: "uint8 data with bits = 4 and explicit zero points" },
-  float16: { runs: "integer", note: "needs shader-f16" },
+  float16: {
+    runs: "integer",
+    note: "needs shader-f16: without it the native provider refuses the model, and JSEP gives wrong results",
+  },
 };
 
 const saturation =
