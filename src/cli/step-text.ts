@@ -2,13 +2,16 @@
 import type { BoundReport } from "../recipe/bound/run-bound.ts";
 import type { StepRecord } from "../recipe/run-steps.ts";
 import type { CompareReport } from "../recipe/steps/compare.ts";
+import type { PruneStepReport } from "../recipe/steps/prune.ts";
 import { boundText } from "./bound-text.ts";
 import { compareText } from "./compare-text.ts";
+import { pruneText } from "./prune-text.ts";
 import { type QuantizeStepReport, quantizeText } from "./quantize-text.ts";
 import type { Palette } from "./render.ts";
 
 /** By step; a step without a row says what it has to say in its notes. */
 const texts: Readonly<Record<string, (report: never, width: number, colors: Palette) => string>> = {
+  prune: pruneText satisfies (report: PruneStepReport, width: number, colors: Palette) => string,
   quantize: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
   static: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,
   dynamic: quantizeText satisfies (report: QuantizeStepReport, width: number, colors: Palette) => string,

@@ -31,8 +31,6 @@ export interface Selection {
   readonly reached: boolean;
 }
 
-const STEPS = 24;
-
 /** Chooses the smallest cut that removes the ratio, or the largest where none does. */
 export function selectChannels(
   { analysis, grouping }: Channeled,
@@ -77,26 +75,31 @@ export function selectChannels(
     const free = describe(cutAt(1)).removed;
     return { ...selection, reached: free >= ratio || selection.removed >= ratio };
   }
-  let [low, high] = [0, 1];
+  // The least number of channels that is enough; with N, N is.
+  let [low, high] = [0, channels];
   let best = describe(cutAt(1));
   if (!best.reached) return best;
-  for (let step = 0; step < STEPS; step++) {
-    const middle = (low + high) / 2;
-    const selection = describe(cutAt(middle));
+  while (high - low > 1) {
+    const middle = Math.floor((low + high) / 2);
+    const selection = describe(cutAt(middle / channels));
     if (selection.reached) [high, best] = [middle, selection];
     else low = middle;
   }
   return best;
 }
 
-/** The atoms that a share asks for, the least important first. */
+/**
+ * The atoms that a share asks for, the least important first. Per layer they are taken from all layers in step, by their place in the layer's
+ * own order.
+ */
 function inOrder(scored: readonly ScoredGroup[], share: number, ranking: SelectOptions["ranking"]) {
-  const ranked = scored.map(({ group, scores }) =>
+  const ranked = scored.flatMap(({ group, scores }) =>
     group.atoms
       .map((atom, i) => ({ group, atom, score: scores[i] as number }))
-      .sort((a, b) => a.score - b.score || a.atom - b.atom),
+      .sort((a, b) => a.score - b.score || a.atom - b.atom)
+      .map((entry, i) => ({ ...entry, place: (i + 1) / group.atoms.length })),
   );
-  const takeShare = <T>(items: readonly T[]) => items.slice(0, Math.floor(items.length * share + 1e-9));
-  if (ranking === "layer") return ranked.flatMap(takeShare);
-  return takeShare(ranked.flat().sort((a, b) => a.score - b.score || a.atom - b.atom));
+  const key = (entry: (typeof ranked)[number]) => (ranking === "layer" ? entry.place : entry.score);
+  ranked.sort((a, b) => key(a) - key(b) || a.score - b.score || a.atom - b.atom);
+  return ranked.slice(0, Math.floor(ranked.length * share + 1e-9));
 }

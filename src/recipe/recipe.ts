@@ -9,6 +9,7 @@ import type { compareStep } from "./steps/compare.ts";
 import type { dynamicStep } from "./steps/dynamic.ts";
 import type { equalizeStep } from "./steps/equalize.ts";
 import type { float16Step } from "./steps/float16.ts";
+import type { pruneStep } from "./steps/prune.ts";
 import type { quantizeStep } from "./steps/quantize.ts";
 import type { simplifyStep } from "./steps/simplify.ts";
 import type { staticStep } from "./steps/static.ts";
@@ -20,6 +21,7 @@ type OptionsOf<S extends { readonly options: z.ZodType }> = z.input<S["options"]
 export type RecipeStep =
   | { readonly simplify: OptionsOf<typeof simplifyStep> }
   | { readonly equalize: OptionsOf<typeof equalizeStep> }
+  | { readonly prune: OptionsOf<typeof pruneStep> }
   | { readonly quantize: OptionsOf<typeof quantizeStep> }
   | { readonly static: OptionsOf<typeof staticStep> }
   | { readonly dynamic: OptionsOf<typeof dynamicStep> }

@@ -5,6 +5,7 @@ import { compareStep } from "./steps/compare.ts";
 import { dynamicStep } from "./steps/dynamic.ts";
 import { equalizeStep } from "./steps/equalize.ts";
 import { float16Step } from "./steps/float16.ts";
+import { pruneStep } from "./steps/prune.ts";
 import { quantizeStep } from "./steps/quantize.ts";
 import { simplifyStep } from "./steps/simplify.ts";
 import { staticStep } from "./steps/static.ts";
@@ -17,6 +18,7 @@ function row<Schema extends z.ZodObject>(step: Step<Schema>): Step {
 /** Every step, in the order in which they are usually taken. */
 export const steps: readonly Step[] = [
   row(simplifyStep),
+  row(pruneStep),
   row(equalizeStep),
   row(quantizeStep),
   row(staticStep),

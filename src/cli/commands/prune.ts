@@ -1,0 +1,83 @@
+/** @file `tersor prune`. */
+import { basename, dirname, extname, join } from "node:path";
+import { kindOf } from "../../recipe/node/files.ts";
+import { runRecipe } from "../../recipe/node/run-recipe.ts";
+import { parseOptions } from "../../recipe/parse-options.ts";
+import type { Recipe } from "../../recipe/recipe.ts";
+import { boundsMet } from "../../recipe/run-steps.ts";
+import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
+import { pruneStepOptions } from "../../recipe/steps/prune.ts";
+import { type CommandInput, flagNaming, type Options } from "../args.ts";
+import { dataOptionsOf } from "../options-file.ts";
+import { withProgress } from "../progress.ts";
+import { headline } from "../quantize-text.ts";
+import { palette } from "../render.ts";
+import { skippedText } from "../skipped-text.ts";
+import { stepText } from "../step-text.ts";
+
+export async function run({ command, args, options, io }: CommandInput): Promise<number> {
+  const [model = ""] = args;
+  const naming = flagNaming(command);
+  const output = outputFor(model, options.output as string | undefined);
+  // The data of the recipe is for measuring; what calibrates is named apart.
+  const prune = pick(
+    options,
+    Object.keys(pruneStepOptions.shape).filter((key) => key !== "data"),
+  );
+  parseOptions(pruneStepOptions, prune, "prune", naming);
+  const isMeasured = options.data !== undefined || options.check === true || options.metric !== undefined;
+  const measuring = pick(options, [
+    "metric",
+    "samples",
+    "shapes",
+    "runtime",
+    "threads",
+    "optimization",
+    "runs",
+    "perLayer",
+  ]);
+  const compare: CompareOptions = { ...measuring, compressed: false };
+  parseOptions(compareOptions, compare, "prune", naming);
+  const recipe: Recipe = {
+    model,
+    output,
+    ...(options.data !== undefined && { data: options.data as string }),
+    ...(options.seed !== undefined && { seed: options.seed as number }),
+    ...(options.externalData !== undefined && { externalData: "always" }),
+    steps: [
+      { simplify: { level: options.simplify === false ? "constants" : "all" } },
+      { prune },
+      ...(isMeasured ? [{ compare }] : []),
+    ],
+  };
+  const { manifest, files } = await withProgress(io, (progress) =>
+    runRecipe(recipe, {
+      signal: io.signal,
+      progress,
+      dryRun: options.dryRun === true,
+      dataOptions: dataOptionsOf(options),
+    }),
+  );
+  io.json({ ...manifest, files });
+  const colors = palette(io.isTty, process.env);
+  const parts = [
+    headline(manifest, colors, output),
+    ...manifest.steps.map((record) => stepText(record, io.width, colors)),
+    skippedText(manifest.skipped ?? [], colors),
+    options.dryRun ? "Dry run: nothing was written." : "",
+  ];
+  io.print(parts.filter((part) => part !== "").join("\n\n"));
+  return boundsMet(manifest.steps) ? 0 : 1;
+}
+
+function pick(options: Options, keys: readonly string[]): Options {
+  return Object.fromEntries(Object.entries(options).filter(([key]) => keys.includes(key)));
+}
+
+/** The file that is asked for; in a folder, or without one, it is named after the model. */
+function outputFor(model: string, asked: string | undefined): string {
+  const extension = extname(model);
+  const name = `${basename(model, extension)}.pruned${extension || ".onnx"}`;
+  if (asked === undefined) return join(dirname(model), name);
+  return kindOf(asked) === "folder" ? join(asked, name) : asked;
+}

@@ -1,0 +1,99 @@
+/** @file The flags of `tersor prune`. */
+import type { FlagGroup } from "./args.ts";
+
+export const pruneFlags: FlagGroup = {
+  title: "Pruning",
+  flags: [
+    {
+      name: "structure",
+      value: "S",
+      summary:
+        "what goes: channels (default), with them neurons, heads and hidden units; weights; N:M such as 2:4; or block:HxW. Only channels make a model faster",
+    },
+    { name: "ratio", value: "R", type: "number", summary: "share to remove, 0 to 1; N:M has its own" },
+    {
+      name: "by",
+      value: "WHAT",
+      summary: "for channels, what the ratio is a share of: channels (default), params or macs",
+    },
+    {
+      name: "criterion",
+      value: "NAME",
+      summary:
+        "what decides which go: l1 (default), l2, random; for channels bn-gamma, fpgm, activation-norm; for weights wanda, sparsegpt; activation-norm, wanda and sparsegpt need --calibrate",
+    },
+    {
+      name: "ranking",
+      value: "SCOPE",
+      summary: "the share is of each layer (default for channels) or global (default for weights)",
+    },
+    { name: "reduce", value: "HOW", summary: "score of channels that several layers make: mean (default), sum or max" },
+    {
+      name: "normalize",
+      value: "HOW",
+      summary: "brings layers to one scale for --ranking global: none, mean (default) or lamp",
+    },
+    {
+      name: "threshold",
+      value: "X",
+      type: "number",
+      summary: "weights of a smaller magnitude go, in place of a ratio",
+    },
+    {
+      name: "min-channels",
+      value: "N",
+      type: "number",
+      summary: "channels that every group keeps at least (default 1)",
+    },
+    {
+      name: "round-to",
+      value: "N",
+      type: "number",
+      summary: "channels that stay are a multiple of N (default 1); 8 suits SIMD",
+    },
+    { name: "protect", value: "LAYERS", summary: 'layers that stay whole: names, globs or operators, "conv1,head*"' },
+    {
+      name: "layers",
+      value: "RULES",
+      summary: 'for weights, which layers, with a ratio of their own or keep: "conv*@0.7,0-3,head@keep"',
+    },
+    { name: "cut-interface", summary: "channels of the model's inputs and outputs may go as well" },
+    {
+      name: "recover",
+      value: "HOW",
+      summary:
+        "make up for removed channels on --calibrate data: none (default), mean: into the next bias, least-squares: the next weights solved anew",
+    },
+    {
+      name: "damp",
+      value: "X",
+      type: "number",
+      summary: "damping of least squares and sparsegpt, a share of the mean diagonal (default 0.001)",
+    },
+    { name: "prove", summary: "run the cut model against the one with zeros in place of what was removed" },
+  ],
+};
+
+export const pruneCalibrationFlags: FlagGroup = {
+  title: "Calibration",
+  flags: [
+    {
+      name: "calibrate",
+      value: "PATH",
+      type: "json",
+      summary: "samples for criteria and recovery that look at data; measure on others. As --data",
+    },
+    {
+      name: "calibration-samples",
+      value: "N",
+      type: "number",
+      summary: "calibrate on the first N samples (default 256)",
+    },
+    {
+      name: "batch-size",
+      value: "N",
+      type: "number",
+      summary: "samples in one calibration run (default: the model's, else 1)",
+    },
+  ],
+};

@@ -1,0 +1,113 @@
+/** @file What pruning did, as a person reads it: what was saved, the groups or layers, what stayed and why. */
+import type { PruneStepReport } from "../recipe/steps/prune.ts";
+import {
+  type Column,
+  formatBytes,
+  formatChange,
+  formatCount,
+  formatDims,
+  type Palette,
+  printable,
+  renderTable,
+  truncateMiddle,
+} from "./render.ts";
+
+const ROWS = 20;
+const NAMES = 3;
+const NAME_WIDTH = 40;
+
+export function pruneText(report: PruneStepReport, width: number, colors: Palette): string {
+  const { notes = [] } = report;
+  return [
+    savings(report),
+    ...groupTable(report, width, colors),
+    ...layerTable(report, width, colors),
+    ...keptText(report, colors),
+    ...(notes.length > 0 ? ["", colors.bold("Notes"), ...notes.map((note) => `  ${printable(note)}`)] : []),
+  ].join("\n");
+}
+
+function savings({ macs, params, size, proof, layers }: PruneStepReport): string {
+  const change = (name: string, before: number, after: number, format: (x: number) => string) =>
+    `${name} ${format(before)} → ${format(after)} (${formatChange(before, after)})`;
+  const lines = [
+    ...(macs ? [change("MACs", macs.before, macs.after, formatCount)] : []),
+    ...(layers ? [zerosOf(layers)] : [change("parameters", params.before, params.after, formatCount)]),
+    ...(size?.before.brotli !== undefined && size.after.brotli !== undefined
+      ? [change("after brotli", size.before.brotli, size.after.brotli, formatBytes)]
+      : []),
+    ...(proof
+      ? [`cut and masked model differ by ${proof.maxRelativeError.toExponential(1)} at most (${printable(proof.data)})`]
+      : []),
+  ];
+  return lines.join("\n");
+}
+
+function zerosOf(layers: NonNullable<PruneStepReport["layers"]>): string {
+  const sum = (pick: (layer: (typeof layers)[number]) => number) => layers.reduce((all, layer) => all + pick(layer), 0);
+  const [zeros, weights] = [sum((layer) => layer.zeros), sum((layer) => layer.weights)];
+  return `${formatCount(zeros)} of ${formatCount(weights)} weights are zero (${percent(zeros, weights)})`;
+}
+
+function percent(part: number, whole: number): string {
+  return `${whole > 0 ? ((100 * part) / whole).toFixed(1) : "0"} %`;
+}
+
+function groupTable({ groups = [] }: PruneStepReport, width: number, colors: Palette): string[] {
+  if (groups.length === 0) return [];
+  const columns: Column[] = [
+    { title: "layers that make the channels", shrink: true },
+    { title: "channels", align: "right" },
+    { title: "stay", align: "right" },
+    { title: "" },
+  ];
+  const rows = groups
+    .slice(0, ROWS)
+    .map(({ name, channels, removed, reason }) => [
+      printable(name),
+      String(channels),
+      String(channels - removed),
+      reason ? printable(reason) : "",
+    ]);
+  return ["", colors.bold(titled("Groups", groups.length)), renderTable(columns, rows, { width, colors })];
+}
+
+function layerTable({ layers = [] }: PruneStepReport, width: number, colors: Palette): string[] {
+  if (layers.length === 0) return [];
+  const columns: Column[] = [
+    { title: "#", align: "right" },
+    { title: "layer", shrink: true },
+    { title: "operator" },
+    { title: "weight", shrink: true },
+    { title: "zero", align: "right" },
+    { title: "" },
+  ];
+  const rows = layers
+    .slice(0, ROWS)
+    .map(({ index, name, opType, dims, zeros, weights, reason }) => [
+      String(index),
+      printable(name),
+      opType,
+      formatDims(dims),
+      percent(zeros, weights),
+      reason ? printable(reason) : "",
+    ]);
+  return ["", colors.bold(titled("Layers", layers.length)), renderTable(columns, rows, { width, colors })];
+}
+
+function titled(what: string, count: number): string {
+  return count > ROWS ? `${what} (the first ${ROWS} of ${count}; the manifest has all)` : what;
+}
+
+/** One line per reason: which layers, how many channels. */
+function keptText({ kept = [] }: PruneStepReport, colors: Palette): string[] {
+  const byReason = new Map<string, (typeof kept)[number][]>();
+  for (const row of kept) byReason.set(row.reason, [...(byReason.get(row.reason) ?? []), row]);
+  const lines = [...byReason].map(([reason, rows]) => {
+    const layers = [...new Set(rows.map(({ layer }) => layer))];
+    const names = layers.slice(0, NAMES).map((name) => truncateMiddle(printable(name), NAME_WIDTH));
+    const more = layers.length > NAMES ? `, … ${layers.length - NAMES} more` : "";
+    return `  ${printable(reason)}: ${names.join(", ")}${more}`;
+  });
+  return lines.length > 0 ? ["", colors.bold("Can't be cut"), ...lines.slice(0, ROWS)] : [];
+}

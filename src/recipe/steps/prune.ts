@@ -1,0 +1,161 @@
+/** @file Step: removes channels, or puts zeros into weights. */
+import * as z from "zod";
+import { take } from "../../data/dataset.ts";
+import { FidelityMeter } from "../../evaluate/fidelity.ts";
+import type { Model } from "../../ir/model.ts";
+import { pruneOptions, structureOf } from "../../prune/options.ts";
+import {
+  type ChannelData,
+  type ChannelResult,
+  type GroupReport,
+  type KeptReport,
+  pruneChannels,
+} from "../../prune/prune-channels.ts";
+import { pruneWeights, type WeightReport } from "../../prune/weights/prune-weights.ts";
+import type { ModelSize, Step, StepContext, StepReport } from "../../step.ts";
+import { TersorError } from "../../util/errors.ts";
+import { chooseInputs, sampleBatches } from "../compare.ts";
+import { countParams } from "../describe-model.ts";
+import { type BeforeAfter, inputOptions, runtimeOptions } from "./compare.ts";
+
+export const pruneStepOptions = pruneOptions.extend({
+  calibrate: inputOptions.data.describe(
+    "samples for criteria and recovery that look at data; do not measure on the same ones",
+  ),
+  calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
+  batchSize: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("samples in one calibration run; default the model's fixed batch size, else 1"),
+  prove: z
+    .boolean()
+    .default(false)
+    .describe("run the cut model against the one with zeros in place of what was removed: they compute the same"),
+  compressed: z.boolean().default(true).describe("measure the sizes after gzip and brotli"),
+  ...inputOptions,
+  ...runtimeOptions,
+});
+
+type Options = z.output<typeof pruneStepOptions>;
+
+export interface PruneStepReport extends StepReport {
+  readonly structure: string;
+  /** Of channels. */
+  readonly groups?: readonly GroupReport[];
+  readonly kept?: readonly KeptReport[];
+  /** Share of what was asked for that was removed, and whether that was enough. */
+  readonly removed?: number;
+  readonly reached?: boolean;
+  /** Of weights. */
+  readonly layers?: readonly WeightReport[];
+  readonly macs?: BeforeAfter<number>;
+  readonly params: BeforeAfter<number>;
+  readonly size?: BeforeAfter<ModelSize>;
+  /** Largest difference between the cut and the masked model, as a share of the largest output. */
+  readonly proof?: { readonly data: string; readonly maxRelativeError: number };
+}
+
+export const pruneStep: Step<typeof pruneStepOptions> = {
+  name: "prune",
+  summary: "Remove channels, neurons, heads and hidden units, or single weights.",
+  options: pruneStepOptions,
+  needs: [],
+  async run(model, given, ctx) {
+    const options = pruneStepOptions.parse(given);
+    const { kind } = structureOf(options.structure);
+    const own = pruneOptions.parse({ ...pick(given, Object.keys(pruneOptions.shape)), seed: options.seed ?? ctx.seed });
+    if (options.ratio === undefined && options.threshold === undefined && kind !== "n:m")
+      throw new TersorError("bad-recipe", "prune: no ratio: expected a share to remove from 0 to 1. Give one.");
+    if (kind === "channels" && options.threshold !== undefined)
+      throw new TersorError("bad-recipe", "prune: threshold is for weights: expected a ratio for channels.");
+    if (kind !== "channels" && options.prove)
+      throw new TersorError("bad-recipe", "prune: prove is for channels: zeros in weights remove nothing.");
+    const calibration = await calibrationFor(model, options, ctx);
+    if (kind !== "channels") {
+      const { model: result, layers, notes } = await pruneWeights(model, own, calibration);
+      const size = await sizes(model, result, options, ctx);
+      const params = { before: countParams(model), after: countParams(result) };
+      return {
+        model: result,
+        report: (): PruneStepReport => ({ structure: options.structure, layers: layers(), params, ...size, notes }),
+      };
+    }
+    const result = await pruneChannels(model, own, calibration);
+    const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : undefined;
+    const size = await sizes(model, result.model, options, ctx);
+    return { model: result.model, report: () => channelReport(options.structure, result, { ...size, ...proof }) };
+  },
+};
+
+function channelReport(structure: string, result: ChannelResult, more: Partial<PruneStepReport>): PruneStepReport {
+  const { groups, kept, before, after, removed, reached, notes } = result;
+  return {
+    structure,
+    groups,
+    kept,
+    removed,
+    reached,
+    macs: { before: before.macs, after: after.macs },
+    params: { before: before.params, after: after.params },
+    ...more,
+    notes,
+  };
+}
+
+async function sizes(before: Model, after: Model, { compressed }: Options, ctx: StepContext) {
+  if (ctx.dryRun) return {};
+  const size = { before: await ctx.size(before, { compressed }), after: await ctx.size(after, { compressed }) };
+  return { size };
+}
+
+/** The data that criteria and recovery may look at; undefined where none is named. */
+async function calibrationFor(model: Model, options: Options, ctx: StepContext): Promise<ChannelData | undefined> {
+  const { calibrate: spec, calibrationSamples, batchSize, threads } = options;
+  if (spec === undefined) return undefined;
+  const settings = { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) } as const;
+  const probe = await ctx.open(model, settings);
+  const data = await ctx.data(spec, probe.inputs).finally(() => probe.release());
+  if (!data) return undefined;
+  return {
+    data: take(data, calibrationSamples),
+    open: (probed) => ctx.open(probed, settings),
+    batchSize,
+    signal: ctx.signal,
+  };
+}
+
+/** Runs the cut model, before recovery, against the masked one. Graph optimizations are off: they would round differently. */
+async function prove({ plain, masked }: ChannelResult, options: Options, ctx: StepContext) {
+  const { data: spec, runtime, threads, samples, shapes } = options;
+  const settings = { runtime, optimization: "disabled", ...(threads !== undefined && { threads }) } as const;
+  const whole = masked();
+  const reference = await ctx.open(whole, settings);
+  try {
+    const candidate = await ctx.open(plain, settings);
+    try {
+      const data = chooseInputs(await ctx.data(spec, reference.inputs), reference.inputs, {
+        samples,
+        shapes,
+        seed: ctx.seed,
+      });
+      const meter = new FidelityMeter();
+      for await (const { inputs } of sampleBatches(reference, data))
+        meter.add(
+          await reference.run(inputs, undefined, { signal: ctx.signal }),
+          await candidate.run(inputs, undefined, { signal: ctx.signal }),
+        );
+      const maxRelativeError = Math.max(0, ...Object.values(meter.result()).map((each) => each.maxRelativeError));
+      return { proof: { data: data.name, maxRelativeError } };
+    } finally {
+      await candidate.release();
+    }
+  } finally {
+    await reference.release();
+    ctx.discard(whole);
+  }
+}
+
+function pick(options: object, keys: readonly string[]): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(options).filter(([key]) => keys.includes(key)));
+}
