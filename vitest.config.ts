@@ -6,7 +6,6 @@ const tier = (name: string, include: string[], testTimeout: number) => ({
     name,
     include,
     testTimeout,
-    hookTimeout: 60_000,
     setupFiles: ["test/fail-on-console.ts"],
     environment: "node" as const,
   },
