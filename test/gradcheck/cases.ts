@@ -1,6 +1,7 @@
 /** @file The cases of the gradient check, by operator: `domain.Operator`, or `Operator` of ai.onnx. A family of rules, a file. */
 
 import { activations } from "./activation.ts";
+import { attentions } from "./attention.ts";
 import { contrib } from "./contrib.ts";
 import { convs } from "./conv.ts";
 import { einsums } from "./einsum.ts";
@@ -18,6 +19,7 @@ import { resizes } from "./resize.ts";
 import { shapes } from "./shape.ts";
 
 export const cases: Cases = {
+  ...attentions,
   ...resizes,
   ...einsums,
   ...recurrents,

@@ -7,6 +7,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { invariant } from "../../util/errors.ts";
 import type { Emitter } from "../emitter.ts";
+import { attentions, contribAttentions } from "./attention.ts";
 import { contrib } from "./contrib.ts";
 import type { Decomposition, Decompositions } from "./decomposition.ts";
 import { recurrents } from "./recurrent.ts";
@@ -14,8 +15,8 @@ import { scatter } from "./scatter.ts";
 import { standard } from "./standard.ts";
 
 const tables: ReadonlyMap<string, ReadonlyMap<string, Decomposition>> = new Map([
-  ["", merged(recurrents, scatter, standard)],
-  ["com.microsoft", merged(contrib)],
+  ["", merged(attentions, recurrents, scatter, standard)],
+  ["com.microsoft", merged(contrib, contribAttentions)],
 ]);
 
 function merged(...families: readonly Decompositions[]): ReadonlyMap<string, Decomposition> {
