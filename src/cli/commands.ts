@@ -183,20 +183,6 @@ const staticFlags: FlagGroup = {
   ],
 };
 
-const dynamicFlags: FlagGroup = {
-  title: "Dynamic quantization: activations go to 8 bits while the model runs, without data",
-  flags: [
-    { name: "dynamic", summary: "integer products for MatMul, Gemm, Conv and LSTM; int8 or uint8 weights" },
-    { name: "reduce-range", summary: "7-bit weights (default where the target's products would overflow)" },
-    { name: "no-reduce-range", option: "reduceRange", sets: false, summary: "8-bit weights in any case" },
-    { name: "depthwise", summary: "depthwise convolutions too: smaller, but slower than float" },
-    {
-      name: "activation-products",
-      option: "constBOnly",
-      sets: false,
-      summary: "products of two activations too, not of weights alone",
-    },
-  ],
 const equalizeFlags: FlagGroup = {
   title: "Equalization: scales move between layers before they are quantized; the model computes the same",
   flags: [
@@ -220,12 +206,30 @@ const equalizeFlags: FlagGroup = {
   ],
 };
 
+const dynamicFlags: FlagGroup = {
+  title: "Dynamic quantization: activations go to 8 bits while the model runs, without data",
+  flags: [
+    { name: "dynamic", summary: "integer products for MatMul, Gemm, Conv and LSTM; int8 or uint8 weights" },
+    { name: "reduce-range", summary: "7-bit weights (default where the target's products would overflow)" },
+    { name: "no-reduce-range", option: "reduceRange", sets: false, summary: "8-bit weights in any case" },
+    { name: "depthwise", summary: "depthwise convolutions too: smaller, but slower than float" },
+    {
+      name: "activation-products",
+      option: "constBOnly",
+      sets: false,
+      summary: "products of two activations too, not of weights alone",
+    },
+  ],
 };
 
 const float16Flags: FlagGroup = {
   title: "Float16: weights and arithmetic, for runtimes that compute in it (--dtype stores weights only)",
   flags: [
-    { name: "float16", summary: "turn the whole model into float16; what it can't hold stays float32 and is named" },
+    {
+      name: "float16",
+      summary:
+        "turn the whole model into float16; what it can't hold stays float32 and is named; with --calibrate, values beyond 65,504 too",
+    },
     { name: "no-keep-io", option: "keepIo", sets: false, summary: "inputs and outputs become float16 too" },
     { name: "blocklist", value: "NAMES", summary: 'operators and nodes that stay float32, such as "Softmax,head/*"' },
   ],
@@ -309,6 +313,7 @@ export const commands: readonly CommandSpec[] = [
       outputFlags,
       quantizeFlags,
       staticFlags,
+      equalizeFlags,
       dynamicFlags,
       float16Flags,
       boundFlags,
@@ -327,7 +332,6 @@ export const commands: readonly CommandSpec[] = [
       "tersor quantize model.onnx --dtype int4 --granularity group:32",
       'tersor quantize model.onnx --layers "block*@int4+group:32,head@keep" --data images/',
       "tersor quantize folder --layout transformers.js --dtypes fp16,q8,q4",
-      equalizeFlags,
     ],
     load: () => import("./commands/quantize.ts"),
   },
