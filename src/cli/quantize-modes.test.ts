@@ -9,6 +9,10 @@ describe("quantization", () => {
     [{ dtype: "int4" }, { quantize: { dtype: "int4" } }],
     [{ calibrate: "d", method: "gptq" }, { quantize: { calibrate: "d", method: "gptq" } }],
     [{ calibrate: "d", dtype: "int4" }, { static: { data: "d", weights: "int4" } }],
+    [
+      { calibrate: "d", method: "gptq", activations: "uint8" },
+      { static: { data: "d", method: "gptq", activations: "uint8" } },
+    ],
     [{ dynamic: true, calibrate: "d", equalize: "smoothquant" }, { dynamic: {} }],
   ])("%j", async (options, step) => {
     expect(await quantizeStepFor(options, naming)).toEqual(step);
@@ -19,6 +23,12 @@ describe("quantization", () => {
       /--calibrate: does not go with dynamic quantization/,
     );
   });
+});
+
+test("integer layers take the methods that keep given scales", async () => {
+  await expect(quantizeStepFor({ calibrate: "d", method: "awq", activations: "uint8" }, naming)).rejects.toThrow(
+    /--method: expected one of rtn, gptq, got "awq"/,
+  );
 });
 
 describe("equalization", () => {

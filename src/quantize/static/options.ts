@@ -9,6 +9,9 @@ import { quantizeOptions } from "../quantize.ts";
 export const activationDTypes = ["uint8", "int8"] as const;
 export type ActivationDType = (typeof activationDTypes)[number];
 
+/** Methods that choose codes for scales that are given, as integer kernels need them. */
+export const staticMethods = ["rtn", "gptq"] as const;
+
 export const staticOptions = z.strictObject({
   target: z
     .union([z.string().transform(targetNamed), targetSchema])
@@ -24,6 +27,10 @@ export const staticOptions = z.strictObject({
     .optional()
     .describe("codes of weights; the target's by default. int4 is stored in 4 bits and computed in 8"),
   granularity: z.enum(["tensor", "channel"]).default("channel").describe("which weights share a scale"),
+  method: z
+    .enum(staticMethods)
+    .default("rtn")
+    .describe("rtn: each weight to the nearest code; gptq: least error of the outputs on the calibration data"),
   scale: z.enum(["absmax", "mse"]).optional().describe("how a weight's scale is chosen; mse for int4, else absmax"),
   calibration: z.enum(rangeNames).default("mse").describe("how an activation's range is chosen"),
   percent: z

@@ -8,6 +8,7 @@ import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { inferTypes } from "../../passes/infer-shapes.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type AskedLayer, askedLayers, type LayerRule, parseLayerRules } from "../layers.ts";
+import { type Observation, observations } from "../method-stats.ts";
 import { findLayers, opKey, type SkippedNode, type WeightLayer } from "../sites.ts";
 import type { SpecOptions } from "../spec.ts";
 import { type CodedValue, codeClasses } from "./classes.ts";
@@ -35,6 +36,8 @@ export interface StaticPlan {
   readonly notes: readonly string[];
   /** A new collector for every value whose range must be known. */
   rangeCollectors(): Map<string, Collector<Range>>;
+  /** Where inputs must be seen by the method, by the name of the weight. */
+  observations(): Map<string, Observation>;
   /** New collectors of the means that correct the layers' biases; none where that is not wanted. */
   meanCollectors(): Map<string, Collector<Float32Array>>;
 }
@@ -73,12 +76,13 @@ export function planStatic(
   });
   const coded = codeClasses(flow);
   notes.push(...settingNotes(settings));
+  const planned = plannedWeights(layers, asked, flow, settings);
   return {
     model: copy,
     settings,
     flow,
     coded,
-    weights: plannedWeights(layers, asked, flow, settings),
+    weights: planned,
     skipped: flow.islands
       .filter(({ node }) => !layers.some((layer) => layer.sites.some((site) => site.node === node)))
       .map(({ node, reason }) => ({ name: node.name || node.output().name, opType: opKey(node), reason })),
@@ -86,6 +90,12 @@ export function planStatic(
     rangeCollectors: () => {
       const observed = new Set([...coded.values()].flatMap((each) => each.class.observed));
       return new Map([...observed].map((value) => [value.name, rangeCollector(settings)]));
+    },
+    observations: () => {
+      const chosen = new Set(
+        planned.flatMap(({ layer, choice }) => (choice && choice.method !== "rtn" ? [layer.value.name] : [])),
+      );
+      return new Map([...observations(copy)].filter(([name]) => chosen.has(name)));
     },
     meanCollectors: () => {
       const inputs = settings.correctBias ? flow.units.filter(hasBias).map(({ node }) => node) : [];
@@ -193,6 +203,7 @@ function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings
     bits,
     perChannel: per === "channel" && hasChannels(layer) && (target.weights.perChannel || bits === 4),
     scale: by,
+    method: settings.method,
   };
 }
 

@@ -1,6 +1,7 @@
 /** @file Static quantization of a model: weights and activations as 8-bit integers, from ranges that calibration data shows. */
 import { type CalibrateOptions, calibrate } from "../../calibrate/calibrate.ts";
 import type { Collector, Range } from "../../calibrate/collector.ts";
+import { type Gram, gramOf } from "../../calibrate/gram.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
@@ -45,6 +46,7 @@ export function staticVariants(
 ): (overrides?: readonly LayerRule[]) => Promise<StaticResult> {
   const ranges = new Map<string, Range>();
   const means = new Map<string, Float32Array>();
+  const moments = new Map<string, Gram>();
   let seen = 0;
   return async (overrides = []) => {
     const plan = planStatic(model, options, overrides);
@@ -53,14 +55,21 @@ export function staticVariants(
       ...[...plan.meanCollectors()].filter(([name]) => !means.has(name)),
     ];
     const collectors = new Map<string, Collector[]>();
-    for (const [name, collector] of missing) collectors.set(name, [...(collectors.get(name) ?? []), collector]);
+    const watch = (name: string, collector: Collector) =>
+      collectors.set(name, [...(collectors.get(name) ?? []), collector]);
+    for (const [name, collector] of missing) watch(name, collector);
+    const grams = [...plan.observations()]
+      .filter(([weight]) => !moments.has(weight))
+      .map(([weight, { value, unfolding }]) => ({ weight, value, gram: gramOf(unfolding) }));
+    for (const { value, gram } of grams) watch(value.name, gram);
     if (collectors.size > 0 || seen === 0) seen = (await calibrate(plan.model, data, collectors, running)).samples;
     for (const [name, collector] of missing) {
       const result = collector.result();
       if (result instanceof Float32Array) means.set(name, result);
       else ranges.set(name, result);
     }
-    return { ...applyStatic(plan, { ranges, means }), ranges: new Map(ranges), samples: seen };
+    for (const { weight, gram } of grams) moments.set(weight, gram.result());
+    return { ...applyStatic(plan, { ranges, means, moments }), ranges: new Map(ranges), samples: seen };
   };
 }
 
@@ -82,6 +91,7 @@ function report({ layer, choice, reason }: PlannedWeight, written: StaticWeight 
     choice.dtype,
     ...(choice.bits === 7 ? ["(no saturation)"] : []),
     choice.perChannel ? "channel" : "tensor",
+    ...(written?.method ? [written.method] : []),
   ];
   return layerReport(layer, {
     reason,

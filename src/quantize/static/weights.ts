@@ -1,12 +1,14 @@
 /** @file Codes of the weights of integer layers: symmetric, one scale per tensor or output channel, never a scale of 0. */
 import { type CodeRange, kernels } from "../../kernels/index.ts";
 import { float32, fromNumbers, type Tensor } from "../../tensor/tensor.ts";
+import { type MethodRun, quantizeByMethod } from "../methods/by-method.ts";
 import { type QuantizedWeight, quantizeRtn } from "../methods/rtn.ts";
 import { findRanges } from "../scales.ts";
 import type { WeightLayer } from "../sites.ts";
 import { type Slices, slicesOf } from "../slices.ts";
 import type { QuantSpec } from "../spec.ts";
 import { claim, readFloats } from "../workspace.ts";
+import type { staticMethods } from "./options.ts";
 
 /** How the weights of one layer are quantized. */
 export interface WeightChoice {
@@ -15,12 +17,15 @@ export interface WeightChoice {
   readonly bits: 4 | 7 | 8;
   readonly perChannel: boolean;
   readonly scale: "absmax" | "mse";
+  readonly method: (typeof staticMethods)[number];
 }
 
 export interface StaticWeight extends QuantizedWeight {
   readonly slices: Slices;
   /** One per slice, all above 0. */
   readonly scales: Float32Array;
+  /** What chose the codes where that is not plain rounding. */
+  readonly method?: string;
 }
 
 const grids: Readonly<Record<WeightChoice["bits"], CodeRange>> = {
@@ -45,19 +50,22 @@ export interface LayerBias {
  * Scales are found at once; codes are computed when they are read.
  * @param biases of the layers that use the weight: a channel whose weights are so small that its bias has no place in
  * int32 is given a larger scale
+ * @param run what computes the codes where that is not plain rounding
  */
 export function quantizeStaticWeight(
   layer: WeightLayer,
   choice: WeightChoice,
   measure: boolean,
   biases: readonly LayerBias[] = [],
+  run?: MethodRun,
 ): StaticWeight {
   const { value, weight } = layer;
   const { name } = value;
   const granularity = { per: choice.perChannel ? "channel" : "tensor" } as const;
   const slices = slicesOf(weight.dims, layer.axes, granularity, `weight "${name}"`);
   const middle = choice.dtype === "uint8" ? 128 : 0;
-  const inPairs = choice.bits === 7 && choice.scale === "absmax";
+  // Only plain rounding keeps neighbours within their sum.
+  const inPairs = choice.bits === 7 && choice.scale === "absmax" && !run;
   const grid = inPairs ? grids[8] : grids[choice.bits];
   const spec: QuantSpec = {
     dtype: choice.dtype,
@@ -74,7 +82,9 @@ export function quantizeStaticWeight(
   for (const bias of biases) makeRoom(scales, bias);
   const range = { qmin: grid.qmin + middle, qmax: grid.qmax + middle };
   const fixed = { scales, zeroPoints: new Int32Array(scales.length).fill(middle) };
-  return { ...quantizeRtn({ name, weight, slices, spec, seed: 0, measure, fixed, range }), slices, scales };
+  const whole = { name, weight, slices, spec, seed: 0, measure, fixed, range };
+  const quantized = run ? quantizeByMethod(whole, run) : quantizeRtn(whole);
+  return { ...quantized, slices, scales, ...(run && { method: run.method.name }) };
 }
 
 interface Job {

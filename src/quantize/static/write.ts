@@ -8,6 +8,7 @@ import { dtypeInfo } from "../../tensor/dtype.ts";
 import { float32, fromNumbers, type Tensor } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
 import { analyticCorrection } from "../equalize/bias-correction.ts";
+import { type MethodStats, methodRun } from "../method-stats.ts";
 import { nodeName, opKey, type WeightLayer } from "../sites.ts";
 import type { CodeClass } from "./classes.ts";
 import { isFixed, type Unit } from "./flow.ts";
@@ -50,6 +51,8 @@ export interface StaticStats {
   readonly ranges: ReadonlyMap<string, Range>;
   /** Means per channel of the layers' inputs; biases of layers without them are left as they are. */
   readonly means?: ReadonlyMap<string, Float32Array>;
+  /** What methods know about the layers' inputs, by the name of the weight. */
+  readonly moments?: MethodStats;
 }
 
 /** Rewrites the plan's model, which is done once. @param stats of the values that the plan's collectors watch */
@@ -253,7 +256,10 @@ class StaticWriter {
           ]
         : [];
     });
-    const weight = quantizeStaticWeight(layer, choice, this.#plan.settings.measure, biases);
+    const run = choice.method === "rtn" ? undefined : methodRun(layer, choice.method, this.#stats.moments);
+    if (typeof run === "string") this.notes.push(`"${layer.name}": ${run}`);
+    const found = typeof run === "string" ? undefined : run;
+    const weight = quantizeStaticWeight(layer, choice, this.#plan.settings.measure, biases, found);
     this.weights.set(planned, weight);
     this.#correct(layer, weight, biases);
     const { name, uses } = layer.value;
