@@ -71,20 +71,6 @@ const measureFlags: readonly Flag[] = [
 ];
 
 const quantizeFlags: FlagGroup = {
-const diagnoseFlags: readonly Flag[] = [
-  {
-    name: "target",
-    value: "NAME",
-    summary: "where B is to run, as for quantize (default any): whether its sums saturate",
-  },
-  {
-    name: "calibrate",
-    value: "PATH",
-    type: "json",
-    summary: "the samples that B was calibrated on: whether they were prepared like --data",
-  },
-];
-
   title: "Quantization",
   flags: [
     {
@@ -354,32 +340,6 @@ export const commands: readonly CommandSpec[] = [
     load: () => import("./commands/quantize.ts"),
   },
   {
-  {
-    name: "prune",
-    usage: "MODEL --ratio R [-o FILE] [options]",
-    summary: "remove channels, neurons, heads and hidden units, or single weights",
-    args: ["MODEL"],
-    required: 1,
-    groups: [
-      outputFlags,
-      { ...pruneFlags, flags: [...pruneFlags.flags, seed, noSimplify] },
-      pruneCalibrationFlags,
-      {
-        title: "Measuring the result against the original",
-        flags: [
-          { name: "check", summary: "run both models, on --data or on made-up inputs" },
-          ...inputFlags,
-          ...measureFlags,
-        ],
-      },
-    ],
-    examples: [
-      "tersor prune model.onnx --ratio 0.3 --by macs --round-to 8",
-      "tersor prune model.onnx --ratio 0.3 --recover least-squares --calibrate images/ --data other-images/",
-      "tersor prune model.onnx --structure 2:4 --criterion sparsegpt --calibrate images/",
-    ],
-    load: () => import("./commands/prune.ts"),
-  },
     name: "compare",
     usage: "A B [options]",
     summary: "measure model B against model A: outputs, accuracy, size, latency",
