@@ -1,4 +1,6 @@
 /** @file docs/operators.md from the tables of operators. A new table is a column here. */
+import { decomposedOps } from "../../src/autodiff/decompose/index.ts";
+import { gradientRule, isConstantAlmostEverywhere } from "../../src/autodiff/rules/index.ts";
 import { macRules } from "../../src/ops/macs.ts";
 import { knownOps, schemaVersions } from "../../src/ops/schema.ts";
 import { shapeRule } from "../../src/ops/shapes/index.ts";
@@ -32,6 +34,15 @@ const columns: readonly Column[] = [
     title: "MACs",
     about: "its multiply-accumulates are counted",
     cell: ({ domain, opType }) => (macRules.get(domain)?.has(opType) ? yes : ""),
+  },
+  {
+    title: "gradient",
+    about: "it is differentiated, directly or taken apart first; zero: its outputs change by jumps, if at all",
+    cell: (operator) => {
+      if (gradientRule(operator.domain, operator.opType)) return yes;
+      if (decomposedOps(operator.domain).includes(operator.opType)) return "taken apart";
+      return isConstantAlmostEverywhere(operator) ? "zero" : "";
+    },
   },
   {
     title: "weights",

@@ -98,6 +98,7 @@ export function opsWithGradientRule(domain: string): readonly string[] {
   return [...(tables.get(domain)?.keys() ?? [])].sort();
 }
 
-export function isConstantAlmostEverywhere({ domain, opType }: Node): boolean {
+/** Whether the gradients of an operator's inputs are zero wherever they exist. */
+export function isConstantAlmostEverywhere({ domain, opType }: Pick<Node, "domain" | "opType">): boolean {
   return domain === "" && constantAlmostEverywhere.has(opType);
 }
