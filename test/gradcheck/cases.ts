@@ -11,6 +11,7 @@ import { indexOps } from "./index-ops.ts";
 import { linalg } from "./linalg.ts";
 import { losses } from "./loss.ts";
 import { norms } from "./norm.ts";
+import { packedProducts } from "./packed-products.ts";
 import { pools } from "./pool.ts";
 import { quantization } from "./quantize.ts";
 import { recurrents } from "./recurrent.ts";
@@ -19,6 +20,7 @@ import { resizes } from "./resize.ts";
 import { shapes } from "./shape.ts";
 
 export const cases: Cases = {
+  ...packedProducts,
   ...attentions,
   ...resizes,
   ...einsums,

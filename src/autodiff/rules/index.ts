@@ -7,6 +7,7 @@
 import type { Node } from "../../ir/node.ts";
 import type { GradientRule, GradientRules } from "../rule.ts";
 import { activations } from "./activation.ts";
+import { contrib } from "./contrib.ts";
 import { convs } from "./conv.ts";
 import { einsums } from "./einsum.ts";
 import { elementwise } from "./elementwise.ts";
@@ -41,6 +42,7 @@ const tables: ReadonlyMap<string, ReadonlyMap<string, GradientRule>> = new Map([
       reduces,
     ),
   ],
+  ["com.microsoft", merged(contrib)],
 ]);
 
 /** Operators whose outputs do not change with their inputs, or only by jumps: gradients end there. */
