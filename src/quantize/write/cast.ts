@@ -31,7 +31,8 @@ export const castWriter: FormatWriter = {
         },
         { before: node },
       );
-      node.graph.replaceNode(node, { opType: "Cast", inputs: [rows.output()], attributes: to });
+      const castName = node.graph.uniqueName(`${name}_Cast`);
+      node.graph.replaceNode(node, { opType: "Cast", name: castName, inputs: [rows.output()], attributes: to });
     }
     if (value.users().length > 0) {
       const cast = graph.addNode(

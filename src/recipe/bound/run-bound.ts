@@ -155,18 +155,27 @@ class Search {
     }
   }
 
-  /** A model that the runtime refuses is as far beyond the bound as can be. */
+  /** A model that can't be written, or that the runtime refuses, is as far beyond the bound as can be. */
   async #evaluate(levels: readonly number[]): Promise<Candidate> {
     const { ctx, judges } = this.#world;
     const result = await this.#variants.apply(levels);
+    const failed = (error: unknown, code: TersorError["code"]): Candidate => {
+      if (!(error instanceof TersorError) || error.code !== code) throw error;
+      return { result, error, excess: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
+    };
+    let bytes: number;
+    try {
+      bytes = (await ctx.size(result.model, { compressed: false })).bytes;
+    } catch (error) {
+      // Weights that the rung can't hold, such as those beyond float16.
+      return failed(error, "bad-data");
+    }
     try {
       const agreement = await this.#agreement(result.model, judges.search);
       const measure = measureBound(this.#bound, agreement, judges.heldOut);
-      const { bytes } = await ctx.size(result.model, { compressed: false });
       return { result, agreement, measure, excess: measure.excess, bytes };
     } catch (error) {
-      if (!(error instanceof TersorError) || error.code !== "runtime-failed") throw error;
-      return { result, error, excess: Number.POSITIVE_INFINITY, bytes: Number.POSITIVE_INFINITY };
+      return failed(error, "runtime-failed");
     }
   }
 
