@@ -22,7 +22,12 @@ export default defineConfig({
       },
       tier("run", ["src/**/*.run.test.ts", "test/**/*.run.test.ts"], 60_000),
       tier("slow", ["src/**/*.slow.test.ts", "test/**/*.slow.test.ts"], 600_000),
-      tier("browser", ["test/**/*.browser.test.ts"], 120_000),
+      {
+        test: {
+          ...tier("browser", ["test/**/*.browser.test.ts"], 120_000).test,
+          globalSetup: ["test/browser/announce.ts"],
+        },
+      },
     ],
   },
 });

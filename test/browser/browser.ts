@@ -15,7 +15,7 @@ const names = ["chromium", "chromium-browser", "google-chrome"];
 
 /** The browser of this machine: CHROMIUM_PATH, or the first of the usual names in PATH. */
 export const chromiumPath =
-  process.env.CHROMIUM_PATH ??
+  process.env.CHROMIUM_PATH ||
   (process.env.PATH ?? "")
     .split(delimiter)
     .flatMap((folder) => names.map((name) => join(folder, name)))
