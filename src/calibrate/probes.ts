@@ -18,7 +18,7 @@ export interface Probe {
   build(context: ProbeContext): Value;
 }
 
-type Reduction = "ReduceMin" | "ReduceMax" | "ReduceMean" | "ReduceSum";
+type Reduction = "ReduceMin" | "ReduceMax" | "ReduceMean" | "ReduceSum" | "ReduceSumSquare";
 
 /** Opset from which the axes of each reduction are an input. */
 const axesAsInput: Readonly<Record<Reduction, number>> = {
@@ -26,6 +26,7 @@ const axesAsInput: Readonly<Record<Reduction, number>> = {
   ReduceMax: 18,
   ReduceMean: 18,
   ReduceSum: 13,
+  ReduceSumSquare: 18,
 };
 
 function reduce({ graph, opset }: ProbeContext, opType: Reduction, value: Value, axes?: readonly number[]): Value {
@@ -78,6 +79,14 @@ export const finiteProbe: Probe = {
     return reduce(context, "ReduceSum", zeros.output());
   },
 };
+
+/** Sum of squares per index of `axis`; [channels]. The value must have other axes. */
+export function energyProbe(axis: number): Probe {
+  return {
+    key: `energy of axis ${axis}`,
+    build: (context) => reduce(context, "ReduceSumSquare", context.value, otherAxes(context, axis)),
+  };
+}
 
 /** All axes but one, of a value whose rank must be known. */
 function otherAxes({ value }: ProbeContext, axis: number): number[] {

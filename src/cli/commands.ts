@@ -59,7 +59,7 @@ const measureFlags: readonly Flag[] = [
   },
   {
     name: "per-layer",
-    summary: "also measure every layer: by itself, and with all layers before it changed too; worst first",
+    summary: "also measure every layer, by itself and with all before it changed too, and say why it is worse",
   },
   { name: "runs", value: "N", type: "number", summary: "timed runs of each model (default 55); 0 times nothing" },
   {
@@ -67,6 +67,20 @@ const measureFlags: readonly Flag[] = [
     option: "compressed",
     sets: false,
     summary: "do not measure the sizes after gzip and brotli",
+  },
+];
+
+const diagnoseFlags: readonly Flag[] = [
+  {
+    name: "target",
+    value: "NAME",
+    summary: "where B is to run, as for quantize (default any): whether its sums saturate",
+  },
+  {
+    name: "calibrate",
+    value: "PATH",
+    type: "json",
+    summary: "the samples that B was calibrated on: whether they were prepared like --data",
   },
 ];
 
@@ -348,6 +362,7 @@ export const commands: readonly CommandSpec[] = [
     groups: [
       { title: "Data", flags: [...inputFlags, seed] },
       { title: "Measuring", flags: measureFlags },
+      { title: "Causes, for --per-layer", flags: diagnoseFlags },
     ],
     examples: [
       "tersor compare model.onnx model.int8.onnx",

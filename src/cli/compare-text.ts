@@ -1,4 +1,5 @@
 /** @file What a comparison found, as a person reads it. */
+import type { Cause } from "../evaluate/diagnose/cause.ts";
 import type { MetricChange } from "../recipe/compare.ts";
 import type { BeforeAfter, CompareReport } from "../recipe/steps/compare.ts";
 import {
@@ -43,6 +44,7 @@ export function compareText(report: CompareReport, width: number, colors: Palett
     head,
     renderTable(columns, outputs, { width, colors }),
     ...layersTable(report, width, colors),
+    ...causesText(report, colors),
     "",
     numbersTable(report, width, colors),
   ].join("\n");
@@ -50,20 +52,47 @@ export function compareText(report: CompareReport, width: number, colors: Palett
 
 const WORST_LAYERS = 12;
 
-function layersTable({ layers }: CompareReport, width: number, colors: Palette): string[] {
+function layersTable({ layers, causes = [] }: CompareReport, width: number, colors: Palette): string[] {
   if (!layers) return [];
+  const causeOf = (value: string) => causes.find((cause) => cause.layer === value && cause.severity !== "note")?.title;
   const rows = layers
     .slice(0, WORST_LAYERS)
-    .map(({ name, opType, own, accumulated }) => [printable(name), opType, formatDb(own), formatDb(accumulated)]);
+    .map(({ name, opType, value, own, accumulated }) => [
+      printable(name),
+      opType,
+      formatDb(own),
+      formatDb(accumulated),
+      causeOf(value) ?? "",
+    ]);
+  const named = rows.some((row) => row.at(-1) !== "");
   const columns: Column[] = [
     { title: "layer", shrink: true },
     { title: "operator" },
     { title: "by itself", align: "right" },
     { title: "with all before it", align: "right" },
+    ...(named ? [{ title: "likely cause" }] : []),
   ];
   const shown = layers.length > rows.length ? ` (worst ${rows.length} of ${layers.length})` : "";
   const title = colors.bold(`SQNR of the layers' outputs, worst first${shown}`);
   return ["", title, renderTable(columns, rows, { width, colors })];
+}
+
+const WORST_CAUSES = 6;
+
+/** The causes as sentences, one for each kind: the worst of it, and how many more there are. */
+function causesText({ causes }: CompareReport, colors: Palette): string[] {
+  if (!causes) return [];
+  const serious = causes.filter(({ severity }) => severity !== "note");
+  const kinds = [...new Set(serious.map(({ kind }) => kind))].slice(0, WORST_CAUSES);
+  if (kinds.length === 0) return ["", "No cause of lost accuracy was found in any layer."];
+  const lines = kinds.map((kind) => {
+    const all = serious.filter((cause) => cause.kind === kind);
+    const [{ title, severity, message }] = all as [Cause];
+    const paint = severity === "severe" ? colors.red : colors.yellow;
+    const more = all.length > 1 ? colors.dim(` (and ${all.length - 1} more like it)`) : "";
+    return `  ${paint(title)}: ${printable(message)}${more}`;
+  });
+  return ["", colors.bold("Likely causes, worst first"), ...lines];
 }
 
 function numbersTable(report: CompareReport, width: number, colors: Palette): string {

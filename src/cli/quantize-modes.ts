@@ -1,12 +1,10 @@
 /** @file The ways of quantizing that `tersor quantize` knows, and which flags belong to which. */
-import { readFileSync } from "node:fs";
 import type { z } from "zod";
-import { reason } from "../node/file-source.ts";
 import { type OptionNaming, parseOptions } from "../recipe/parse-options.ts";
 import type { RecipeStep } from "../recipe/recipe.ts";
-import type { Target } from "../targets/target.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Options } from "./args.ts";
+import { withTarget } from "./target-file.ts";
 
 interface Mode {
   readonly step: "quantize" | "static" | "dynamic" | "float16";
@@ -44,6 +42,8 @@ async function modes(): Promise<readonly Mode[]> {
 }
 
 /** The flags of measuring share names with options of steps; they are no sign of a mode. */
+const shared = new Set(["samples", "shapes", "runtime", "threads", "optimization", "seed"]);
+
 /** Flags of calibration, which equalization takes as well. */
 const calibrationFlags = ["calibrate", "calibrationSamples", "batchSize"] as const;
 
@@ -72,10 +72,9 @@ export async function equalizeStepFor(options: Options, naming: OptionNaming): P
   return { equalize: own } as unknown as RecipeStep;
 }
 
-const shared = new Set(["samples", "shapes", "runtime", "threads", "optimization", "seed"]);
-
 /**
- * The step that the flags ask for: the one that is named, static with calibration data and no method, else weights alone.
+ * The step that the flags ask for: the one that is named; static with calibration data and no method, or a type for activations; else
+ * weights alone.
  * @throws bad-recipe for wrong values, and for a flag that belongs to another way of quantizing
  */
 export async function quantizeStepFor(options: Options, naming: OptionNaming): Promise<RecipeStep> {
@@ -93,18 +92,17 @@ export async function quantizeStepFor(options: Options, naming: OptionNaming): P
           "bad-recipe",
           `${naming([name])}: does not go with ${mode.title}: it is for ${other.title}. Leave one of them out.`,
         );
-  const own: Record<string, unknown> = {};
-  for (const [name, option] of known) if (options[name] !== undefined) own[option] = options[name];
-  if (typeof own.target === "string" && own.target.endsWith(".json")) own.target = await targetOf(own.target);
+  const given = [...known].filter(([name]) => options[name] !== undefined);
+  const own = await withTarget(Object.fromEntries(given.map(([name, option]) => [option, options[name]])));
   const flagOf = new Map([...known].map(([name, option]) => [option, name]));
   parseOptions(mode.schema, own, "quantize", ([first = "", ...rest]) =>
     naming([flagOf.get(String(first)) ?? first, ...rest]),
   );
   return { [step]: own } as unknown as RecipeStep;
-function isForEqualizing(name: string, { equalize }: Options): boolean {
-  return equalize !== undefined && (calibrationFlags as readonly string[]).includes(name);
 }
 
+function isForEqualizing(name: string, { equalize }: Options): boolean {
+  return equalize !== undefined && (calibrationFlags as readonly string[]).includes(name);
 }
 
 /** Options of the command line that a mode takes, with what its step calls them. */
@@ -112,16 +110,4 @@ function namesOf({ schema, renamed, hidden }: Mode): Map<string, string> {
   const targets = new Set(Object.values(renamed));
   const plain = Object.keys(schema.shape).filter((key) => !targets.has(key) && !hidden.includes(key));
   return new Map([...plain.map((key) => [key, key] as const), ...Object.entries(renamed)]);
-}
-
-/** A target as `--target FILE.json` describes it. @throws bad-recipe when it is no JSON, and for unknown keys and wrong values */
-async function targetOf(path: string): Promise<Target> {
-  const { targetSchema } = await import("../targets/target.ts");
-  let value: unknown;
-  try {
-    value = JSON.parse(readFileSync(path, "utf8"));
-  } catch (cause) {
-    throw new TersorError("bad-recipe", `target "${path}": can't be read as JSON: ${reason(cause)}`, { cause });
-  }
-  return parseOptions(targetSchema, value, `target "${path}"`);
 }

@@ -1,6 +1,10 @@
 /** @file `tersor compare`. */
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { loadModel } from "../../node/load.ts";
 import { NodeContext } from "../../recipe/node/context.ts";
+import { outputPaths } from "../../recipe/node/files.ts";
+import { Workspace } from "../../recipe/node/workspace.ts";
 import { parseOptions } from "../../recipe/parse-options.ts";
 import { compareModels, compareOptions } from "../../recipe/steps/compare.ts";
 import { type CommandInput, flagNaming } from "../args.ts";
@@ -9,19 +13,24 @@ import { dataOptionsOf } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
 import { palette, printable } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
+import { withTarget } from "../target-file.ts";
 
 export async function run({ command, args, options, io }: CommandInput): Promise<number> {
   const [a = "", b = ""] = args;
-  const { seed = 0, dataOptions: _, skipBad: __, json: ___, quiet: ____, verbose: _____, ...settings } = options;
+  const { seed = 0, dataOptions: _, skipBad: __, json: ___, quiet: ____, verbose: _____, ...given } = options;
+  const settings = await withTarget(given);
   parseOptions(compareOptions, settings, "compare", flagNaming(command));
   const [reference, candidate] = [loadModel(a), loadModel(b)];
   const report = await withProgress(io, async (progress) => {
+    // Layer by layer, models are made to be measured: they are written where nothing of the user's lies.
+    const workspace = new Workspace(outputPaths(join(tmpdir(), "measured.onnx")), { signal: io.signal });
     const ctx = new NodeContext({
       original: reference,
       paths: new Map([
         [reference, a],
         [candidate, b],
       ]),
+      workspace,
       seed: seed as number,
       dryRun: false,
       signal: io.signal,
@@ -33,6 +42,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       return await compareModels(reference, candidate, settings, ctx);
     } finally {
       await ctx.close();
+      workspace.remove();
     }
   });
   io.json({ before: a, after: b, ...report });

@@ -15,6 +15,7 @@ import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
 import { stepText } from "../step-text.ts";
+import { withTarget } from "../target-file.ts";
 
 export async function run(input: CommandInput): Promise<number> {
   const { command, args, options, io } = input;
@@ -22,8 +23,8 @@ export async function run(input: CommandInput): Promise<number> {
     return (await import("./quantize-folder.ts")).run(input);
   const [model = ""] = args;
   const naming = flagNaming(command);
-  const step = await quantizeStepFor(options, naming);
   const equalize = await equalizeStepFor(options, naming);
+  const step = await quantizeStepFor(options, naming);
   const output = outputFor(
     model,
     options.output as string | undefined,
@@ -39,9 +40,9 @@ export async function run(input: CommandInput): Promise<number> {
     ...(options.externalData !== undefined && { externalData: "always" }),
     steps: [
       { simplify: { level: options.simplify === false ? "constants" : "all" } },
-      step,
       ...(equalize ? [equalize] : []),
-      ...(isMeasured ? [compareStep(options, naming)] : []),
+      step,
+      ...(isMeasured ? [await compareStep(options, naming)] : []),
     ],
   };
   const result = await withProgress(io, (progress) =>
@@ -79,7 +80,7 @@ function boundFor(options: Options, naming: OptionNaming): Pick<Recipe, "bound">
   return { bound: bound as BoundOptions };
 }
 
-function compareStep(options: Options, naming: OptionNaming): RecipeStep {
+async function compareStep(options: Options, naming: OptionNaming): Promise<RecipeStep> {
   const given = pick(options, [
     "metric",
     "samples",
@@ -90,7 +91,8 @@ function compareStep(options: Options, naming: OptionNaming): RecipeStep {
     "runs",
     "perLayer",
   ]);
-  const compare: CompareOptions = { ...given, compressed: false };
+  const diagnosing = options.perLayer === true ? pick(options, ["target", "calibrate"]) : {};
+  const compare: CompareOptions = { ...given, ...(await withTarget(diagnosing)), compressed: false };
   parseOptions(compareOptions, compare, "quantize", naming);
   return { compare };
 }

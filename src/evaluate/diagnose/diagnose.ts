@@ -16,6 +16,8 @@ import { type Fault, finiteWatch } from "./non-finite.ts";
 export interface DiagnoseOptions {
   /** Loads a model into a runtime; sessions are released at the end. */
   readonly open: (model: Model) => Promise<Session>;
+  /** Lets go of what was kept for a model that was opened. */
+  readonly discard?: ((model: Model) => void) | undefined;
   /** Samples that the ranges were found on: shows whether they were prepared like the data. */
   readonly calibration?: Dataset | undefined;
   /** Where the model is to run; "any" by default. */
@@ -29,8 +31,10 @@ export interface DiagnoseOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Statistics settle soon. */
+/** Samples that are run: statistics settle soon. */
 const SAMPLES = 64;
+/** Samples whose inputs are looked at, which costs little. */
+const INPUTS = 512;
 
 /**
  * Finds out what a changed model (quantized, in float16) loses where, on data: causes of the whole model and of its layers,
@@ -54,6 +58,7 @@ export async function diagnose(
       return await use(session);
     } finally {
       await session.release();
+      options.discard?.(model);
     }
   };
   const measured = await run(examination.model, (session) =>
@@ -74,8 +79,8 @@ export async function diagnose(
   }
   return causesOf({
     ...measured,
-    judged: await inputStatistics(judged),
-    calibrated: calibration && (await inputStatistics(take(calibration, samples))),
+    judged: calibration ? await inputStatistics(take(data, INPUTS)) : new Map(),
+    calibrated: calibration && (await inputStatistics(take(calibration, INPUTS))),
     synthetic: data.synthetic ?? false,
     faults,
   });

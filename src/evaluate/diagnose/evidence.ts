@@ -17,12 +17,11 @@ import { type WeightStats, weightStats } from "./weights.ts";
 /** Statistics of a value by channel, over the data. */
 export interface Activation {
   readonly largest: Float64Array;
-  /** Mean squares. */
+  /** Sums of squares. */
   readonly energy: Float64Array;
-  /** Mean squared errors of the codes; those of values beyond the codes' range are also in `clipped`. */
+  /** Sums of squared errors of the codes; those of values beyond the codes' range are also in `clipped`. */
   readonly noise: Float64Array;
   readonly clipped: Float64Array;
-  readonly mean: Float64Array;
 }
 
 export interface SiteEvidence extends CodedSite {
@@ -39,7 +38,7 @@ export interface LayerEvidence extends LayerSite {
   readonly reads: Activation | undefined;
   /** Noise-to-signal ratio of its sums where pairs of products are kept in 16 bits; 0 where that can't happen. */
   readonly saturation: number;
-  /** Mean squares of its output by channel; empty where nobody asked. */
+  /** Sums of squares of its output by channel; empty where nobody asked. */
   readonly output: Float64Array;
   readonly fidelity: LayerFidelity | undefined;
 }
@@ -48,7 +47,7 @@ export interface HalfEvidence {
   readonly value: string;
   readonly largest: number;
   readonly energy: number;
-  /** Mean squared error of float16; not finite where it overflows. */
+  /** Sum of squared errors of float16; not finite where it overflows. */
   readonly noise: number;
   /** Share of elements that are not 0 but smaller than float16 holds in full: below 2^−14. */
   readonly tiny: number;
@@ -68,7 +67,7 @@ export interface Evidence {
   readonly layers: readonly LayerEvidence[];
   readonly halves: readonly HalfEvidence[];
   readonly clamps: readonly ClampEvidence[];
-  /** By name of the model's input. */
+  /** By name of the model's input; empty where there is nothing to compare with. */
   readonly judged: ReadonlyMap<string, InputStatistics>;
   /** The same of calibration data, where it is at hand. */
   readonly calibrated: ReadonlyMap<string, InputStatistics> | undefined;
@@ -90,12 +89,9 @@ export type Measured = Pick<
   "original" | "changed" | "types" | "target" | "sites" | "layers" | "halves" | "clamps"
 >;
 
-/** Lowest opset in which every probe can be written. */
-const OPSET = 13;
-
 /** Prepares the original with probes at every place where the changed model rounds. */
 export function examine(original: Model, changed: Model, target: Target): Examination {
-  const opset = Math.max(OPSET, original.opset, changed.opset);
+  const opset = Math.max(original.opset, changed.opset);
   const model = convertOpset(original, opset).model.clone();
   const types = inferTypes(model);
   const sites = findSites(model, changed, types, inferTypes(changed));
@@ -168,16 +164,12 @@ function place(graph: ProbeGraph, { coded, layers }: Sites, statsOf: StatsOf) {
   const probe = (name: string, axis: number | undefined, codes?: CodedSite["codes"]) => {
     const value = graph.find(name);
     if (!value) return undefined;
-    const lost = codes && graph.mean(graph.square(graph.difference(value, graph.rounded(value, codes))), axis);
+    const lost = codes && graph.energy(graph.difference(value, graph.rounded(value, codes)), axis);
     const beyond =
       codes && codes !== "dynamic"
-        ? graph.mean(graph.square(graph.difference(value, graph.clip(value, codes.low, codes.high))), axis)
+        ? graph.energy(graph.difference(value, graph.clip(value, codes.low, codes.high)), axis)
         : undefined;
-    const [largest, energy, mean] = [
-      graph.largest(value, axis),
-      graph.mean(graph.square(value), axis),
-      graph.mean(value, axis),
-    ];
+    const [largest, energy] = [graph.largest(value, axis), graph.energy(value, axis)];
     return (): Activation => {
       const none = new Float64Array(largest().length);
       return {
@@ -185,7 +177,6 @@ function place(graph: ProbeGraph, { coded, layers }: Sites, statsOf: StatsOf) {
         energy: energy(),
         noise: lost?.() ?? none,
         clipped: beyond?.() ?? none,
-        mean: mean(),
       };
     };
   };
@@ -210,7 +201,7 @@ function place(graph: ProbeGraph, { coded, layers }: Sites, statsOf: StatsOf) {
       .flatMap((layer) => {
         const value = graph.find(layer.value);
         const axis = layer.opType === "Conv" ? 1 : value && rankOf(value) - 1;
-        return value ? [[layer, graph.mean(graph.square(value), axis)] as const] : [];
+        return value ? [[layer, graph.energy(value, axis)] as const] : [];
       }),
   );
   return () => {
@@ -258,8 +249,8 @@ function placeHalves(graph: ProbeGraph, { halves }: Sites) {
     return {
       name,
       largest: graph.largest(value, undefined),
-      energy: graph.mean(graph.square(value), undefined),
-      noise: graph.mean(graph.square(graph.difference(value, graph.half(value))), undefined),
+      energy: graph.energy(value, undefined),
+      noise: graph.energy(graph.difference(value, graph.half(value)), undefined),
       tiny: graph.mean(graph.asFloat(isTiny), undefined),
     };
   });
@@ -279,8 +270,8 @@ function placeClamps(graph: ProbeGraph, { clamps }: Sites) {
   const probes = clamps.flatMap((site) => {
     const [input, output] = [graph.find(site.input), graph.find(site.output)];
     if (!input || !output) return [];
-    const energy = graph.mean(graph.square(output), undefined);
-    const lost = graph.mean(graph.square(graph.difference(output, graph.rounded(input, site.codes))), undefined);
+    const energy = graph.energy(output, undefined);
+    const lost = graph.energy(graph.difference(output, graph.rounded(input, site.codes)), undefined);
     return [{ site, energy, lost }];
   });
   return () =>

@@ -1,5 +1,5 @@
 /** @file A graph that gains outputs: reductions of its values, by channel, summed up over batches. */
-import { channelProbe } from "../../calibrate/probes.ts";
+import { channelProbe, energyProbe } from "../../calibrate/probes.ts";
 import { attr } from "../../ir/attribute.ts";
 import type { Model } from "../../ir/model.ts";
 import { type Shape, tensorType, type ValueType } from "../../ir/types.ts";
@@ -9,17 +9,24 @@ import { dtypeInfo } from "../../tensor/dtype.ts";
 import { float32, fromNumbers, int64 } from "../../tensor/tensor.ts";
 import type { Codes } from "./sites.ts";
 
-/** Means or largest values so far, [channels]. */
+/** Means, sums of squares or largest values so far, [channels]. */
 export type Totals = () => Float64Array;
 
 interface Tap {
   readonly output: string;
-  readonly kind: "mean" | "absmax";
+  readonly kind: "mean" | "absmax" | "energy";
   totals: Float64Array | undefined;
   runs: number;
 }
 
-/** Builds on a model of its own, whose opset is at least 13. */
+/** How the result of a run joins those before; `share` is its part of all runs. */
+const joins: Readonly<Record<Tap["kind"], (old: number, seen: number, share: number) => number>> = {
+  mean: (old, seen, share) => old + (seen - old) * share,
+  absmax: (old, seen) => Math.max(old, seen),
+  energy: (old, seen) => old + seen,
+};
+
+/** Builds on a model of its own. */
 export class ProbeGraph {
   readonly model: Model;
   readonly #taps: Tap[] = [];
@@ -43,6 +50,11 @@ export class ProbeGraph {
     return this.#tap("mean", value, axis);
   }
 
+  /** The sum of squares, by channel. */
+  energy(value: Value, axis: number | undefined): Totals {
+    return this.#tap("energy", value, axis);
+  }
+
   /** The largest magnitude, by channel. */
   largest(value: Value, axis: number | undefined): Totals {
     return this.#tap("absmax", value, axis);
@@ -50,15 +62,13 @@ export class ProbeGraph {
 
   #tap(kind: Tap["kind"], value: Value, axis: number | undefined): Totals {
     const rank = this.#rank(value);
-    const whole = axis === undefined || rank === undefined || axis >= rank;
+    const whole = axis === undefined || rank === undefined || rank < 2 || axis >= rank;
     const from = whole ? this.#flat(value) : value;
     const shape = this.#shapes.get(from);
     from.type ??= this.#types.get(from) ?? tensorType("float32", shape);
-    const reduced = channelProbe(kind, whole ? 0 : axis).build({
-      graph: this.model.graph,
-      value: from,
-      opset: this.model.opset,
-    });
+    const at = whole ? 1 : axis;
+    const probe = kind === "energy" ? energyProbe(at) : channelProbe(kind, at);
+    const reduced = probe.build({ graph: this.model.graph, value: from, opset: this.model.opset });
     // A probe of a vector is the vector itself.
     const output = reduced.isInput || reduced.isOutput ? this.node("Identity", [reduced]) : reduced;
     output.type ??= tensorType("float32");
@@ -83,10 +93,10 @@ export class ProbeGraph {
     return this.#shapes.get(value) ?? (type?.kind === "tensor" ? type.shape : undefined);
   }
 
-  /** All elements as one channel. */
+  /** All elements as one channel: [elements, 1]. */
   #flat(value: Value): Value {
-    const flat = this.node("Reshape", [value, this.#constant("one_row", () => int64([2], [1, -1]))]);
-    this.#shapes.set(flat, [1, null]);
+    const flat = this.node("Reshape", [value, this.#constant("one_column", () => int64([2], [-1, 1]))]);
+    this.#shapes.set(flat, [null, 1]);
     return flat;
   }
 
@@ -118,16 +128,13 @@ export class ProbeGraph {
     return this.#constant(`number_${x}`, () => float32([], [x]));
   }
 
-  square(value: Value): Value {
-    return this.node("Mul", [value, value]);
-  }
-
   difference(a: Value, b: Value): Value {
     return this.node("Sub", [a, b]);
   }
 
   clip(value: Value, low: number, high: number): Value {
-    return this.node("Max", [this.node("Min", [value, this.number(high)]), this.number(low)]);
+    if (this.model.opset >= 11) return this.node("Clip", [value, this.number(low), this.number(high)]);
+    return this.node("Clip", [value], { min: attr.float(low), max: attr.float(high) });
   }
 
   /** The value as its codes give it back. */
@@ -174,7 +181,7 @@ export class ProbeGraph {
       const share = 1 / ++tap.runs;
       for (let i = 0; i < totals.length; i++) {
         const [old, x] = [totals[i] as number, seen[i] as number];
-        totals[i] = tap.kind === "mean" ? old + (x - old) * share : Math.max(old, x);
+        totals[i] = joins[tap.kind](old, x, share);
       }
     }
   }

@@ -182,15 +182,15 @@ function layerSite(
   const weight = node.opType.endsWith("Integer") ? integerWeight(node, scales) : codedWeight(node.inputs[1]);
   const known = before?.inputs[1]?.tensor;
   const same = weight && known?.dtype === "float32" && known.dims.join() === weight.dims.join();
-  const isCast = node.input(0).producer?.opType === "Cast";
-  const input = before?.opType === opType ? before.inputs[0]?.name : node.input(0).name;
+  const rounded = coded.find(({ readers }) => readers.some((use) => use.node === node && use.index === 0));
+  const input = rounded?.value ?? (before?.opType === opType ? before.inputs[0]?.name : node.input(0).name);
   return [
     {
       value,
       node,
       opType,
-      input: input !== undefined && !isCast && isFloat(input) ? input : undefined,
-      coded: coded.find(({ readers }) => readers.some((use) => use.node === node && use.index === 0)),
+      input: input !== undefined && isFloat(input) ? input : undefined,
+      coded: rounded,
       weight,
       layout: weight && weightLayout(node.opType, node, weight.dims),
       original: same ? known : undefined,

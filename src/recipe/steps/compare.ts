@@ -2,11 +2,15 @@
 import * as z from "zod";
 import type { Dataset } from "../../data/dataset.ts";
 import type { InputInfo } from "../../data/fit-input.ts";
+import type { Cause } from "../../evaluate/diagnose/cause.ts";
+import { diagnose } from "../../evaluate/diagnose/diagnose.ts";
 import type { LatencyReport } from "../../evaluate/latency.ts";
 import { joinModels, type LayerFidelity, measureLayers } from "../../evaluate/layer-fidelity.ts";
 import type { Model } from "../../ir/model.ts";
 import { runtimeNames } from "../../runtime/in-process.ts";
 import type { ModelSize, Step, StepContext } from "../../step.ts";
+import { targetSchema } from "../../targets/target.ts";
+import { targetNamed } from "../../targets/targets.ts";
 import { type Agreement, chooseInputs, compareLatency, measureAgreement, sampleBatches } from "../compare.ts";
 import { countParams } from "../describe-model.ts";
 
@@ -51,7 +55,15 @@ export const compareOptions = z.strictObject({
     ),
   ...runtimeOptions,
   runs: z.int().min(0).default(55).describe("timed runs of each model; 0 times nothing"),
-  perLayer: z.boolean().default(false).describe("also measure every layer, by itself and with all before it changed"),
+  perLayer: z
+    .boolean()
+    .default(false)
+    .describe("also measure every layer, by itself and with all before it changed, and name the causes"),
+  target: z
+    .union([z.string().transform(targetNamed), targetSchema])
+    .optional()
+    .describe("where the model is to run, for causes; default: any"),
+  calibrate: inputOptions.data.describe("samples that it was calibrated on, for causes: were they prepared like data?"),
   compressed: z.boolean().default(true).describe("measure the sizes after gzip and brotli too"),
 });
 
@@ -72,6 +84,8 @@ export interface CompareReport extends Agreement {
   readonly latency?: LatencyReport;
   /** Worst first. */
   readonly layers?: readonly LayerFidelity[];
+  /** Why it is worse, of layers and of the whole; worst first. Goes with `layers`. */
+  readonly causes?: readonly Cause[];
   readonly runtime: string;
 }
 
@@ -94,7 +108,17 @@ export async function compareModels(
   options: CompareOptions,
   ctx: StepContext,
 ): Promise<CompareReport> {
-  const { data: spec, metric, runs, compressed, perLayer, runtime, ...rest } = compareOptions.parse(options);
+  const {
+    data: spec,
+    metric,
+    runs,
+    compressed,
+    perLayer,
+    runtime,
+    target,
+    calibrate,
+    ...rest
+  } = compareOptions.parse(options);
   const { threads, optimization } = rest;
   const chosen = metric === undefined ? undefined : await ctx.metric(metric);
   const settings = { runtime, optimization, ...(threads !== undefined && { threads }) };
@@ -107,6 +131,18 @@ export async function compareModels(
       const agreement = await measureAgreement([before, after], data, ctx, chosen);
       const latency = runs > 0 ? await compareLatency({ before, after }, data, runs, ctx) : undefined;
       const layers = perLayer ? await compareLayers(reference, candidate, data, settings, ctx) : undefined;
+      const calibration = layers && calibrate !== undefined ? await ctx.data(calibrate, inputs) : undefined;
+      const causes =
+        layers &&
+        (await diagnose(reference, candidate, data, {
+          open: (model) => ctx.open(model, settings),
+          discard: (model) => ctx.discard(model),
+          layers,
+          broken: Object.values(agreement.fidelity).some(({ broken }) => broken > 0),
+          target,
+          calibration,
+          signal: ctx.signal,
+        }));
       const size = {
         before: await ctx.size(reference, { compressed }),
         after: await ctx.size(candidate, { compressed }),
@@ -118,6 +154,7 @@ export async function compareModels(
         loadMs: { before: before.loadMs, after: after.loadMs },
         ...(latency && { latency }),
         ...(layers && { layers }),
+        ...(causes && { causes }),
         runtime,
       };
     } finally {

@@ -145,7 +145,7 @@ export const clipped: CauseRow = {
   title: "values beyond the calibrated range",
   advice: "Calibrate on more, and more typical, samples, or with --calibration min-max.",
   test: (evidence) =>
-    measured(evidence).flatMap((site) =>
+    fitting(evidence).flatMap((site) =>
       bySite(evidence, site, "clipped", `"${site.value}" leaves the range that calibration found: ${text(site)}`),
     ),
 };

@@ -1,5 +1,6 @@
 /** @file Causes of float16: numbers beyond 65,504, and numbers below what it holds in full. */
 
+import type { Value } from "../../../ir/value.ts";
 import { floatToHalf, halfToFloat } from "../../../tensor/half.ts";
 import { type CauseRow, digits, type Finding } from "../cause.ts";
 import type { Evidence } from "../evidence.ts";
@@ -13,11 +14,19 @@ interface HalfConstant {
   readonly energy: number;
 }
 
-/** Constants that were float32 and are float16 now. */
+const factors = new Set(["Conv", "ConvTranspose", "MatMul", "Gemm", "Mul", "Div"]);
+
+/** Whether a constant multiplies: of a sum, tiny terms may be lost. */
+function isFactor(value: Value): boolean {
+  return [...value.uses].some(({ node, index }) => factors.has(node.opType) && index < 2);
+}
+
+/** Factors that were float32 and are float16 now. */
 function constants({ original, changed }: Evidence): HalfConstant[] {
-  return changed.graph.initializers.flatMap(({ name, tensor }) => {
+  return changed.graph.initializers.flatMap((value) => {
+    const { name, tensor } = value;
     const before = original.graph.find(name)?.tensor;
-    if (tensor?.dtype !== "float16" || before?.dtype !== "float32") return [];
+    if (tensor?.dtype !== "float16" || before?.dtype !== "float32" || !isFactor(value)) return [];
     let [largest, noise, energy] = [0, 0, 0];
     for (const x of before.toFloat32()) {
       if (Math.abs(x) > largest) largest = Math.abs(x);

@@ -83,7 +83,11 @@ export const deadChannel: CauseRow = {
   test: ({ layers }) =>
     layers.flatMap(({ value, weight, stats, output, original }) => {
       if (!weight || !stats || stats.zero.length === 0) return [];
-      const wasAlive = (o: number) => (original ? at(stats.energy, o) > 0 : at(output, o) > 0);
+      const steps = weight.scales.toFloat32();
+      // What is smaller than half a step of the tensor's one scale was rounded away: too few bits, or an outlier elsewhere.
+      const step = (o: number) => (steps.length === stats.energy.length ? at(steps, o) : Math.max(...steps));
+      const isAlive = (o: number) => (original ? at(stats.largest, o) > step(o) / 2 : at(output, o) > 0);
+      const wasAlive = (o: number) => isAlive(o) && (original !== undefined || steps.length > 1);
       const killed = stats.zero.filter(wasAlive);
       const channels = killed.length > 0 ? killed : stats.zero;
       const names = `${channels.length === 1 ? "output channel" : `${channels.length} output channels`} ${some(channels)} of "${weight.name}"`;

@@ -1,0 +1,20 @@
+/** @file The target that `--target` means: a name, or a file that describes one. */
+import { readFileSync } from "node:fs";
+import { reason } from "../node/file-source.ts";
+import { parseOptions } from "../recipe/parse-options.ts";
+import { TersorError } from "../util/errors.ts";
+import type { Options } from "./args.ts";
+
+/** The options with the target that stands in a .json file. @throws bad-recipe when it is no JSON, and for unknown keys and wrong values */
+export async function withTarget(options: Options): Promise<Options> {
+  const { target } = options;
+  if (typeof target !== "string" || !target.endsWith(".json")) return options;
+  const { targetSchema } = await import("../targets/target.ts");
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(target, "utf8"));
+  } catch (cause) {
+    throw new TersorError("bad-recipe", `target "${target}": can't be read as JSON: ${reason(cause)}`, { cause });
+  }
+  return { ...options, target: parseOptions(targetSchema, value, `target "${target}"`) };
+}
