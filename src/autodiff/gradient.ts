@@ -10,6 +10,7 @@ import { constantToInitializer } from "../passes/constant-to-initializer.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { inlineFunctions } from "../passes/inline-functions.ts";
+import { dtypeInfo } from "../tensor/dtype.ts";
 import { invariant, TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
 import { decompose } from "./decompose/index.ts";
@@ -154,8 +155,7 @@ function checkRules(nodes: readonly Node[]): void {
 
 function checkLoss(op: Emitter, loss: Value): void {
   const type = op.typeOf(loss);
-  const isScalar = type?.shape?.every((dim) => dim === 1);
-  if (isScalar && type?.dtype.startsWith("float")) return;
+  if (type?.shape?.every((dim) => dim === 1) && dtypeInfo(type.dtype).kind === "float") return;
   throw new TersorError(
     "shape-mismatch",
     `gradient of "${loss.name}": expected a float type of one element, got ${typeToString(type)}. Reduce it to a scalar first (ReduceMean, ReduceSum).`,
@@ -165,7 +165,9 @@ function checkLoss(op: Emitter, loss: Value): void {
 function wantedValues(graph: Graph, names: GradientOptions["with"]): Value[] {
   if (names === "parameters") return parametersOf(graph);
   if (names !== "inputs") return [...new Set(names)].map((name) => valueNamed(graph, name, "with"));
-  return graph.inputs.filter(({ type }) => type?.kind === "tensor" && type.dtype.startsWith("float"));
+  return graph.inputs.filter(
+    ({ type, isConstant }) => !isConstant && type?.kind === "tensor" && dtypeInfo(type.dtype).kind === "float",
+  );
 }
 
 function valueNamed(graph: Graph, name: string, option: string): Value {

@@ -59,6 +59,7 @@ export const operatorNames = [
   "ReduceMean",
   "ReduceProd",
   "ReduceSum",
+  "ReduceSumSquare",
   "Relu",
   "Reshape",
   "Resize",
