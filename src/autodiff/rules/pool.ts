@@ -1,5 +1,4 @@
 /** @file Gradient rules: pooling over windows, and over all of the spatial dims. */
-import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { elementCount } from "../../tensor/tensor.ts";
 import type { Emitter } from "../emitter.ts";
@@ -81,12 +80,6 @@ function indicesOf({ op, node, x: [x] }: GradientContext, window: Window): Value
   return op.emit("MaxPool", [x, attributes], 2)[1] as Value;
 }
 
-/** Whether equal maxima of one window get no further: they are zeros of a Relu, whose gradient there is zero. */
-function fedByRelu(x: Value | undefined): boolean {
-  const producer: Node | undefined = x?.producer;
-  return producer?.domain === "" && producer.opType === "Relu";
-}
-
 /** Elements pooled by a global pool. */
 function spatialCount(op: Emitter, x: Value | undefined): number {
   return elementCount(op.shape(x).slice(2));
@@ -124,7 +117,7 @@ export const pools = {
     const counts = countsOf(op, window, op.shape(x).slice(2), y, node.int("count_include_pad", 0) === 1);
     return [spread(op, op.Div(dy, counts), x, window)];
   },
-  // y = max of each window    dx = dy added to where the maximum is
+  // y = max of each window    dx = dy added to where the maximum is; in tiles that Resize can repeat, equal maxima share it
   MaxPool: (context) => {
     const {
       op,
@@ -135,12 +128,13 @@ export const pools = {
     const window = poolWindow(context);
     const shape = op.shape(x);
     const tiled = op.shape(y).map((count, i) => count * (window.kernel[i - 2] ?? 1));
-    const isWhole = tiled.every((size, i) => size === shape[i]);
-    const isWithin = tiled.every((size, i) => size <= (shape[i] ?? 0));
-    if (canRepeat(op, window, x) && isWhole && fedByRelu(x)) {
-      const isMaximum = op.Equal(x, repeated(op, y, window));
-      return [op.Mul(op.mask(isMaximum, dy), repeated(op, dy, window))];
+    if (canRepeat(op, window, x) && tiled.every((size, i) => size === shape[i])) {
+      const mask = op.mask(op.Equal(x, repeated(op, y, window)), dy);
+      const { kernel, strides } = window;
+      const ties = op.Mul(op.AveragePool(mask, { kernel_shape: kernel, strides }), elementCount(kernel));
+      return [op.Mul(mask, repeated(op, op.Div(dy, ties), window))];
     }
+    const isWithin = tiled.every((size, i) => size <= (shape[i] ?? 0));
     const indices = indicesOf(context, window);
     if (isTiling(window) && isWithin && op.dtype(x) === "float32") {
       const { kernel, strides } = window;
