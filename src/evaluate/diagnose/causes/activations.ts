@@ -88,7 +88,8 @@ export const noData: CauseRow = {
 export const channelOutlier: CauseRow = {
   kind: "channel-outlier",
   title: "outlier channels",
-  advice: 'Equalize the layers around it, keep this layer float (--layers "*,NAME@keep"), or quantize weights alone.',
+  advice:
+    'Equalize the layers around it (--equalize cross-layer), keep this layer float (--layers "*,NAME@keep"), or quantize weights alone.',
   explains: ["coarse-grid", "weight-bits"],
   test: ({ layers }) =>
     layers.flatMap((layer) => {
