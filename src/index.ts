@@ -78,6 +78,7 @@ export { removeDeadCode } from "./passes/dead-code.ts";
 export { foldBatchNorm } from "./passes/fold-batch-norm/fold-batch-norm.ts";
 export { type FoldOptions, foldConstants } from "./passes/fold-constants.ts";
 export { type InferOptions, type InferShapesResult, inferShapes, inferTypes } from "./passes/infer-shapes.ts";
+export { inlineBranches } from "./passes/inline-branches.ts";
 export { inlineFunctions } from "./passes/inline-functions.ts";
 export { mergeInitializers } from "./passes/merge-initializers.ts";
 export { modernizeIr } from "./passes/modernize-ir.ts";

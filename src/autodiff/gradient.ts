@@ -4,11 +4,13 @@ import type { Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import { typeToString } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
-import { infer } from "../ops/infer.ts";
+import { type InferOptions, infer } from "../ops/infer.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
 import { constantToInitializer } from "../passes/constant-to-initializer.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
+import { foldKnown } from "../passes/fold-constants.ts";
+import { inlineBranches, inlineBranches } from "../passes/inline-branches.ts";
 import { inlineFunctions } from "../passes/inline-functions.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { invariant, TersorError } from "../util/errors.ts";
@@ -52,9 +54,10 @@ export interface GradientResult {
  * node without a rule, or a size that must be known.
  */
 export function gradient(model: Model, options: GradientOptions): GradientResult {
-  const prepared = prepare(model);
+  const inference = options.shapes ? { inputShapes: options.shapes } : {};
+  const prepared = prepare(model, inference);
   const { graph } = prepared;
-  const known = infer(prepared, options.shapes ? { inputShapes: options.shapes } : {});
+  const known = infer(prepared, inference);
   if (options.shapes) for (const input of graph.inputs) input.type = known.types.get(input) ?? input.type;
 
   const op = makeEmitter(graph, prepared.opset, known);
@@ -80,12 +83,25 @@ export function gradient(model: Model, options: GradientOptions): GradientResult
   return { model: removeDeadCode(prepared).model, gradients, withoutGradient };
 }
 
-/** A copy without Constant nodes and functions, at an opset that rules can read. */
-function prepare(model: Model): Model {
+/** A copy without Constant nodes, functions and branches that are never taken, at an opset that rules can read. */
+function prepare(model: Model, inference: InferOptions): Model {
   const raised = convertOpset(model, Math.max(gradientOpset, model.opset)).model;
   const { model: inlined } = inlineFunctions(raised);
-  const { model: plain } = constantToInitializer(inlined);
+  const { model: straight } = inlineBranches(inlined, inference);
+  const { model: plain } = constantToInitializer(straight);
   return plain === model ? model.clone() : plain;
+}
+
+/** What is known of the values, once what is known is constant and branches that are certain stand in the graph itself. */
+function inferAndFold(model: Model, shapes: InputShapes | undefined): Inference {
+  const options = shapes ? { inputShapes: shapes } : {};
+  let known = infer(model, options);
+  foldKnown(known.contents);
+  while (inlineBranches(model.graph)) {
+    known = infer(model, options);
+    foldKnown(known.contents);
+  }
+  return known;
 }
 
 interface Plan {
