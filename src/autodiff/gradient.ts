@@ -10,7 +10,7 @@ import { constantToInitializer } from "../passes/constant-to-initializer.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { foldKnown } from "../passes/fold-constants.ts";
-import { inlineBranches, inlineBranches } from "../passes/inline-branches.ts";
+import { inlineBranches } from "../passes/inline-branches.ts";
 import { inlineFunctions } from "../passes/inline-functions.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { invariant, TersorError } from "../util/errors.ts";
@@ -58,6 +58,7 @@ export function gradient(model: Model, options: GradientOptions): GradientResult
   const prepared = prepare(model, inference);
   const { graph } = prepared;
   const known = infer(prepared, inference);
+  foldKnown(known.contents);
   if (options.shapes) for (const input of graph.inputs) input.type = known.types.get(input) ?? input.type;
 
   const op = makeEmitter(graph, prepared.opset, known);
@@ -90,18 +91,6 @@ function prepare(model: Model, inference: InferOptions): Model {
   const { model: straight } = inlineBranches(inlined, inference);
   const { model: plain } = constantToInitializer(straight);
   return plain === model ? model.clone() : plain;
-}
-
-/** What is known of the values, once what is known is constant and branches that are certain stand in the graph itself. */
-function inferAndFold(model: Model, shapes: InputShapes | undefined): Inference {
-  const options = shapes ? { inputShapes: shapes } : {};
-  let known = infer(model, options);
-  foldKnown(known.contents);
-  while (inlineBranches(model.graph)) {
-    known = infer(model, options);
-    foldKnown(known.contents);
-  }
-  return known;
 }
 
 interface Plan {

@@ -33,13 +33,22 @@ export async function foldConstants(model: Model, options: FoldOptions = {}): Pr
   const copy = editable(model);
   unlistInitializers(copy);
   const { types, contents } = inferOnce(copy);
-  const known = knownIntegers(contents, maxBytes);
-  for (const [value, tensor] of known) value.graph.fixValue(value, tensor);
+  const isKnown = foldKnown(contents, maxBytes);
   const regions = evaluate ? constantRegions(copy, types, maxBytes) : [];
   const folded = evaluate && regions.length > 0 ? await compute(copy, regions, types, evaluate, maxBytes) : false;
-  if (known.size === 0 && !folded) return { model, modified: false };
+  if (!isKnown && !folded) return { model, modified: false };
   removeDeadNodes(copy.graph);
   return { model: copy, modified: true };
+}
+
+/**
+ * Makes constants of the integers and booleans that inference worked out, in the graph they are of. Nodes that are no longer used
+ * stay. Returns whether there were any.
+ */
+export function foldKnown(contents: ReadonlyMap<Value, Contents>, maxBytes = 1 << 14): boolean {
+  const known = knownIntegers(contents, maxBytes);
+  for (const [value, tensor] of known) value.graph.fixValue(value, tensor);
+  return known.size > 0;
 }
 
 /** The integers and booleans that inference worked out, where something still to be computed needs them. */

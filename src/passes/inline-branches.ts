@@ -1,54 +1,46 @@
-/** @file Moves the branch of an If that is always taken into the graph around it. */
-import { isReference } from "../ir/attribute.ts";
+/** @file Pass: puts the branch of an If that is always taken in its place. */
+import { type Attribute, isReference } from "../ir/attribute.ts";
 import type { Graph } from "../ir/graph.ts";
-import { cloneAttribute } from "../ir/model.ts";
+import type { Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import type { Value } from "../ir/value.ts";
-import { contentsOfTensor } from "../ops/contents/tensor.ts";
+import { type InferOptions, infer } from "../ops/infer.ts";
+import type { Contents } from "../ops/shapes/call.ts";
+import { removeDeadNodes } from "./dead-code.ts";
+import { inlineBody } from "./inline-body.ts";
+import { edit, type PassResult } from "./pass.ts";
 
-/** Inlines every If of the graph whose condition is constant, in place; outputs keep their names. Returns whether there was one. */
-export function inlineBranches(graph: Graph): boolean {
-  const decided = graph.nodes.flatMap((node) => {
-    const branch = takenBranch(node);
-    return branch ? [{ node, branch }] : [];
+/**
+ * Replaces every If of the graph whose condition is known before the model runs, also where it follows from `inputShapes`; then
+ * the result is right for inputs of these sizes only. Ifs inside of the branch follow.
+ */
+export function inlineBranches(model: Model, options: InferOptions = {}): PassResult {
+  if (!model.graph.nodes.some(isIf)) return { model, modified: false };
+  return edit(model, (copy) => {
+    const { graph } = copy;
+    let modified = false;
+    for (;;) {
+      const { contents } = infer(copy, options);
+      const decided = graph.nodes.filter(isIf).flatMap((node) => {
+        const branch = takenBranch(node, contents);
+        return branch ? [{ node, branch }] : [];
+      });
+      if (decided.length === 0) break;
+      for (const { node, branch } of decided) inlineBody(node, branch, []);
+      modified = true;
+    }
+    if (modified) removeDeadNodes(graph);
+    return modified;
   });
-  for (const { node, branch } of decided) inline(graph, node, branch);
-  return decided.length > 0;
 }
 
-function takenBranch(node: Node): Graph | undefined {
-  const condition = node.opType === "If" && node.domain === "" ? node.inputs[0]?.tensor : undefined;
-  const [isTrue] = (condition && contentsOfTensor(condition)?.values) ?? [];
-  if (typeof isTrue !== "number") return undefined;
-  const attribute = node.attributes.get(isTrue ? "then_branch" : "else_branch");
+function isIf({ domain, opType }: Node): boolean {
+  return domain === "" && opType === "If";
+}
+
+function takenBranch(node: Node, contents: ReadonlyMap<Value, Contents>): Graph | undefined {
+  const [condition] = contents.get(node.input(0))?.values ?? [];
+  if (typeof condition !== "number") return undefined;
+  const attribute: Attribute | undefined = node.attributes.get(condition === 0 ? "else_branch" : "then_branch");
   return attribute && !isReference(attribute) && attribute.type === "graph" ? attribute.value : undefined;
-}
-
-function inline(graph: Graph, node: Node, branch: Graph): void {
-  const twins = new Map<Value, Value>();
-  const twinOf = (value: Value | undefined) => value && (twins.get(value) ?? value);
-  for (const value of branch.values) {
-    const twin = graph.addValue(value.name, value.type);
-    twin.tensor = value.tensor;
-    twin.sparse = value.sparse;
-    twins.set(value, twin);
-  }
-  for (const inner of branch.nodes) {
-    const { opType, domain, overload, name } = inner;
-    const attributes = new Map(
-      [...inner.attributes].map(([key, attribute]) => [key, cloneAttribute(attribute, graph, twins)]),
-    );
-    const [inputs, outputs] = [inner.inputs.map(twinOf), inner.outputs.map(twinOf)];
-    graph.addNode({ opType, domain, overload, name, inputs, outputs, attributes }, { before: node });
-  }
-  const outputs = node.outputs.map((output, i) => {
-    if (!output) return undefined;
-    const own = graph.addNode({ opType: "Identity", inputs: [twinOf(branch.outputs[i])] }, { before: node }).output();
-    const { name, type } = output;
-    graph.replaceUses(output, own);
-    own.type ??= type;
-    return { own, name };
-  });
-  graph.removeNodes([node]);
-  for (const output of outputs) if (output) graph.rename(output.own, output.name);
 }
