@@ -122,6 +122,11 @@ const settings = [
   { name: "node-x64 entropy", options: { target: "node-x64", calibration: "entropy" } },
   { name: "node-x64 int8 activations", options: { target: "node-x64", activations: "int8" } },
   { name: "node-x64 4-bit weights", options: { target: "node-x64", weights: "int4" }, isInt4: true },
+  {
+    name: "node-x64 4-bit weights gptq",
+    options: { target: "node-x64", weights: "int4", method: "gptq" },
+    isInt4: true,
+  },
 ];
 
 const peers = ["tensor", "channel", "channel-reduced", "channel-u8u8"].map((variant) => ({

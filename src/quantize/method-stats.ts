@@ -73,6 +73,12 @@ export function observable(model: Model, opset = PROBE_OPSET): Model {
   return inferShapes(convertOpset(visible, Math.max(opset, PROBE_OPSET, visible.opset)).model).model;
 }
 
+/** Stands for the statistics of a model that is planned, not written: it says which layers have some. */
+export function plannedMethodStats(model: Model): MethodStats {
+  const none: Gram = { sums: new Float64Array(0), groups: 1, k: 0 };
+  return new Map([...observations(observable(model)).keys()].map((weight) => [weight, none]));
+}
+
 /** Runs the model on the data. @throws as {@link calibrate} */
 export async function collectMethodStats(model: Model, data: Dataset, running: CalibrateOptions): Promise<MethodStats> {
   const typed = observable(model);

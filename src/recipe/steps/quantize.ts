@@ -4,7 +4,7 @@ import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { askedLayers, type LayerRule } from "../../quantize/layers.ts";
-import { collectMethodStats } from "../../quantize/method-stats.ts";
+import { collectMethodStats, plannedMethodStats } from "../../quantize/method-stats.ts";
 import { type QuantizeOptions, type QuantizeResult, quantize, quantizeOptions } from "../../quantize/quantize.ts";
 import { quantizeSequentially } from "../../quantize/sequential/sequential.ts";
 import { findLayers } from "../../quantize/sites.ts";
@@ -59,8 +59,7 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
     // Old exporters keep weights in Constant nodes.
     const visible = constantToInitializer(model).model;
     const trials = ctx.dryRun ? undefined : await trySeeds(visible, options, own, ctx);
-    const result =
-      trials?.best.result ?? (ctx.dryRun ? quantize(visible, own) : await (await quantizer(visible, options, ctx))([]));
+    const result = trials?.best.result ?? (await (await quantizer(visible, options, ctx))([]));
     return {
       model: result.model,
       report: () => ({
@@ -104,14 +103,17 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
 async function quantizer(model: Model, options: Options, ctx: StepContext) {
   const own = ownOptions(options, ctx.seed);
   const { calibrate, calibrationSamples: samples, batchSize, threads, sequential } = quantizeStepOptions.parse(options);
-  const calibration =
-    calibrate !== undefined && (await openCalibration(model, { data: calibrate, samples, batchSize, threads }, ctx));
-  if (sequential && !calibration)
+  if (sequential && calibrate === undefined)
     throw new TersorError(
       "bad-recipe",
       "sequential: needs to run the model: expected calibration data. Name some (on the command line: --calibrate).",
     );
-  if (!calibration) return (overrides: readonly LayerRule[]) => quantize(model, own, undefined, overrides);
+  const named = { data: calibrate, samples, batchSize, threads };
+  const calibration = calibrate === undefined || ctx.dryRun ? undefined : await openCalibration(model, named, ctx);
+  if (!calibration) {
+    const planned = calibrate === undefined ? undefined : plannedMethodStats(model);
+    return (overrides: readonly LayerRule[]) => quantize(model, own, planned, overrides);
+  }
   const { data, running, show } = calibration;
   if (!sequential) {
     const stats = await show((onProgress) => collectMethodStats(model, data, { ...running, onProgress }));
