@@ -5,7 +5,7 @@ import type { InputInfo } from "./data/fit-input.ts";
 import type { ChosenMetric, MetricSpec } from "./evaluate/choose-metric.ts";
 import type { Model } from "./ir/model.ts";
 import type { RuntimeName } from "./runtime/in-process.ts";
-import type { Session, SessionOptions } from "./runtime/runtime.ts";
+import type { Runtime, Session, SessionOptions } from "./runtime/runtime.ts";
 import type { Tensor } from "./tensor/tensor.ts";
 
 /** Something that is done to a model, or measured of it: a row of the list in recipe/steps.ts. */
@@ -68,7 +68,8 @@ export type ProgressUnit = "bytes" | "samples" | "rounds" | "seeds";
 
 /** An activity whose progress is shown. */
 export interface Progress {
-  update(done: number): void;
+  /** @param note what else there is to say, such as the loss */
+  update(done: number, note?: string): void;
   end(): void;
 }
 
@@ -82,6 +83,15 @@ export interface ModelSize {
 
 export interface OpenModelOptions extends Pick<SessionOptions, "threads" | "optimization"> {
   readonly runtime: RuntimeName;
+}
+
+/** Files that a step keeps for itself, such as checkpoints; paths are relative to the recipe's folder. */
+export interface StepFiles {
+  /** Undefined where there is no such file. */
+  read(path: string): Promise<Uint8Array | undefined>;
+  /** Whole or not at all: until it is done, what was there stays. */
+  write(path: string, bytes: Uint8Array): Promise<void>;
+  append(path: string, text: string): Promise<void>;
 }
 
 /** What steps need of the world around: injected, so that the steps themselves run anywhere. */
@@ -104,5 +114,10 @@ export interface StepContext {
   /** The data of a step, else of the recipe; undefined when neither names any. */
   data(spec: DataSpec | undefined, inputs: readonly InputInfo[]): Promise<Dataset | undefined>;
   metric(spec: MetricSpec): Promise<ChosenMetric>;
+  /** The runtime that {@link open} loads models into. */
+  runtime(name: RuntimeName): Promise<Runtime>;
+  /** Another model, such as a teacher, by its path. */
+  model(path: string): Promise<Model>;
+  readonly files: StepFiles;
   progress(label: string, total: number, unit: ProgressUnit): Progress;
 }

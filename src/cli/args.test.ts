@@ -95,14 +95,27 @@ describe("help", () => {
       Usage: tersor COMMAND [options]
 
       Commands:
-        inspect MODEL [options]             show what a model is made of, and what can be compressed
-        quantize MODEL [-o FILE] [options]  make the weights smaller: int8, int4, int2, float16
-        compare A B [options]               measure model B against model A: outputs, accuracy, size,
-                                            latency
-        probe [-o FILE.json] [options]      measure this machine: which integer kernels are exact and
-                                            fast; writes a --target file
-        run [RECIPE] [options]              run a recipe: tersor.config.ts, .js or .json in the
-                                            current folder, or another file
+        inspect MODEL [options]                                          show what a model is made of,
+                                                                         and what can be compressed
+        quantize MODEL [-o FILE] [options]                               make the weights smaller:
+                                                                         int8, int4, int2, float16
+        prune MODEL --ratio R [-o FILE] [options]                        remove channels, neurons,
+                                                                         heads and hidden units, or
+                                                                         single weights
+        finetune MODEL --data PATH [-o FILE] [options]                   train the weights of a model
+                                                                         further, from the file alone
+        distill STUDENT --teacher MODEL --data PATH [-o FILE] [options]  train a small model after a
+                                                                         large one
+        compare A B [options]                                            measure model B against model
+                                                                         A: outputs, accuracy, size,
+                                                                         latency
+        probe [-o FILE.json] [options]                                   measure this machine: which
+                                                                         integer kernels are exact and
+                                                                         fast; writes a --target file
+        run [RECIPE] [options]                                           run a recipe:
+                                                                         tersor.config.ts, .js or
+                                                                         .json in the current folder,
+                                                                         or another file
 
       Options of every command:
         --json         print one JSON object on stdout and nothing else

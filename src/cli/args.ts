@@ -66,9 +66,9 @@ const readers = {
     if (/^-?\d+(\.\d+)?$/.test(text)) return Number(text);
     throw new TersorError("bad-recipe", `${flag}: expected a number, got "${text}".`);
   },
-  /** A JSON object, or a plain text as it is. */
+  /** A JSON object or array, or a plain text as it is. */
   json: (text: string, flag: string) => {
-    if (!/^\s*\{/.test(text)) return text;
+    if (!/^\s*[{[]/.test(text)) return text;
     try {
       return JSON.parse(text) as unknown;
     } catch (cause) {

@@ -1,5 +1,7 @@
 /** @file The commands and their flags. Static text: `--help` must not load schemas; a test keeps the two in step. */
 import type { CommandSpec, Flag, FlagGroup } from "./args.ts";
+import { pruneCalibrationFlags, pruneFlags } from "./prune-flags.ts";
+import { distillFlags, keepFlags, lossFlag, trainDataFlags, trainFlags } from "./train-flags.ts";
 
 const shape: Flag = {
   name: "shape",
@@ -352,6 +354,66 @@ export const commands: readonly CommandSpec[] = [
       "tersor quantize folder --layout transformers.js --dtypes fp16,q8,q4",
     ],
     load: () => import("./commands/quantize.ts"),
+  },
+  {
+    name: "prune",
+    usage: "MODEL --ratio R [-o FILE] [options]",
+    summary: "remove channels, neurons, heads and hidden units, or single weights",
+    args: ["MODEL"],
+    required: 1,
+    groups: [
+      outputFlags,
+      { ...pruneFlags, flags: [...pruneFlags.flags, seed, noSimplify] },
+      pruneCalibrationFlags,
+      {
+        title: "Measuring the result against the original",
+        flags: [
+          { name: "check", summary: "run both models, on --data or on made-up inputs" },
+          ...inputFlags,
+          ...measureFlags,
+        ],
+      },
+    ],
+    examples: [
+      "tersor prune model.onnx --ratio 0.3 --by macs --round-to 8",
+      "tersor prune model.onnx --ratio 0.3 --recover least-squares --calibrate images/ --data other-images/",
+      "tersor prune model.onnx --structure 2:4 --criterion sparsegpt --calibrate images/",
+    ],
+    load: () => import("./commands/prune.ts"),
+  },
+  {
+    name: "finetune",
+    usage: "MODEL --data PATH [-o FILE] [options]",
+    summary: "train the weights of a model further, from the file alone",
+    args: ["MODEL"],
+    required: 1,
+    groups: [
+      outputFlags,
+      { title: "Data", flags: [...inputFlags.filter(({ name }) => name !== "shape"), ...trainDataFlags] },
+      { ...trainFlags, flags: [lossFlag, ...trainFlags.flags, seed] },
+      keepFlags,
+    ],
+    examples: [
+      "tersor finetune model.onnx --data images/ --epochs 5 --rate 0.0005 --augment flip,crop:4",
+      'tersor finetune model.onnx --data frames.npy --loss \'{"name":"mse","target":"input:x"}\'',
+    ],
+    load: () => import("./commands/train.ts"),
+  },
+  {
+    name: "distill",
+    usage: "STUDENT --teacher MODEL --data PATH [-o FILE] [options]",
+    summary: "train a small model after a large one",
+    args: ["STUDENT"],
+    required: 1,
+    groups: [
+      outputFlags,
+      distillFlags,
+      { title: "Data", flags: [...inputFlags.filter(({ name }) => name !== "shape"), ...trainDataFlags] },
+      { ...trainFlags, flags: [...trainFlags.flags, seed] },
+      keepFlags,
+    ],
+    examples: ["tersor distill small.onnx --teacher large.onnx --data images/ --epochs 20"],
+    load: () => import("./commands/train.ts"),
   },
   {
     name: "compare",

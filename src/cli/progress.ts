@@ -52,11 +52,11 @@ export class ProgressLine {
     const start = this.#now();
     let next = start + DELAY;
     return {
-      update: (done) => {
+      update: (done, note) => {
         const now = this.#now();
         if (id !== this.#current || now < next) return;
         next = now + INTERVAL;
-        const text = progressText({ label, done, total, unit, seconds: (now - start) / 1000 });
+        const text = progressText({ label, done, total, unit, seconds: (now - start) / 1000, note });
         this.#draw(text);
       },
       end: () => {
@@ -85,10 +85,11 @@ export interface ProgressState {
   readonly unit: ProgressUnit;
   /** Since the activity began. */
   readonly seconds: number;
+  readonly note?: string | undefined;
 }
 
 /** `writing ████████░░░░  42 %  180 MB of 432 MB  610 MB/s  0:01 left`. */
-export function progressText({ label, done, total, unit, seconds }: ProgressState): string {
+export function progressText({ label, done, total, unit, seconds, note }: ProgressState): string {
   const share = total > 0 ? Math.min(1, done / total) : 0;
   const filled = Math.round(share * BAR);
   const amount = (value: number) => (unit === "bytes" ? formatBytes(value) : formatCount(value));
@@ -99,6 +100,7 @@ export function progressText({ label, done, total, unit, seconds }: ProgressStat
     unit === "bytes" ? `${amount(done)} of ${amount(total)}` : `${amount(done)} of ${amount(total)} ${unit}`,
     ...(rate > 0 ? [`${rate < 10 && unit !== "bytes" ? rate.toFixed(1) : amount(rate)}/s`] : []),
     ...(rate > 0 && done < total ? [`${formatDuration((total - done) / rate)} left`] : []),
+    ...(note === undefined ? [] : [note]),
   ];
   return parts.join("  ");
 }

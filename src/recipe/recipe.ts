@@ -6,8 +6,10 @@ import { nearestNames } from "../util/nearest.ts";
 import { type BoundOptions, type BoundSettings, boundOptions } from "./bound/bound.ts";
 import { parseOptions, resolveOptions } from "./parse-options.ts";
 import type { compareStep } from "./steps/compare.ts";
+import type { distillStep } from "./steps/distill.ts";
 import type { dynamicStep } from "./steps/dynamic.ts";
 import type { equalizeStep } from "./steps/equalize.ts";
+import type { finetuneStep } from "./steps/finetune.ts";
 import type { float16Step } from "./steps/float16.ts";
 import type { pruneStep } from "./steps/prune.ts";
 import type { quantizeStep } from "./steps/quantize.ts";
@@ -22,6 +24,8 @@ export type RecipeStep =
   | { readonly simplify: OptionsOf<typeof simplifyStep> }
   | { readonly equalize: OptionsOf<typeof equalizeStep> }
   | { readonly prune: OptionsOf<typeof pruneStep> }
+  | { readonly finetune: OptionsOf<typeof finetuneStep> }
+  | { readonly distill: OptionsOf<typeof distillStep> }
   | { readonly quantize: OptionsOf<typeof quantizeStep> }
   | { readonly static: OptionsOf<typeof staticStep> }
   | { readonly dynamic: OptionsOf<typeof dynamicStep> }

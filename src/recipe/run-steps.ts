@@ -41,5 +41,7 @@ export async function runSteps(
 
 /** Whether accuracy bounds were kept and ratios reached; true without any. */
 export function boundsMet(records: readonly StepRecord[]): boolean {
-  return records.every(({ report }) => ((report.bound as BoundReport | undefined)?.met ?? true) && report.reached !== false);
+  return records.every(
+    ({ report }) => ((report.bound as BoundReport | undefined)?.met ?? true) && report.reached !== false,
+  );
 }

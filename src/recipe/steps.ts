@@ -2,8 +2,10 @@
 import type { z } from "zod";
 import type { Step } from "../step.ts";
 import { compareStep } from "./steps/compare.ts";
+import { distillStep } from "./steps/distill.ts";
 import { dynamicStep } from "./steps/dynamic.ts";
 import { equalizeStep } from "./steps/equalize.ts";
+import { finetuneStep } from "./steps/finetune.ts";
 import { float16Step } from "./steps/float16.ts";
 import { pruneStep } from "./steps/prune.ts";
 import { quantizeStep } from "./steps/quantize.ts";
@@ -19,6 +21,8 @@ function row<Schema extends z.ZodObject>(step: Step<Schema>): Step {
 export const steps: readonly Step[] = [
   row(simplifyStep),
   row(pruneStep),
+  row(finetuneStep),
+  row(distillStep),
   row(equalizeStep),
   row(quantizeStep),
   row(staticStep),

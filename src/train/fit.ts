@@ -27,6 +27,8 @@ export interface Checkpoint {
   readonly history: readonly EpochRecord[];
   /** Losses since the last full epoch. */
   readonly losses: readonly number[];
+  /** The metric on the validation data before the first step. */
+  readonly before?: number | undefined;
 }
 
 export interface EpochRecord {
@@ -76,7 +78,9 @@ export interface FitEnvironment {
 export interface FitResult {
   readonly model: Model;
   readonly history: readonly EpochRecord[];
-  /** The epoch whose weights these are, where validation chose. */
+  /** The metric on the validation data before the first step. */
+  readonly before?: number;
+  /** The epoch whose weights these are, where validation chose; 0 is before the first. */
   readonly best?: { readonly epoch: number; readonly value: number };
   /** Names of what was trained, and of what was to be and has no influence on the loss. */
   readonly trained: readonly string[];
@@ -136,6 +140,7 @@ class Run {
   #history: EpochRecord[] = [];
   #losses: number[] = [];
   #best: BestWeights | undefined;
+  #before: number | undefined;
   /** The last weights that were all finite. */
   #good: Record<string, HostTensor> | undefined;
 
@@ -149,6 +154,9 @@ class Run {
     const { step } = await session.load(first);
     if (env.resume) await this.#resume(env.resume);
     this.#good = await session.weights();
+    if (!env.resume) this.#before = await this.#validate();
+    // Training that never helps gives the model as it was.
+    if (!env.resume && this.#before !== undefined) this.#best = { epoch: 0, value: this.#before, weights: this.#good };
     const { withoutGradient } = step;
     const trained = parameters.filter((name) => !withoutGradient.includes(name));
     if (trained.length === 0)
@@ -170,6 +178,7 @@ class Run {
     return {
       model: withWeights(model, weights),
       history: this.#history,
+      ...(this.#before !== undefined && { before: this.#before }),
       ...(this.#best && { best: { epoch: this.#best.epoch, value: this.#best.value } }),
       trained,
       withoutGradient,
@@ -218,7 +227,7 @@ class Run {
     this.#losses = [];
     this.#history.push({ ...record, ...(validation !== undefined && { validation }) });
     const weights = await session.weights();
-    if (Object.values(weights).every(isFinite)) this.#good = weights;
+    if (Object.values(weights).every(allFinite)) this.#good = weights;
     if (validation !== undefined && this.#isBetter(validation))
       this.#best = { epoch: epoch + 1, value: validation, weights };
     env.onEpoch?.(this.#history.at(-1) as EpochRecord);
@@ -295,19 +304,21 @@ class Run {
       best: this.#best,
       history: this.#history,
       losses: this.#losses,
+      before: this.#before,
     };
   }
 
-  async #resume({ step, state, best, history, losses }: Checkpoint): Promise<void> {
+  async #resume({ step, state, best, history, losses, before }: Checkpoint): Promise<void> {
     await this.#plan.session.restore(state);
     this.#step = step;
     this.#best = best;
+    this.#before = before;
     this.#history = [...history];
     this.#losses = [...losses];
   }
 }
 
-const isFinite = ({ data }: HostTensor) => (data as Float32Array).every(Number.isFinite);
+const allFinite = ({ data }: HostTensor) => (data as Float32Array).every(Number.isFinite);
 
 /** Training reads samples in any order. */
 async function inMemory(dataset: Dataset): Promise<IndexedDataset> {

@@ -237,7 +237,7 @@ function emitUpdates(model: Model, gradients: ReadonlyMap<string, string>, optio
 
 /** min(1, limit / norm of all gradients). */
 function clipping(op: Emitter, pairs: readonly { readonly g: Value }[], limit: number): Value | undefined {
-  const squares = pairs.map(({ g }) => op.ReduceSumSquare(g, { keepdims: 0 }));
+  const squares = pairs.map(({ g }) => op.emit("ReduceSumSquare", [g, { keepdims: 0 }])[0] as Value);
   if (squares.length === 0) return undefined;
   const norm = op.Sqrt(op.sum(squares));
   return op.Div(op.like(norm, limit), op.emit("Max", [norm, op.like(norm, limit)])[0]);

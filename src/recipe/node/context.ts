@@ -5,13 +5,15 @@ import { type Dataset, type SkippedSample, skippedSamples } from "../../data/dat
 import type { InputInfo } from "../../data/fit-input.ts";
 import type { ChosenMetric, MetricSpec } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
+import { loadModel } from "../../node/load.ts";
 import { brotliQualityFor, measureSize } from "../../node/size.ts";
 import type { RuntimeName } from "../../runtime/in-process.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { WorkerRuntime } from "../../runtime/worker-runtime.ts";
-import type { DataSpec, ModelSize, OpenModelOptions, StepContext } from "../../step.ts";
+import type { DataSpec, ModelSize, OpenModelOptions, StepContext, StepFiles } from "../../step.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { modelFiles } from "./files.ts";
+import { stepFiles } from "./step-files.ts";
 import type { Workspace } from "./workspace.ts";
 
 export interface NodeContextOptions {
@@ -60,7 +62,7 @@ export class NodeContext implements StepContext {
 
   async open(model: Model, { runtime: name, ...settings }: OpenModelOptions): Promise<Session> {
     const [path = "", ...data] = await this.#files(model);
-    const runtime = await this.#runtime(name);
+    const runtime = await this.runtime(name);
     const options = { ...settings, signal: this.signal };
     if (name === "ort-node") return runtime.create({ path }, options);
     // The wasm build has no file system: it is handed all bytes.
@@ -71,7 +73,7 @@ export class NodeContext implements StepContext {
 
   async evaluate(model: Model): Promise<readonly Tensor[]> {
     const { runConstants } = await import("../../evaluate/run-constants.ts");
-    return runConstants(model, await this.#runtime("ort-node"), this.signal);
+    return runConstants(model, await this.runtime("ort-node"), this.signal);
   }
 
   async size(model: Model, { compressed }: { readonly compressed: boolean }): Promise<ModelSize> {
@@ -120,6 +122,21 @@ export class NodeContext implements StepContext {
     });
   }
 
+  async runtime(name: RuntimeName): Promise<WorkerRuntime> {
+    const { workerRuntime } = await import("../../runtime/worker-runtime.ts");
+    const runtime = this.#runtimes.get(name) ?? workerRuntime(name);
+    this.#runtimes.set(name, runtime);
+    return runtime;
+  }
+
+  async model(path: string): Promise<Model> {
+    return loadModel(resolve(this.#options.folder, path));
+  }
+
+  get files(): StepFiles {
+    return stepFiles(this.#options.folder);
+  }
+
   async close(): Promise<void> {
     await Promise.all([...this.#runtimes.values()].map((runtime) => runtime.close()));
   }
@@ -129,12 +146,5 @@ export class NodeContext implements StepContext {
     if (path !== undefined) return modelFiles(model, path);
     const saved = await this.#options.workspace?.write(model);
     return saved ? [saved.path, ...saved.dataPaths] : [];
-  }
-
-  async #runtime(name: RuntimeName): Promise<WorkerRuntime> {
-    const { workerRuntime } = await import("../../runtime/worker-runtime.ts");
-    const runtime = this.#runtimes.get(name) ?? workerRuntime(name);
-    this.#runtimes.set(name, runtime);
-    return runtime;
   }
 }

@@ -22,6 +22,9 @@ const context: StepContext = {
   discard: () => {},
   data: async () => undefined,
   metric: () => expect.fail("simplifying has no metric"),
+  runtime: async (name) => inProcessRuntime(name),
+  model: () => expect.fail("simplifying needs no other model"),
+  files: { read: async () => undefined, write: async () => {}, append: async () => {} },
   progress: () => ({ update: () => {}, end: () => {} }),
 };
 

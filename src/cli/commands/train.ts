@@ -1,0 +1,115 @@
+/** @file `tersor finetune` and `tersor distill`. */
+import { basename, dirname, extname, join } from "node:path";
+import type { ZodObject } from "zod";
+import { kindOf } from "../../recipe/node/files.ts";
+import { runRecipe } from "../../recipe/node/run-recipe.ts";
+import { parseOptions } from "../../recipe/parse-options.ts";
+import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
+import { boundsMet } from "../../recipe/run-steps.ts";
+import { distillOptions } from "../../recipe/steps/distill.ts";
+import { finetuneOptions } from "../../recipe/steps/finetune.ts";
+import { TersorError } from "../../util/errors.ts";
+import { type CommandInput, flagNaming, type Options } from "../args.ts";
+import { dataOptionsOf } from "../options-file.ts";
+import { withProgress } from "../progress.ts";
+import { headline } from "../quantize-text.ts";
+import { palette } from "../render.ts";
+import { skippedText } from "../skipped-text.ts";
+import { stepText } from "../step-text.ts";
+
+const schemas: Readonly<Record<"finetune" | "distill", ZodObject>> = {
+  finetune: finetuneOptions,
+  distill: distillOptions,
+};
+
+/** What the flags say in short, as the step's options say it. */
+const long: Readonly<Record<string, (value: string) => unknown>> = {
+  train: listOf,
+  freeze: listOf,
+  augment: augmentOf,
+  validation: (text) => (/^\d*\.?\d+$/.test(text) ? Number(text) : text),
+  hints: (text) =>
+    listOf(text).map((pair) => {
+      const [student, teacher = student] = pair.split("=");
+      return { student, teacher };
+    }),
+};
+
+export async function run({ command, args, options, io }: CommandInput): Promise<number> {
+  const [model = ""] = args;
+  const kind = command.name as keyof typeof schemas;
+  const output = outputFor(model, options.output as string | undefined, kind);
+  const own = stepOptions(options, Object.keys(schemas[kind].shape));
+  parseOptions(schemas[kind], own, kind, flagNaming(command));
+  if (options.data === undefined)
+    throw new TersorError("bad-recipe", `${kind}: no data: expected --data PATH. Name the samples to train on.`);
+  const recipe: Recipe = {
+    model,
+    output,
+    data: options.data as string,
+    ...(options.seed !== undefined && { seed: options.seed as number }),
+    ...(options.externalData !== undefined && { externalData: "always" }),
+    steps: [{ simplify: { level: "constants" } }, { [kind]: own } as unknown as RecipeStep],
+  };
+  const { manifest, files } = await withProgress(io, (progress) =>
+    runRecipe(recipe, {
+      signal: io.signal,
+      progress,
+      dryRun: options.dryRun === true,
+      dataOptions: dataOptionsOf(options),
+    }),
+  );
+  io.json({ ...manifest, files });
+  const colors = palette(io.isTty, process.env);
+  const parts = [
+    headline(manifest, colors, output),
+    ...manifest.steps.map((record) => stepText(record, io.width, colors)),
+    skippedText(manifest.skipped ?? [], colors),
+    options.dryRun ? "Dry run: nothing was written." : "",
+  ];
+  io.print(parts.filter((part) => part !== "").join("\n\n"));
+  return boundsMet(manifest.steps) ? 0 : 1;
+}
+
+function stepOptions(options: Options, known: readonly string[]): Options {
+  const { weightDecay, warmup } = options;
+  const own: Record<string, unknown> = {};
+  // The recipe has the data; the output is a file here, not a value.
+  for (const [name, value] of Object.entries(options))
+    if (known.includes(name) && name !== "data" && name !== "output")
+      own[name] = typeof value === "string" && long[name] ? long[name](value) : value;
+  if (weightDecay !== undefined) own.optimizer = { ...asObject(options.optimizer), weightDecay };
+  if (warmup !== undefined) own.schedule = { ...asObject(options.schedule), warmup };
+  return own;
+}
+
+const asObject = (value: unknown): object =>
+  typeof value === "string" ? { name: value } : ((value as object | undefined) ?? {});
+
+function listOf(text: string): string[] {
+  return text
+    .split(",")
+    .map((part) => part.trim())
+    .filter((part) => part);
+}
+
+/** `flip,crop:4` @throws bad-recipe */
+function augmentOf(text: string): object {
+  return Object.fromEntries(
+    listOf(text).map((part) => {
+      const [name = "", amount] = part.split(":");
+      const value = amount === undefined ? true : Number(amount);
+      if (Number.isNaN(value))
+        throw new TersorError("bad-recipe", `--augment "${part}": expected a number behind ":", got "${amount}".`);
+      return [name, value];
+    }),
+  );
+}
+
+/** The file that is asked for; in a folder, or without one, it is named after the model. */
+function outputFor(model: string, asked: string | undefined, kind: string): string {
+  const extension = extname(model);
+  const name = `${basename(model, extension)}.${kind === "distill" ? "distilled" : "finetuned"}${extension || ".onnx"}`;
+  if (asked === undefined) return join(dirname(model), name);
+  return kindOf(asked) === "folder" ? join(asked, name) : asked;
+}

@@ -1,0 +1,69 @@
+/** @file Step: a student learns from a teacher: soft targets, labels beside them, values inside. */
+import * as z from "zod";
+import type { Sample } from "../../data/dataset.ts";
+import type { Step } from "../../step.ts";
+import type { LossOptions } from "../../train/loss.ts";
+import { finetuneOptions, trainModel } from "./finetune.ts";
+
+const hint = z.strictObject({
+  student: z.string().min(1).describe("a value of the student"),
+  teacher: z.string().min(1).describe("a value of the teacher, of the same shape"),
+  loss: z.enum(["mse", "l1", "cosine", "kl"]).default("mse").describe("how they are compared"),
+  weight: z.number().positive().default(1).describe("factor in the sum of losses"),
+});
+
+export const distillOptions = finetuneOptions.omit({ loss: true }).extend({
+  teacher: z.string().min(1).describe("the model to learn from: any with the same task"),
+  output: z.string().optional().describe("the student's value that learns from the teacher; default its first output"),
+  teacherOutput: z.string().optional().describe("the teacher's value; default its first output"),
+  soft: z
+    .enum(["kl", "mse", "cosine"])
+    .default("kl")
+    .describe("how outputs are compared: kl after a softmax, mse and cosine as they are"),
+  temperature: z.number().positive().default(4).describe("kl: softens both sides"),
+  labels: z
+    .number()
+    .min(0)
+    .lt(1)
+    .optional()
+    .describe("share of the loss that labels have; default 0.1 where the data has class labels, else 0"),
+  hints: z.array(hint).default([]).describe("values inside that the student is to have as the teacher does"),
+});
+
+export type DistillOptions = z.input<typeof distillOptions>;
+
+/** What labels weigh where they are there and nothing is said: as in Hinton et al. 2015, much less than the teacher. */
+const LABEL_SHARE = 0.1;
+
+/** Distillation: Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531; hints: Romero et al. 2015, https://arxiv.org/abs/1412.6550. */
+export const distillStep: Step<typeof distillOptions> = {
+  name: "distill",
+  summary: "Train a small model after a large one.",
+  options: distillOptions,
+  needs: ["training", "teacher"],
+  async run(model, options, ctx) {
+    if (ctx.dryRun) return { model, report: () => ({ notes: ["training is left out of a dry run"] }) };
+    const { output, teacherOutput, soft, temperature, labels, hints, ...rest } = options;
+    const student = output ?? model.graph.outputs[0]?.name ?? "";
+    const teacher = await ctx.model(options.teacher);
+    const source = teacherOutput ?? teacher.graph.outputs[0]?.name ?? "";
+    const losses = (sample: Sample | undefined): LossOptions[] => {
+      const share = labels ?? (Number.isInteger(sample?.label) ? LABEL_SHARE : 0);
+      const target = `teacher:${source}`;
+      return [
+        { name: soft ?? "kl", output: student, target, weight: 1 - share, temperature: temperature ?? 4 },
+        ...(share > 0 ? [{ name: "cross-entropy", output: student, weight: share } as const] : []),
+        ...(hints ?? []).map(
+          (each): LossOptions => ({
+            name: each.loss ?? "mse",
+            output: each.student,
+            target: `teacher:${each.teacher}`,
+            weight: each.weight ?? 1,
+          }),
+        ),
+      ];
+    };
+    const { model: trained, report } = await trainModel(model, rest, ctx, losses);
+    return { model: trained, report: () => report };
+  },
+};

@@ -1,0 +1,221 @@
+/** @file Step: trains a model's weights, on labels or after a teacher. */
+import * as z from "zod";
+import { type Dataset, type Sample, split, take } from "../../data/dataset.ts";
+import { type ChosenMetric, metricForLabel } from "../../evaluate/choose-metric.ts";
+import type { Model } from "../../ir/model.ts";
+import { hashTensor } from "../../ir/text/index.ts";
+import type { Step, StepContext, StepReport } from "../../step.ts";
+import { decodeCheckpoint, encodeCheckpoint } from "../../train/checkpoint.ts";
+import { type EpochRecord, type FitEnvironment, fit } from "../../train/fit.ts";
+import type { LossOptions } from "../../train/loss.ts";
+import { type TrainOptions, trainOptions } from "../../train/options.ts";
+import { splitTarget } from "../../train/step-graph.ts";
+import { Teacher } from "../../train/teacher.ts";
+import { TersorError } from "../../util/errors.ts";
+import { compareOptions, inputOptions, runtimeOptions } from "./compare.ts";
+
+/** Where training data comes from, how the result is judged, and what is kept on the way. */
+export const trainingInputs = {
+  data: inputOptions.data.describe("samples to train on; default: the recipe's data"),
+  samples: inputOptions.samples.describe("train on the first samples only"),
+  validation: z
+    .union([z.number().min(0).lt(1), z.string().min(1), z.record(z.string(), z.unknown())])
+    .default(0.1)
+    .describe("a share of the data, drawn by the seed, or other samples: what judges every epoch; 0: nothing"),
+  metric: compareOptions.shape.metric,
+  checkpoint: z.string().min(1).optional().describe("a file that keeps how far the training is, after every epoch"),
+  resume: z.boolean().default(false).describe("go on from the checkpoint, where there is one"),
+  log: z.string().min(1).optional().describe("a file that gets a line of JSON for every step and epoch"),
+  runtime: runtimeOptions.runtime,
+  threads: runtimeOptions.threads,
+};
+
+export const finetuneOptions = trainOptions.extend({
+  ...trainingInputs,
+  teacher: z.string().min(1).optional().describe("a model whose values losses are compared with, as teacher:NAME"),
+});
+
+export type FinetuneOptions = z.input<typeof finetuneOptions>;
+
+export interface TrainReport extends StepReport {
+  readonly data: { readonly name: string; readonly samples?: number };
+  /** The metric before and after, on data that was not trained on. */
+  readonly validation?: {
+    readonly data: string;
+    readonly samples?: number;
+    readonly metric: Pick<ChosenMetric, "name" | "unit" | "higherIsBetter">;
+    readonly before: number;
+    readonly after: number;
+    readonly epoch: number;
+  };
+  readonly history: readonly EpochRecord[];
+  readonly trained: readonly string[];
+  readonly withoutGradient: readonly string[];
+  readonly diverged?: string;
+}
+
+export const finetuneStep: Step<typeof finetuneOptions> = {
+  name: "finetune",
+  summary: "Train the weights of a model on data, with labels or after a teacher.",
+  options: finetuneOptions,
+  needs: ["training"],
+  async run(model, options, ctx) {
+    if (ctx.dryRun) return { model, report: () => ({ notes: ["training is left out of a dry run"] }) };
+    const { model: trained, report } = await trainModel(model, options, ctx);
+    return { model: trained, report: () => report };
+  },
+};
+
+/**
+ * Trains with everything that recipes have around it: data, validation, teacher, checkpoint, log, progress.
+ * @param losses in place of the option, for data whose first sample is this
+ */
+export async function trainModel(
+  model: Model,
+  written: FinetuneOptions,
+  ctx: StepContext,
+  losses?: (sample: Sample | undefined) => readonly LossOptions[],
+): Promise<{ readonly model: Model; readonly report: TrainReport }> {
+  const options = finetuneOptions.parse(written);
+  const { threads, log } = options;
+  const sessionOptions = threads === undefined ? {} : { threads };
+  const runtime = await ctx.runtime(options.runtime);
+  const probe = await ctx.open(model, { runtime: options.runtime, ...sessionOptions });
+  const parts = await dataOf(options, probe.inputs, ctx).finally(() => probe.release());
+  const loss = losses ? [...losses(parts.first)] : written.loss;
+  const training = { ...trainingOptions(written), ...(loss !== undefined && { loss }) };
+  const values = trainOptions.parse(training).loss.flatMap(({ target = "" }) => {
+    const [kind, name = ""] = splitTarget(target);
+    return kind === "teacher" ? [name] : [];
+  });
+  const teacher = options.teacher === undefined ? undefined : await ctx.model(options.teacher);
+  const identity = identityOf(model, teacher, training, parts);
+  const resume = await resumeFrom(options, identity, ctx);
+  const tutor = teacher && (await Teacher.open(teacher, [...new Set(values)], runtime, sessionOptions));
+  const line = async (entry: object) => log !== undefined && ctx.files.append(log, `${JSON.stringify(entry)}\n`);
+  const lines: Promise<unknown>[] = [];
+  const watch = ctx.progress("training", Math.round((parts.training.size ?? 0) * options.epochs), "samples");
+  const env: FitEnvironment = {
+    runtime,
+    session: sessionOptions,
+    data: parts.training,
+    ...(parts.validation && { validation: parts.validation }),
+    ...(tutor && { teacher: tutor }),
+    signal: ctx.signal,
+    onStep: (event) => {
+      watch.update(event.samples, `loss ${event.loss.toPrecision(4)}  rate ${event.rate.toPrecision(2)}`);
+      lines.push(line(event));
+    },
+    onEpoch: (record) => void lines.push(line(record)),
+    ...(options.checkpoint !== undefined && {
+      onCheckpoint: (checkpoint) => ctx.files.write(options.checkpoint ?? "", encodeCheckpoint(checkpoint, identity)),
+    }),
+    resume,
+  };
+  try {
+    const result = await fit(model, training, env);
+    await Promise.all(lines);
+    return { model: result.model, report: reportOf(result, parts) };
+  } finally {
+    watch.end();
+    await tutor?.release();
+  }
+}
+
+/** The part of the options that training itself knows. */
+function trainingOptions(options: FinetuneOptions): TrainOptions {
+  const known = new Set(Object.keys(trainOptions.shape));
+  return Object.fromEntries(Object.entries(options).filter(([key]) => known.has(key)));
+}
+
+interface DataParts {
+  /** Its first sample shows what labels are like. */
+  readonly first: Sample | undefined;
+  readonly training: Dataset;
+  readonly validation?: { readonly data: Dataset; readonly metric: ChosenMetric };
+}
+
+/** Training and validation data without a sample in common. @throws bad-recipe where there is none */
+async function dataOf(
+  options: z.output<typeof finetuneOptions>,
+  inputs: Parameters<StepContext["data"]>[1],
+  ctx: StepContext,
+): Promise<DataParts> {
+  const all = await ctx.data(options.data, inputs);
+  if (!all)
+    throw new TersorError("bad-recipe", "training: no data: name samples with data (on the command line: --data).");
+  const data = options.samples === undefined ? all : take(all, options.samples);
+  const { validation: share } = options;
+  const isShare = typeof share === "number";
+  const first = await firstSample(data);
+  const metric = options.metric ? await ctx.metric(options.metric) : first && metricForLabel(first);
+  if (!metric || share === 0) return { first, training: data };
+  if (!isShare) {
+    const other = await ctx.data(share, inputs);
+    return { first, training: data, ...(other && { validation: { data: other, metric } }) };
+  }
+  const [held, training] = await split(data, share, options.seed);
+  return { first, training, validation: { data: held, metric } };
+}
+
+async function firstSample(data: Dataset) {
+  for await (const sample of data) return sample;
+  return undefined;
+}
+
+/** What a checkpoint must share with the training that it resumes. */
+function identityOf(model: Model, teacher: Model | undefined, options: TrainOptions, parts: DataParts): string {
+  const weights = (each: Model) =>
+    each.graph.initializers.flatMap(({ tensor }) => (tensor && tensor.dtype !== "string" ? [hashTensor(tensor)] : []));
+  const data = [parts.training, parts.validation?.data].map((each) => each && [each.name, each.size]);
+  return JSON.stringify([options, data, weights(model), teacher ? weights(teacher) : []]);
+}
+
+async function resumeFrom(
+  { resume, checkpoint }: z.output<typeof finetuneOptions>,
+  identity: string,
+  ctx: StepContext,
+) {
+  if (!resume) return undefined;
+  if (checkpoint === undefined)
+    throw new TersorError("bad-recipe", "resume: there is no checkpoint to go on from. Name its file with checkpoint.");
+  const bytes = await ctx.files.read(checkpoint);
+  return bytes && decodeCheckpoint(bytes, checkpoint, identity);
+}
+
+function reportOf(result: Awaited<ReturnType<typeof fit>>, { training, validation }: DataParts): TrainReport {
+  const { history, best, before, trained, withoutGradient, diverged } = result;
+  const notes = [
+    ...(best?.epoch === 0 && history.length > 0
+      ? ["no epoch was better than the model as it was: its weights are unchanged"]
+      : []),
+    ...(withoutGradient.length > 0
+      ? [`no gradient reaches ${withoutGradient.join(", ")}: they stayed as they were`]
+      : []),
+    ...(diverged === undefined ? [] : [diverged]),
+  ];
+  const about = ({ name, size }: Dataset) => ({ name, ...(size !== undefined && { samples: size }) });
+  return {
+    data: about(training),
+    ...(validation &&
+      before !== undefined && {
+        validation: {
+          data: validation.data.name,
+          ...(validation.data.size !== undefined && { samples: validation.data.size }),
+          metric: {
+            name: validation.metric.name,
+            unit: validation.metric.unit,
+            higherIsBetter: validation.metric.higherIsBetter,
+          },
+          before,
+          after: best?.value ?? before,
+          epoch: best?.epoch ?? 0,
+        },
+      }),
+    history,
+    trained,
+    withoutGradient,
+    ...(diverged !== undefined && { diverged }),
+    notes,
+  };
+}
