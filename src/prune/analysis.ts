@@ -116,12 +116,11 @@ function best(sets: Sets, answers: readonly (readonly Link[])[]): number {
 }
 
 function pinInterface(model: Model, sets: Sets): void {
-  const pinAll = (value: Value, opType: string, what: string) => {
-    const rank = value.type?.kind === "tensor" ? (value.type.shape?.length ?? 0) : 0;
-    for (let axis = 0; axis < rank; axis++) sets.pin(value, axis, { opType, reason: `${what} "${value.name}"` });
+  const pinAll = (value: Value, opType: string) => {
+    sets.pinAll(value, { opType, reason: `the model's ${opType} "${value.name}"` });
   };
-  for (const value of model.graph.inputs) pinAll(value, "input", "the model's input");
-  for (const value of model.graph.outputs) pinAll(value, "output", "the model's output");
+  for (const value of model.graph.inputs) pinAll(value, "input");
+  for (const value of model.graph.outputs) pinAll(value, "output");
 }
 
 /** Numbers every index of every axis of a fixed size. */
@@ -186,6 +185,10 @@ class Sets {
     if (!row) return;
     const number = this.#obstacles.push(obstacle);
     for (let i = 0; i < row.size; i++) this.#pinned[this.#sets.find(row.base + i)] ||= number;
+  }
+
+  pinAll(value: Value, obstacle: Obstacle): void {
+    for (const row of this.#table.rowsOf(value)) if (row) this.pin(value, row.axis, obstacle);
   }
 
   /** Ties what a node ties, and pins every axis that it does not mention. */

@@ -30,6 +30,14 @@ const squeeze: ChannelRule = {
     const ones = context.shape(context.node.inputs[0])?.flatMap((dim, axis) => (dim === 1 ? [axis] : []));
     return skipping(context, given === undefined ? ones : given, "in");
   },
+  // A cut may leave one channel: axes that were found by their size are written out.
+  fix(cut) {
+    const { node, opset } = cut;
+    if (node.attributes.has("axes") || node.inputs[1]) return;
+    const ones = cut.before(node.inputs[0]).flatMap((dim, axis) => (dim === 1 ? [axis] : []));
+    if (opset >= 13) cut.setInts(1, ones);
+    else cut.setAttribute("axes", ones);
+  },
 };
 
 const unsqueeze: ChannelRule = { link: (context) => skipping(context, context.axes("axes", 1), "out") };
