@@ -6,13 +6,12 @@ import type { Node } from "../ir/node.ts";
 import type { Value } from "../ir/value.ts";
 import { type InferOptions, infer } from "../ops/infer.ts";
 import type { Contents } from "../ops/shapes/call.ts";
-import { removeDeadNodes } from "./dead-code.ts";
 import { inlineBody } from "./inline-body.ts";
 import { edit, type PassResult } from "./pass.ts";
 
 /**
  * Replaces every If of the graph whose condition is known before the model runs, also where it follows from `inputShapes`; then
- * the result is right for inputs of these sizes only. Ifs inside of the branch follow.
+ * the result is right for inputs of these sizes only. Ifs inside of the branch follow. What computed the conditions stays: removeDeadCode takes it.
  */
 export function inlineBranches(model: Model, options: InferOptions = {}): PassResult {
   if (!model.graph.nodes.some(isIf)) return { model, modified: false };
@@ -29,7 +28,6 @@ export function inlineBranches(model: Model, options: InferOptions = {}): PassRe
       for (const { node, branch } of decided) inlineBody(node, branch, []);
       modified = true;
     }
-    if (modified) removeDeadNodes(graph);
     return modified;
   });
 }
