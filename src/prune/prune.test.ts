@@ -1,0 +1,196 @@
+/** @file What pruning removes, keeps and refuses. */
+import { describe, expect, it } from "vitest";
+import { parse } from "../ir/text/index.ts";
+import { float32, type Tensor } from "../tensor/tensor.ts";
+import { criteria } from "./criteria/index.ts";
+import { type PruneOptions, pruneOptions, structureOf } from "./options.ts";
+import { pruneChannels } from "./prune-channels.ts";
+import { pruneWeights } from "./weights/prune-weights.ts";
+
+/** Four hidden neurons of magnitudes 1, 4, 2 and 3, then another layer. */
+const source = () =>
+  parse(`<ir_version: 10, opset_import: ["": 21]> g (float[N,2] x) => (float[N,2] y)
+    <float[4,2] w = {1, 0, 4, 0, 2, 0, 3, 0}, float[4] b = {1, 2, 3, 4}, float[2,4] v = {1, 2, 3, 4, 5, 6, 7, 8}> {
+    [first] h = Gemm <transB = 1> (x, w, b)  r = Relu(h)  [second] y = Gemm <transB = 1> (r, v)
+  }`);
+
+const channels = (options: PruneOptions) => pruneChannels(source(), pruneOptions.parse(options), undefined);
+const weights = (options: PruneOptions) =>
+  pruneWeights(source(), pruneOptions.parse({ structure: "weights", ...options }), undefined);
+const numbers = (tensor: Tensor | undefined) => Array.from(tensor?.toNumbers() ?? []);
+
+describe("channels", () => {
+  it("go with everything that belongs to them, the least first", async () => {
+    const { model, groups, kept, before, after } = await channels({ ratio: 0.5 });
+    const tensor = (name: string) => numbers(model.graph.find(name)?.tensor);
+    expect([tensor("w"), tensor("b"), tensor("v")]).toEqual([
+      [4, 0, 3, 0],
+      [2, 4],
+      [2, 4, 6, 8],
+    ]);
+    expect(groups).toEqual([{ name: "first", layers: ["first"], channels: 4, removed: 2 }]);
+    expect(kept).toMatchObject([{ layer: "second", channels: 2, because: "output", reason: `the model's output "y"` }]);
+    expect([before, after]).toEqual([
+      { macs: 16, params: 20 },
+      { macs: 8, params: 10 },
+    ]);
+  });
+
+  it("of ratio 0 leave the model as it is", async () => {
+    const model = source();
+    const result = await pruneChannels(model, pruneOptions.parse({ ratio: 0 }), undefined);
+    expect(result.model).toBe(model);
+    expect(result.reached).toBe(true);
+  });
+
+  it.each([
+    ["macs", 0.3, 2],
+    ["params", 0.2, 1],
+    ["channels", 0.75, 3],
+  ] as const)("by %s: the least number that removes %f", async (by, ratio, removed) => {
+    const { groups } = await channels({ ratio, by });
+    expect(groups[0]?.removed).toBe(removed);
+  });
+
+  it("stay in multiples and in a least number", async () => {
+    expect((await channels({ ratio: 0.3, roundTo: 2 })).groups[0]?.removed).toBe(0);
+    expect((await channels({ ratio: 0.5, roundTo: 2 })).groups[0]?.removed).toBe(2);
+    expect((await channels({ ratio: 1, minChannels: 3 })).groups[0]?.removed).toBe(1);
+  });
+
+  it("that can't all go: says what holds the ratio up", async () => {
+    const { reached, notes, groups } = await channels({ ratio: 0.9, by: "macs" });
+    expect([reached, groups[0]?.removed]).toEqual([false, 3]);
+    expect(notes).toEqual(["90 % of macs can't be removed, 75.0 % were: first keeps 1"]);
+  });
+
+  it("of protected layers stay", async () => {
+    const { groups, model, reached } = await channels({ ratio: 0.5, protect: "fir*" });
+    expect(groups).toMatchObject([{ removed: 0, reason: "protected" }]);
+    expect([reached, model.graph.find("b")?.tensor?.dims]).toEqual([false, [4]]);
+  });
+
+  it("of inputs and outputs go when asked for", async () => {
+    const { model } = await channels({ ratio: 0.5, cutInterface: true });
+    expect(model.graph.inputs[0]?.type).toMatchObject({ shape: ["N", 2] });
+    expect(model.graph.outputs[0]?.type).toMatchObject({ shape: ["N", 1] });
+  });
+
+  it("that depend on themselves through a shared weight stay", async () => {
+    const model = parse(`<ir_version: 10, opset_import: ["": 21]> g (float[1,2] x) => (float[1,2] y)
+      <float[2,2] w = {1, 2, 3, 4}> { a = MatMul(x, w)  b = Relu(a)  y = MatMul(b, w) }`);
+    const { groups, kept } = await pruneChannels(model, pruneOptions.parse({ ratio: 0.5 }), undefined);
+    expect(groups).toEqual([]);
+    expect(kept).toMatchObject([{ layer: "a", channels: 2 }]);
+  });
+
+  it.each([
+    [{ ratio: 0.5, protect: "fist" }, /^layer "fist": no such layer: .* Nearest: "first"\.$/],
+    [{ ratio: 0.5, criterion: "activation-norm" }, /criterion "activation-norm" needs calibration data/],
+    [{ ratio: 0.5, recover: "mean" }, /recovery "mean" needs calibration data/],
+    [{ ratio: 0.5, criterion: "wanda" }, /criterion "wanda" is for weights/],
+  ] as const)("refuse %j", async (options, message) => {
+    await expect(channels(options)).rejects.toMatchObject({
+      code: "bad-recipe",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it.each([{ ratio: 1.5 }, { ratio: -0.1 }, { structure: "rows" }, { roundTo: 0 }])("have no option %j", (options) => {
+    expect(pruneOptions.safeParse(options).success).toBe(false);
+  });
+});
+
+describe("criteria", () => {
+  const slice = {
+    name: "w",
+    channels: 3,
+    seed: 1,
+    weight: () => ({ values: Float32Array.of(3, -4, 0, 1, 6, -8), elements: 2 }),
+    gamma: () => [-1, 2, 0],
+    activation: () => undefined,
+  };
+  it("score channels", () => {
+    expect(Array.from(criteria.l1.score(slice) ?? [])).toEqual([7, 1, 14]);
+    expect(Array.from(criteria.l2.score(slice) ?? [])).toEqual([5, 1, 10]);
+    expect(Array.from(criteria["bn-gamma"].score(slice) ?? [])).toEqual([1, 2, 0]);
+    const [a, b, c] = [Math.hypot(3, -5), Math.hypot(3, -4), Math.hypot(6, -9)];
+    const distances = [a + b, a + c, b + c].map((sum) => expect.closeTo(sum, 9));
+    expect(Array.from(criteria.fpgm.score(slice) ?? [])).toEqual(distances);
+    expect(criteria.random.score(slice)).toEqual(criteria.random.score(slice));
+    expect(criteria["activation-norm"].score(slice)).toBeUndefined();
+  });
+});
+
+describe("weights", () => {
+  const zeros = async (options: PruneOptions) => {
+    const { model, layers } = await weights(options);
+    return { values: ["w", "v"].map((name) => numbers(model.graph.find(name)?.tensor)), layers: layers() };
+  };
+
+  it("go by magnitude over the whole model, exactly as many as asked for", async () => {
+    const { values, layers } = await zeros({ ratio: 0.5 });
+    expect(values).toEqual([
+      [0, 0, 4, 0, 0, 0, 3, 0],
+      [0, 0, 3, 4, 5, 6, 7, 8],
+    ]);
+    expect(layers.map(({ zeros: count }) => count)).toEqual([6, 2]);
+  });
+
+  it("go by layer, by threshold, by block and by pattern", async () => {
+    expect((await zeros({ ratio: 0.5, ranking: "layer" })).values[1]).toEqual([0, 0, 0, 0, 5, 6, 7, 8]);
+    expect((await zeros({ threshold: 2.5 })).values[1]).toEqual([0, 0, 3, 4, 5, 6, 7, 8]);
+    expect((await zeros({ structure: "block:1x2", ratio: 0.25, ranking: "layer" })).values[1]).toEqual([
+      0, 0, 3, 4, 5, 6, 7, 8,
+    ]);
+    const pattern = await zeros({ structure: "2:4" });
+    expect(pattern.values[1]).toEqual([0, 0, 3, 4, 0, 0, 7, 8]);
+    expect(pattern.layers[0]?.reason).toBe("2 inputs are fewer than 4");
+  });
+
+  it("have ratios of their own by layer", async () => {
+    const { values, layers } = await zeros({ ratio: 0.5, layers: "second@0.25,first@keep" });
+    expect(values[1]).toEqual([0, 0, 3, 4, 5, 6, 7, 8]);
+    expect(layers[0]).toMatchObject({ reason: "kept as asked", zeros: 4 });
+  });
+
+  it("of ratio 0 stay, and the model with them", async () => {
+    const model = source();
+    const options = pruneOptions.parse({ structure: "weights", ratio: 0 });
+    expect((await pruneWeights(model, options, undefined)).model).toBe(model);
+  });
+
+  it("of a convolution follow N:M along its inputs", async () => {
+    const model = parse(
+      `<ir_version: 10, opset_import: ["": 21]> g (float[1,2,3,3] x) => (y) <float[1,2,1,2] w = {1, 5, 2, 4}> { y = Conv(x, w) }`,
+    );
+    const result = await pruneWeights(model, pruneOptions.parse({ structure: "1:2" }), undefined);
+    expect(numbers(result.model.graph.find("w")?.tensor)).toEqual([0, 5, 2, 0]);
+  });
+
+  it.each([
+    [{ ratio: 0.5, layers: "third" }, /^layer "third": no such layer/],
+    [{ ratio: 0.5, layers: "first@2" }, /expected keep or a ratio/],
+    [{ ratio: 0.5, criterion: "sparsegpt" }, /criterion "sparsegpt" needs calibration data/],
+    [{ ratio: 0.5, criterion: "fpgm" }, /criterion "fpgm" is for channels/],
+    [{ ratio: 0.5, structure: "2:4" }, /has a ratio of its own/],
+    [{ ratio: 0.5, threshold: 1 }, /say the same twice/],
+    [{ ratio: 0.5, recover: "mean" }, /recover "mean" is for channels/],
+  ] as const)("refuse %j", async (options, message) => {
+    await expect(weights(options)).rejects.toMatchObject({
+      code: "bad-recipe",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  it("know no pattern that keeps all", () => {
+    expect(() => structureOf("4:4")).toThrow("expected N of M to stay with 1 <= N < M <= 1024");
+  });
+});
+
+it("shares nothing with the model that it was given", async () => {
+  const model = source();
+  const before = float32([4, 2], [1, 0, 4, 0, 2, 0, 3, 0]);
+  await pruneChannels(model, pruneOptions.parse({ ratio: 0.5 }), undefined);
+  expect(numbers(model.graph.find("w")?.tensor)).toEqual(numbers(before));
+});

@@ -1,0 +1,143 @@
+/** @file Recovery and criteria that look at data, from the data to the outputs of the pruned model. */
+import { describe, expect, it } from "vitest";
+import { leastSqnr } from "../../test/optimized-graph.ts";
+import { runModel } from "../../test/run-model.ts";
+import { encode } from "../../test/wire.ts";
+import { datasetOf } from "../data/dataset.ts";
+import { parse } from "../ir/text/index.ts";
+import { quantize } from "../quantize/quantize.ts";
+import { inProcessRuntime } from "../runtime/in-process.ts";
+import { float32 } from "../tensor/tensor.ts";
+import { Rng } from "../util/rng.ts";
+import { type PruneOptions, pruneOptions } from "./options.ts";
+import { pruneChannels } from "./prune-channels.ts";
+import { pruneWeights } from "./weights/prune-weights.ts";
+
+const rng = new Rng(4, "recovery");
+const normal = (dims: readonly number[]) =>
+  float32(
+    dims,
+    Float32Array.from({ length: dims.reduce((all, dim) => all * dim, 1) }, () => rng.normal() * 0.4),
+  );
+
+/** Convolutions and matrix products one after the other; all inputs are mixtures of a few, so that channels resemble each other. */
+const model = parse`(float[N,4,6,6] x) => (y)
+  <float[12,4,3,3] w1 = ${normal([12, 4, 3, 3])}, float[12] b1 = ${normal([12])}, float[10,12,3,3] w2 = ${normal([10, 12, 3, 3])},
+   float[10,8] w3 = ${normal([10, 8])}, float[8] b3 = ${normal([8])}, float[5,8] w4 = ${normal([5, 8])}> {
+    [one] a = Conv <pads = [1, 1, 1, 1]> (x, w1, b1)  r = Relu(a)
+    [two] b = Conv (r, w2)  s = Relu(b)  p = GlobalAveragePool(s)  f = Flatten(p)
+    [three] m = MatMul(f, w3)  t = Add(m, b3)  u = Relu(t)
+    [four] y = Gemm <transB = 1> (u, w4)
+  }`;
+
+const mixture = Array.from({ length: 8 }, () => rng.normal());
+const images = (count: number) =>
+  Array.from({ length: count }, () => {
+    const data = new Float32Array(4 * 36);
+    for (let at = 0; at < 36; at++) {
+      const [p, q] = [rng.normal() + 0.5, rng.normal()];
+      for (let c = 0; c < 4; c++)
+        data[c * 36 + at] = p * (mixture[c] as number) + q * (mixture[c + 4] as number) + 0.05 * rng.normal();
+    }
+    return { dtype: "float32", dims: [1, 4, 6, 6], data } as const;
+  });
+
+const seen = images(64);
+const unseen = images(32);
+const calibration = {
+  data: datasetOf(
+    "seen",
+    seen.map((x, i) => ({ id: `${i}`, inputs: { x } })),
+  ),
+  open: (probed: typeof model) => inProcessRuntime("ort-node").create(encode(probed), { threads: 1 }),
+};
+
+/** SQNR of the outputs on images that were not calibrated on. */
+async function quality(pruned: typeof model): Promise<number> {
+  const all = {
+    dtype: "float32" as const,
+    dims: [32, 4, 6, 6],
+    data: Float32Array.from(unseen.flatMap(({ data }) => [...data])),
+  };
+  return leastSqnr(await runModel(model, { x: all }), await runModel(pruned, { x: all }));
+}
+
+const cut = (options: PruneOptions) =>
+  pruneChannels(model, pruneOptions.parse({ ratio: 0.3, ...options }), calibration);
+
+describe("recovery", () => {
+  it("is better by means than without, and better still by least squares, on other data", async () => {
+    const none = await quality((await cut({})).model);
+    const mean = await quality((await cut({ recover: "mean" })).model);
+    const solved = await quality((await cut({ recover: "least-squares" })).model);
+    expect(mean).toBeGreaterThan(none + 1);
+    expect(solved).toBeGreaterThan(mean + 2);
+  });
+
+  it("folds means into biases that were not there", async () => {
+    const { model: pruned, plain } = await cut({ recover: "mean" });
+    const two = (found: typeof model) => found.graph.nodes.find(({ name }) => name === "two");
+    expect([two(plain)?.inputs.length, two(pruned)?.inputs.length]).toEqual([2, 3]);
+    expect(pruned.graph.nodes).toHaveLength(model.graph.nodes.length);
+    expect(pruned.graph.find("w3")?.tensor?.dims).toEqual([7, 6]);
+  });
+
+  it("leaves a model alone from which nothing is cut", async () => {
+    expect((await cut({ ratio: 0, recover: "least-squares" })).model).toBe(model);
+  });
+});
+
+describe("criteria of activations", () => {
+  it("take the channels that nobody hears", async () => {
+    const quiet = parse`(float[N,3] x) => (y)
+      <float[3,3] w = ${float32([3, 3], [1, 0, 0, 0, 1, 0, 0, 0, 1])}, float[3] b = ${float32([3], [0, -9, 0])}, float[3,2] v = ${normal([3, 2])}> {
+        h = MatMul(x, w)  a = Add(h, b)  r = Relu(a)  y = MatMul(r, v)
+      }`;
+    const data = datasetOf(
+      "rows",
+      seen.map((_, i) => ({
+        id: `${i}`,
+        inputs: {
+          x: { dtype: "float32" as const, dims: [1, 3], data: Float32Array.from([1, 1, 1], () => rng.normal()) },
+        },
+      })),
+    );
+    const options = pruneOptions.parse({ ratio: 0.34, criterion: "activation-norm" });
+    const { model: pruned } = await pruneChannels(quiet, options, { ...calibration, data });
+    expect(Array.from(pruned.graph.find("b")?.tensor?.toNumbers() ?? [])).toEqual([0, 0]);
+  });
+
+  it.each(["weights", "2:4"])("wanda and sparsegpt are closer than magnitudes: %s", async (structure) => {
+    const prune = async (criterion: "l1" | "wanda" | "sparsegpt") => {
+      const ratio = structure === "weights" ? { ratio: 0.5, ranking: "layer" as const } : {};
+      const result = await pruneWeights(model, pruneOptions.parse({ structure, criterion, ...ratio }), calibration);
+      const zeros = result.layers().map((layer) => layer.zeros / layer.weights);
+      expect(zeros.every((share) => share === 0.5)).toBe(true);
+      return quality(result.model);
+    };
+    const [l1, wanda, sparsegpt] = [await prune("l1"), await prune("wanda"), await prune("sparsegpt")];
+    expect(wanda).toBeGreaterThan(l1);
+    expect(sparsegpt).toBeGreaterThan(wanda);
+  });
+});
+
+it.each(["int8", "uint8"] as const)("zeros of weights are exactly zero after quantization to %s", async (dtype) => {
+  const { model: pruned } = await pruneWeights(
+    model,
+    pruneOptions.parse({ structure: "weights", ratio: 0.7 }),
+    undefined,
+  );
+  const { model: small } = quantize(pruned, { dtype, minElements: 1, granularity: "tensor" });
+  let zeros = 0;
+  for (const node of small.graph.nodes.filter(({ opType }) => opType === "DequantizeLinear")) {
+    const [codes, , zeroPoint] = node.inputs.map((input) => input?.tensor?.toNumbers());
+    const target = node.output().uses.values().next().value;
+    const original = pruned.graph.nodes.find(({ name }) => name === target?.node.name)?.inputs[target?.index ?? 0];
+    original?.tensor?.toNumbers().forEach((weight, i) => {
+      if (weight !== 0) return;
+      zeros++;
+      expect(codes?.[i]).toBe(zeroPoint?.[0] ?? 0);
+    });
+  }
+  expect(zeros).toBeGreaterThan(900);
+});
