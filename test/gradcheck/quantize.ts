@@ -1,6 +1,6 @@
 /**
- * @file Cases of the gradient check: quantization. Its own derivative is zero almost everywhere, so the steps are made so large that
- * they go through whole codes: what is compared is the straight-through slope, exact for codes that do not leave their range.
+ * @file Cases of the gradient check: quantization. The derivative of QuantizeLinear is zero almost everywhere, so central differences
+ * know nothing of its straight-through gradient: src/autodiff/gradient.run.test.ts compares that with figures.
  */
 import type { Cases } from "./gradcheck.ts";
 
