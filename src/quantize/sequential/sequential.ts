@@ -170,12 +170,13 @@ class Keeper {
   readonly #given: readonly string[];
   readonly #limit: number;
   #bytes = 0;
-  #samples: Sample[] | undefined = [];
+  #samples: Sample[] | undefined;
 
   constructor({ model, carried }: Section, limit: number) {
     const inputs = new Set(model.graph.inputs.map(({ name }) => name));
-    this.values = carried.filter((name) => !inputs.has(name));
-    this.#given = carried.filter((name) => inputs.has(name));
+    this.values = (carried ?? []).filter((name) => !inputs.has(name));
+    this.#given = (carried ?? []).filter((name) => inputs.has(name));
+    this.#samples = carried && [];
     this.#limit = limit;
   }
 

@@ -31,8 +31,8 @@ export const START = -1;
 
 export interface Section {
   readonly model: Model;
-  /** Names of the values that later stages need. */
-  readonly carried: readonly string[];
+  /** Names of the values that later stages need; undefined where one is no tensor, which can't be handed over. */
+  readonly carried: readonly string[] | undefined;
   readonly layers: readonly JoinedLayer[];
 }
 
@@ -92,7 +92,9 @@ export class Stages {
     model.opsetImports = new Map(source.opsetImports);
     model.functions = source.functions;
     const layers = this.#layers.filter((layer) => this.#stage(layer) > from && this.#stage(layer) <= to);
-    return { model, layers, carried: this.#carriedAt(to).map(({ name }) => name) };
+    const carried = this.#carriedAt(to);
+    const portable = carried.every(({ type }) => !type || type.kind === "tensor");
+    return { model, layers, carried: portable ? carried.map(({ name }) => name) : undefined };
   }
 
   /** Values known at the end of a stage that later ones read. */
