@@ -3,6 +3,7 @@ import { dynamicOptions } from "../quantize/dynamic/options.ts";
 import { compareOptions } from "../recipe/steps/compare.ts";
 import { equalizeStepOptions } from "../recipe/steps/equalize.ts";
 import { float16StepOptions } from "../recipe/steps/float16.ts";
+import { pruneStepOptions } from "../recipe/steps/prune.ts";
 import { quantizeStepOptions } from "../recipe/steps/quantize.ts";
 import { staticStepOptions } from "../recipe/steps/static.ts";
 import { camelCase, parseArgs } from "./args.ts";
@@ -72,12 +73,13 @@ describe("flags", () => {
     return new Set(groups.flatMap((group) => group.flags).map((flag) => flag.option ?? camelCase(flag.name)));
   };
 
-  it("exist for every option of quantize and compare", () => {
+  it("exist for every option of quantize, prune and compare", () => {
     expect([...Object.keys(quantizeStepOptions.shape)].filter((key) => !flagsOf("quantize").has(key))).toEqual([]);
     const renamed = ["weights", "data", "samples"];
     for (const { shape } of [staticStepOptions, dynamicOptions, float16StepOptions, equalizeStepOptions])
       expect(Object.keys(shape).filter((key) => !flagsOf("quantize").has(key) && !renamed.includes(key))).toEqual([]);
     expect([...Object.keys(compareOptions.shape)].filter((key) => !flagsOf("compare").has(key))).toEqual([]);
+    expect([...Object.keys(pruneStepOptions.shape)].filter((key) => !flagsOf("prune").has(key))).toEqual([]);
   });
 
   it("name every choice and default of their options in the help", () => {

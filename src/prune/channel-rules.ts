@@ -5,6 +5,7 @@ import { attentionRules } from "./rules/attention.ts";
 import { controlRules } from "./rules/control.ts";
 import { elementwiseRules } from "./rules/elementwise.ts";
 import { layerRules } from "./rules/layers.ts";
+import { partRules } from "./rules/parts.ts";
 import { recurrentRules } from "./rules/recurrent.ts";
 import { shapeRules } from "./rules/shape.ts";
 import { windowRules } from "./rules/window.ts";
@@ -15,6 +16,7 @@ export const channelRules: ChannelRules = {
   ...layerRules,
   ...windowRules,
   ...shapeRules,
+  ...partRules,
   ...recurrentRules,
   ...attentionRules,
   ...controlRules,
