@@ -30,6 +30,7 @@ export const operatorNames = [
   "Exp",
   "Expand",
   "EyeLike",
+  "Floor",
   "Gather",
   "GatherElements",
   "Gelu",

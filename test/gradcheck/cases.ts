@@ -7,6 +7,7 @@ import { convs } from "./conv.ts";
 import { einsums } from "./einsum.ts";
 import { elementwise } from "./elementwise.ts";
 import type { Cases } from "./gradcheck.ts";
+import { gridSamples } from "./grid-sample.ts";
 import { indexOps } from "./index-ops.ts";
 import { linalg } from "./linalg.ts";
 import { losses } from "./loss.ts";
@@ -20,6 +21,7 @@ import { resizes } from "./resize.ts";
 import { shapes } from "./shape.ts";
 
 export const cases: Cases = {
+  ...gridSamples,
   ...packedProducts,
   ...attentions,
   ...resizes,

@@ -10,12 +10,13 @@ import type { Emitter } from "../emitter.ts";
 import { attentions, contribAttentions } from "./attention.ts";
 import { contrib } from "./contrib.ts";
 import type { Decomposition, Decompositions } from "./decomposition.ts";
+import { gridSamples } from "./grid-sample.ts";
 import { recurrents } from "./recurrent.ts";
 import { scatter } from "./scatter.ts";
 import { standard } from "./standard.ts";
 
 const tables: ReadonlyMap<string, ReadonlyMap<string, Decomposition>> = new Map([
-  ["", merged(attentions, recurrents, scatter, standard)],
+  ["", merged(attentions, gridSamples, recurrents, scatter, standard)],
   ["com.microsoft", merged(contrib, contribAttentions)],
 ]);
 
