@@ -1,6 +1,6 @@
 /** @file Which layers get which options: `--layers "conv1,block*.conv@int4+group:32,0-3,head@keep"`. */
-import picomatch from "picomatch";
 import { TersorError } from "../util/errors.ts";
+import { namePattern } from "../util/name-pattern.ts";
 import { nearestNames } from "../util/nearest.ts";
 import type { WeightLayer } from "./sites.ts";
 import { roundings, type SpecOptions, weightDTypes } from "./spec.ts";
@@ -99,19 +99,11 @@ export function askedLayers(
 const KEPT_FOR_BOUND = "kept float: the accuracy bound asks for it";
 
 function matcher(pattern: string): (layer: WeightLayer) => boolean {
-  const range = /^(\d+)(?:-(\d+))?$/.exec(pattern);
-  if (range) {
-    const first = Number(range[1]);
-    const last = Number(range[2] ?? range[1]);
-    return ({ index }) => index >= first && index <= last;
-  }
-  // In names "/" is a character like any other.
-  const flat = (text: string) => text.replaceAll("/", "\u0001");
-  const glob = picomatch(flat(pattern), { dot: true, nonegate: true });
-  return (layer) =>
-    [layer.value.name, layer.opType, ...layer.sites.map(({ node }) => node.name), layer.name].some(
-      (name) => name === pattern || glob(flat(name)),
-    );
+  const test = namePattern(pattern);
+  return (layer) => {
+    const { index, value, opType, sites, name } = layer;
+    return test({ index, names: [name, value.name, opType, ...sites.map(({ node }) => node.name)] });
+  };
 }
 
 function unknownLayer(pattern: string, layers: readonly WeightLayer[]): TersorError {
