@@ -25,7 +25,7 @@ export interface SmoothQuantOptions {
 export async function smoothQuantOnData(
   model: Model,
   data: Dataset,
-  options: SmoothQuantOptions,
+  { alpha, insert }: SmoothQuantOptions,
   running: CalibrateOptions,
 ): Promise<EqualizeResult> {
   const typed = observable(model);
@@ -34,7 +34,7 @@ export async function smoothQuantOnData(
   );
   const { stats } = await calibrate(typed, data, collectors, running);
   const absMax = [...stats].flatMap(([name, [largest]]) => (largest ? [[name, largest] as const] : []));
-  return smoothQuant(model, new Map(absMax), options);
+  return smoothQuant(model, new Map(absMax), { alpha, insert });
 }
 
 /** AWQ's scaling of the inputs of MatMul and Gemm, whose weights will be quantized by `spec`. @throws as {@link calibrate} */
