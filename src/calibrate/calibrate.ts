@@ -9,8 +9,8 @@ import { throwIfAborted } from "../runtime/abort.ts";
 import type { Outputs, Session } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
 import { TersorError } from "../util/errors.ts";
-import { type Collector, scalar } from "./collector.ts";
-import { finiteProbe, type Probe } from "./probes.ts";
+import { type Collector, floats } from "./collector.ts";
+import { finiteProbe, probeBuilder, sumProbe } from "./probes.ts";
 
 export interface CalibrateOptions {
   /** Loads a model into a runtime; the session is released at the end. */
@@ -58,19 +58,20 @@ export async function calibrate<Stats>(
   options: CalibrateOptions,
 ): Promise<Calibration<Stats>> {
   const { signal, onProgress, keep } = options;
-  const { probed, watched, finite } = addProbes(model, collectors, keep?.values ?? []);
+  const { probed, watched, sums } = addProbes(model, collectors, keep?.values ?? []);
   const session = await options.open(probed);
   let samples = 0;
   try {
     const fixed = options.whole ? undefined : fixedBatch(session);
     const size = options.whole ? 1 : (fixed ?? options.batchSize ?? 1);
     const seen = watched.flatMap(({ outputs }) => outputs);
-    const fetches = [...new Set([...finite.keys(), ...seen, ...(keep?.values ?? [])])];
+    const fetches = [...new Set([...sums.keys(), ...seen, ...(keep?.values ?? [])])];
     for await (const batch of batches(data, { size, pad: options.pad ?? "split", last: fixed ? "fill" : "keep" })) {
       throwIfAborted(signal, "calibration");
       const outputs = fetches.length > 0 ? await session.run(batch.inputs, fetches, signal ? { signal } : {}) : {};
-      const broken = notFinite(finite, outputs)[0];
-      if (broken) throw await notFiniteError(model, broken, batch, options);
+      const broken = notFinite(sums, outputs)[0];
+      const error = broken && (await notFiniteError(model, broken, batch, options));
+      if (error) throw error;
       for (const { collector, outputs: names } of watched)
         collector.add(names.map((name) => outputs[name] as HostTensor));
       keep?.add(batch, outputs);
@@ -100,13 +101,14 @@ function addProbes<Stats>(
   model: Model,
   collectors: ReadonlyMap<string, readonly Collector<Stats>[]>,
   kept: readonly string[],
+  exact = false,
 ) {
   const probed = model.clone();
   const { graph } = probed;
   const types = inferTypes(probed);
   const watched: Watched<Stats>[] = [];
-  /** Output that is 0 where a value is finite, with the value, in graph order. */
-  const finite = new Map<string, Value>();
+  /** Output that is finite where a value is, with the value, in graph order. */
+  const sums = new Map<string, Value>();
   const order = new Map(graph.nodes.map((node, index) => [node, index]));
   const place = (value: Value) => (value.producer ? (order.get(value.producer) ?? 0) : -1);
   const chosen = [...collectors]
@@ -114,13 +116,10 @@ function addProbes<Stats>(
     .sort((a, b) => place(a.value) - place(b.value));
   const asOutputs: Value[] = [];
   for (const { value, own } of chosen) {
-    const built = new Map<string, Value>();
-    const build = (probe: Probe) => {
-      const known = built.get(probe.key) ?? probe.build({ graph, value, opset: probed.opset });
-      built.set(probe.key, known);
-      return known;
-    };
-    finite.set(asOutput(build(finiteProbe)), value);
+    const build = probeBuilder(graph, value, probed.opset);
+    // A mean over all elements is finite only where they are.
+    const needs = own.flatMap((collector) => collector.needs);
+    sums.set(asOutput(build(exact ? finiteProbe : (needs.find(({ isSum }) => isSum) ?? sumProbe))), value);
     for (const collector of own) {
       const outputs = collector.needs.map((probe) => asOutput(build(probe)));
       watched.push({ collector, outputs });
@@ -137,7 +136,7 @@ function addProbes<Stats>(
   }
   for (const name of kept) asOutputs.push(graph.find(name) as Value);
   for (const value of asOutputs) if (!value.isOutput) graph.addOutput(value);
-  return { probed, watched, finite };
+  return { probed, watched, sums };
 }
 
 /** @throws bad-model */
@@ -154,26 +153,27 @@ function observable(value: Value | undefined, name: string, types: ReturnType<ty
 }
 
 /** The values that are not finite, in graph order. */
-function notFinite(finite: ReadonlyMap<string, Value>, outputs: Outputs): Value[] {
-  return [...finite].flatMap(([name, value]) => (scalar(outputs[name]) === 0 ? [] : [value]));
+function notFinite(sums: ReadonlyMap<string, Value>, outputs: Outputs): Value[] {
+  return [...sums].flatMap(([name, value]) => (floats(outputs[name]).every(Number.isFinite) ? [] : [value]));
 }
 
 /**
  * Runs the batch again and looks at every value, to name the node where it begins: from what was seen back through inputs
- * that are not finite either.
+ * that are not finite either. Undefined where only a sum overflowed.
  */
 async function notFiniteError(
   model: Model,
   seen: Value,
   batch: Batch,
   { open, signal }: CalibrateOptions,
-): Promise<TersorError> {
-  const { probed, finite } = addProbes(model, new Map(floatValues(model).map((name) => [name, []])), []);
+): Promise<TersorError | undefined> {
+  const { probed, sums } = addProbes(model, new Map(floatValues(model).map((name) => [name, []])), [], true);
   const session = await open(probed);
   try {
-    const outputs = await session.run(batch.inputs, [...finite.keys()], signal ? { signal } : {});
-    const broken = new Map(notFinite(finite, outputs).map((value) => [value.name, value]));
-    let first = broken.get(seen.name) ?? seen;
+    const outputs = await session.run(batch.inputs, [...sums.keys()], signal ? { signal } : {});
+    const broken = new Map(notFinite(sums, outputs).map((value) => [value.name, value]));
+    let first = broken.get(seen.name);
+    if (!first) return undefined;
     for (let next: Value | undefined = first; next; next = before(next, broken)) first = next;
     const ids = batch.samples.map(({ id }) => `"${id}"`).join(", ");
     const where = first.producer ? `${first.producer}` : `input "${first.name}"`;

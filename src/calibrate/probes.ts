@@ -10,12 +10,27 @@ export interface ProbeContext {
   readonly value: Value;
   /** Of ai.onnx. */
   readonly opset: number;
+  /** Another quantity of the same value: built once. */
+  build(probe: Probe): Value;
 }
 
 /** One quantity of a value. Probes of one key are built once, however many collectors need them. */
 export interface Probe {
   readonly key: string;
+  /** Every element enters a sum: the quantity is finite only where all of them are. */
+  readonly isSum?: boolean;
   build(context: ProbeContext): Value;
+}
+
+/** Builds probes of one value, each quantity once. */
+export function probeBuilder(graph: Graph, value: Value, opset: number): (probe: Probe) => Value {
+  const built = new Map<string, Value>();
+  const build = (probe: Probe): Value => {
+    const known = built.get(probe.key) ?? probe.build({ graph, value, opset, build });
+    built.set(probe.key, known);
+    return known;
+  };
+  return build;
 }
 
 type Reduction = "ReduceMin" | "ReduceMax" | "ReduceMean" | "ReduceSum" | "ReduceSumSquare";
@@ -67,8 +82,24 @@ export const sampleProbe: Probe = {
     return node("Slice", [flat, zero, end, zero, step]);
   },
 };
-export const minProbe: Probe = { key: "min", build: (context) => reduce(context, "ReduceMin", context.value) };
+/** Operators that give nothing below 0. */
+const neverNegative = new Set(["Relu", "Sigmoid", "HardSigmoid", "Softmax", "Softplus", "Abs", "Exp", "Sqrt"]);
+
 export const maxProbe: Probe = { key: "max", build: (context) => reduce(context, "ReduceMax", context.value) };
+/** Of what is never negative, 0, which ranges hold anyway: that saves going through it. */
+export const minProbe: Probe = {
+  key: "min",
+  build(context) {
+    const { graph, value } = context;
+    const { producer } = value;
+    if (producer?.domain !== "" || !neverNegative.has(producer.opType)) return reduce(context, "ReduceMin", value);
+    const zero = graph.addInitializer(`${value.name}_none`, float32([], [0]));
+    const inputs = [context.build(maxProbe), zero];
+    return graph.addNode({ opType: "Mul", inputs, outputs: [`${value.name}_least`] }).output();
+  },
+};
+/** Finite where all elements are, but for sums that overflow: one pass, where {@link finiteProbe} takes three. */
+export const sumProbe: Probe = { key: "sum", build: (context) => reduce(context, "ReduceSum", context.value) };
 /** 0 where all elements are finite, NaN elsewhere: min and max may pass over a NaN, and a plain sum may overflow. */
 export const finiteProbe: Probe = {
   key: "finite",
@@ -99,6 +130,7 @@ function otherAxes({ value }: ProbeContext, axis: number): number[] {
 export function channelProbe(kind: "absmax" | "absmean" | "mean", axis: number): Probe {
   return {
     key: `${kind} of axis ${axis}`,
+    isSum: kind === "mean",
     build(context) {
       const axes = otherAxes(context, axis);
       const input = kind === "mean" ? context.value : abs(context, context.value);

@@ -1,5 +1,5 @@
 /** @file The first node of a model that gives NaN or infinity although everything that it reads is finite. */
-import { finiteProbe } from "../../calibrate/probes.ts";
+import { finiteProbe, probeBuilder } from "../../calibrate/probes.ts";
 import type { Batch } from "../../data/batch.ts";
 import { attr } from "../../ir/attribute.ts";
 import type { Model } from "../../ir/model.ts";
@@ -30,7 +30,7 @@ export function finiteWatch(model: Model, which: Fault["model"]) {
       const cast = { opType: "Cast", inputs: [value], outputs: [`${value.name}_wide`] };
       const to = attr.int(dtypeInfo("float32").code);
       const wide = type.dtype === "float32" ? value : graph.addNode({ ...cast, attributes: { to } }).output();
-      const output = finiteProbe.build({ graph, value: wide, opset: probed.opset });
+      const output = probeBuilder(graph, wide, probed.opset)(finiteProbe);
       output.type = tensorType("float32", []);
       graph.addOutput(output);
       watched.push({ output: output.name, node: `${node}`, value: value.name });

@@ -1,5 +1,5 @@
 /** @file A graph that gains outputs: reductions of its values, by channel, summed up over batches. */
-import { channelProbe, energyProbe } from "../../calibrate/probes.ts";
+import { channelProbe, energyProbe, probeBuilder } from "../../calibrate/probes.ts";
 import { attr } from "../../ir/attribute.ts";
 import type { Model } from "../../ir/model.ts";
 import { type Shape, tensorType, type ValueType } from "../../ir/types.ts";
@@ -68,7 +68,7 @@ export class ProbeGraph {
     from.type ??= this.#types.get(from) ?? tensorType("float32", shape);
     const at = whole ? 1 : axis;
     const probe = kind === "energy" ? energyProbe(at) : channelProbe(kind, at);
-    const reduced = probe.build({ graph: this.model.graph, value: from, opset: this.model.opset });
+    const reduced = probeBuilder(this.model.graph, from, this.model.opset)(probe);
     // A probe of a vector is the vector itself.
     const output = reduced.isInput || reduced.isOutput ? this.node("Identity", [reduced]) : reduced;
     output.type ??= tensorType("float32");
