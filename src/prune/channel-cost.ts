@@ -1,12 +1,14 @@
 /** @file What a model costs after a cut, without making it. */
 import { tensorType, type ValueType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
-import { constantsOfNode, modelCost } from "../ops/cost.ts";
+import { constantsOfNode, costOf } from "../ops/cost.ts";
+import { infer } from "../ops/infer.ts";
+import type { InputShapes } from "../ops/infer-inputs.ts";
 import type { Analysis } from "./analysis.ts";
-import { type Cut, dimsAfter, keptIndices } from "./cut.ts";
+import { type Cut, keptIndices } from "./cut.ts";
 
 export interface ChannelCost {
-  /** Multiply-accumulates of one sample; of the nodes whose MACs are known. */
+  /** Multiply-accumulates of one sample, of the nodes whose MACs are known; of all branches together, and of one round of loops. */
   readonly macs: number;
   readonly params: number;
 }
@@ -15,9 +17,12 @@ export interface ChannelCost {
 export class CostMeter {
   readonly #analysis: Analysis;
   readonly #params: ReadonlyMap<Value, number>;
+  readonly #types: ReadonlyMap<Value, ValueType>;
 
-  constructor(analysis: Analysis) {
+  /** @param inputShapes sizes that the model leaves open, which count as 1 otherwise */
+  constructor(analysis: Analysis, inputShapes?: InputShapes) {
     this.#analysis = analysis;
+    this.#types = inputShapes ? infer(analysis.model, { inputShapes }).types : analysis.inference.types;
     const params = new Map<Value, number>();
     for (const graph of analysis.model.graphs())
       for (const node of graph.nodes)
@@ -27,12 +32,14 @@ export class CostMeter {
   }
 
   cost(cut: Cut): ChannelCost {
-    const { model, inference } = this.#analysis;
+    const { model } = this.#analysis;
     const kept = keptIndices(this.#analysis, cut);
-    const types = new Map<Value, ValueType>(inference.types);
-    for (const value of kept.keys()) {
-      const type = value.tensor ? value.type : inference.types.get(value);
-      if (type?.kind === "tensor") types.set(value, tensorType(type.dtype, dimsAfter(this.#analysis, kept, value)));
+    const types = new Map<Value, ValueType>(this.#types);
+    for (const [value, own] of kept) {
+      const type = value.tensor ? value.type : this.#types.get(value);
+      if (type?.kind !== "tensor" || !type.shape) continue;
+      const dims = type.shape.map((dim, axis) => own[axis]?.length ?? dim);
+      types.set(value, tensorType(type.dtype, dims));
     }
     let params = 0;
     for (const [value, count] of this.#params) {
@@ -41,6 +48,9 @@ export class CostMeter {
       );
       params += Math.round(share.reduce((product, part) => product * part, count));
     }
-    return { macs: modelCost(model, types).macs ?? 0, params };
+    let macs = 0;
+    for (const graph of model.graphs())
+      for (const node of graph.nodes) if (node.subgraphs().length === 0) macs += costOf(node, types).macs ?? 0;
+    return { macs, params };
   }
 }

@@ -3,6 +3,7 @@ import type { CalibrateOptions } from "../calibrate/calibrate.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import { infer } from "../ops/infer.ts";
+import type { InputShapes } from "../ops/infer-inputs.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { mergeInitializers } from "../passes/merge-initializers.ts";
 import { TersorError } from "../util/errors.ts";
@@ -60,11 +61,15 @@ export interface ChannelData extends CalibrateOptions {
   readonly data: Dataset;
 }
 
-/** @throws bad-recipe for layers to protect that do not exist, and for a criterion or recovery without data */
+/**
+ * @param inputShapes sizes that the model leaves open, for counting MACs
+ * @throws bad-recipe for layers to protect that do not exist, for a criterion or recovery without data, and for MACs that are not known
+ */
 export async function pruneChannels(
   model: Model,
   options: ParsedPruneOptions,
   calibration: ChannelData | undefined,
+  inputShapes?: InputShapes,
 ): Promise<ChannelResult> {
   const { criterion, recover, by } = options;
   const chosen = criteria[criterion as CriterionName] as (typeof criteria)[CriterionName] | undefined;
@@ -99,7 +104,7 @@ export async function pruneChannels(
     else reasons.set(group, `criterion "${criterion}" finds nothing to look at`);
   }
   const ratio = options.ratio ?? 0;
-  const selection = selectChannels(channeled, scored, new CostMeter(analysis), {
+  const selection = selectChannels(channeled, scored, new CostMeter(analysis, inputShapes), {
     ratio,
     by,
     ranking: options.ranking ?? "layer",

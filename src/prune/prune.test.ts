@@ -64,6 +64,14 @@ describe("channels", () => {
     expect(notes).toEqual(["90 % of macs can't be removed, 75.0 % were: first keeps 1"]);
   });
 
+  it("by macs need shapes", async () => {
+    const model = parse(
+      `<ir_version: 10, opset_import: ["": 21]> g (float[N,2] x) => (y) <float[2,2] w = {1, 2, 3, 4}> { a = Unknown(x)  y = Gather(w, a) }`,
+    );
+    const options = pruneOptions.parse({ ratio: 0.5, by: "macs" });
+    await expect(pruneChannels(model, options, undefined)).rejects.toMatchObject({ code: "bad-recipe" });
+  });
+
   it("of protected layers stay", async () => {
     const { groups, model, reached } = await channels({ ratio: 0.5, protect: "fir*" });
     expect(groups).toMatchObject([{ removed: 0, reason: "protected" }]);

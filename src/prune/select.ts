@@ -1,5 +1,6 @@
 /** @file Which channels go: by rank within each group or among all, to a share of channels, parameters or MACs. */
 
+import { TersorError } from "../util/errors.ts";
 import type { ChannelCost, CostMeter } from "./channel-cost.ts";
 import type { Cut } from "./cut.ts";
 import type { Channeled, Group } from "./groups.ts";
@@ -40,6 +41,11 @@ export function selectChannels(
 ): Selection {
   const before = meter.cost(new Set());
   const { ratio, by } = options;
+  if (by === "macs" && before.macs === 0)
+    throw new TersorError(
+      "bad-recipe",
+      "prune: by macs: the MACs of no layer are known: expected sizes of the inputs. Give shapes (on the command line: --shape), or take by params or channels.",
+    );
   const limits = new Map(analysis.ports.map((port) => [port, port.size - 1]));
   const cutAt = (share: number): Cut => {
     const room = new Map(limits);
