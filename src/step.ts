@@ -81,7 +81,7 @@ export interface ModelSize {
   readonly brotli?: number;
 }
 
-export interface OpenModelOptions extends Pick<SessionOptions, "threads" | "optimization"> {
+export interface OpenModelOptions extends Pick<SessionOptions, "threads" | "spinning" | "optimization"> {
   readonly runtime: RuntimeName;
 }
 

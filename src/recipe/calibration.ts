@@ -3,6 +3,7 @@ import type { CalibrateOptions } from "../calibrate/calibrate.ts";
 import { type Dataset, take } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import type { DataSpec, Progress, StepContext } from "../step.ts";
+import { inputsOf } from "./inputs-of.ts";
 
 export interface CalibrationOptions {
   readonly data: DataSpec | undefined;
@@ -25,9 +26,9 @@ export async function openCalibration(
   { data: spec, samples, batchSize, threads }: CalibrationOptions,
   ctx: StepContext,
 ): Promise<CalibrationData | undefined> {
-  const settings = { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) } as const;
-  const probe = await ctx.open(model, settings);
-  const data = await ctx.data(spec, probe.inputs).finally(() => probe.release());
+  // Calibration is made of many short runs, each of which would leave threads waiting awake.
+  const settings = { runtime: "ort-node", spinning: false, ...(threads !== undefined && { threads }) } as const;
+  const data = await ctx.data(spec, inputsOf(model));
   if (!data) return undefined;
   const count = Math.min(samples, data.size ?? Number.POSITIVE_INFINITY);
   const known = Number.isFinite(count) ? count : 0;

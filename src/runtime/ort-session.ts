@@ -199,7 +199,8 @@ const severities = { verbose: 0, info: 1, warning: 2, error: 3, fatal: 4 } as co
 >;
 
 function nativeOptions(backend: OrtBackend, options: SessionOptions): Ort.InferenceSession.SessionOptions {
-  const { threads, optimization, executionProvider, optimizedModelPath, externalData, log, extra } = options;
+  const { threads, spinning, optimization, executionProvider, optimizedModelPath, externalData, log, extra } = options;
+  const asleep = spinning === false && { session: { intra_op: { allow_spinning: "0" } } };
   return {
     executionProviders: [executionProvider ?? backend.provider],
     graphOptimizationLevel: optimization ?? "all",
@@ -207,7 +208,7 @@ function nativeOptions(backend: OrtBackend, options: SessionOptions): Ort.Infere
     ...(threads !== undefined && { intraOpNumThreads: threads }),
     ...(optimizedModelPath !== undefined && { optimizedModelFilePath: optimizedModelPath }),
     ...(externalData && { externalData }),
-    ...(extra && { extra }),
+    ...((extra || asleep) && { extra: { ...asleep, ...extra } }),
   };
 }
 

@@ -78,6 +78,10 @@ export interface SessionOptions extends CallOptions {
    * ort-web fixes it with its first session.
    */
   readonly threads?: number;
+  /**
+   * Whether threads wait for work awake, which is a little faster and costs processor time; ort-node only. True when absent.
+   */
+  readonly spinning?: boolean;
   /** Graph optimizations that the runtime makes at load; "all" when absent. */
   readonly optimization?: "disabled" | "basic" | "extended" | "all";
   /** "cpu" (ort-node) or "wasm" (ort-web) when absent; others as the installed package has them, such as "webgpu". */

@@ -12,6 +12,7 @@ import { type TrainOptions, trainOptions } from "../../train/options.ts";
 import { splitTarget } from "../../train/step-graph.ts";
 import { Teacher } from "../../train/teacher.ts";
 import { TersorError } from "../../util/errors.ts";
+import { inputsOf } from "../inputs-of.ts";
 import { compareOptions, inputOptions, runtimeOptions } from "./compare.ts";
 
 /** Where training data comes from, how the result is judged, and what is kept on the way. */
@@ -80,8 +81,7 @@ export async function trainModel(
   const { threads, log } = options;
   const sessionOptions = threads === undefined ? {} : { threads };
   const runtime = await ctx.runtime(options.runtime);
-  const probe = await ctx.open(model, { runtime: options.runtime, ...sessionOptions });
-  const parts = await dataOf(options, probe.inputs, ctx).finally(() => probe.release());
+  const parts = await dataOf(options, inputsOf(model), ctx);
   const loss = losses ? [...losses(parts.first)] : written.loss;
   const training = { ...trainingOptions(written), ...(loss !== undefined && { loss }) };
   const values = trainOptions.parse(training).loss.flatMap(({ target = "" }) => {
