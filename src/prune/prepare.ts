@@ -1,6 +1,7 @@
 /** @file The form of a model that is cut: weights are initializers, and constants that layers happen to share are their own. */
 import type { Model } from "../ir/model.ts";
 import { constantToInitializer } from "../passes/constant-to-initializer.ts";
+import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 
 /** Constants of up to this many elements (biases, scales, shapes) are copied for each use; larger ones stay tied. */
 const SMALL = 1 << 12;
@@ -18,4 +19,12 @@ export function prepared(model: Model): Model {
         use.node.setInput(use.index, use.node.graph.addInitializer(value.name, tensor));
     }
   return copy;
+}
+
+/** Operator set that second moments are taken in: Slice, Pad and Unsqueeze have their axes as inputs. */
+const GRAM_OPSET = 13;
+
+/** The model, in an operator set in which second moments can be taken of it. */
+export function withGramOpset(model: Model): Model {
+  return model.opset < GRAM_OPSET ? convertOpset(model, GRAM_OPSET).model : model;
 }

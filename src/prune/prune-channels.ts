@@ -15,7 +15,7 @@ import { type CriterionName, criteria } from "./criteria/index.ts";
 import { applyCut, type Cut, maskCut } from "./cut.ts";
 import { type Channeled, findGroups, type Group, layerName } from "./groups.ts";
 import type { ParsedPruneOptions } from "./options.ts";
-import { prepared } from "./prepare.ts";
+import { prepared, withGramOpset } from "./prepare.ts";
 import { foldMeans, type Repair, recoverable, solveWeights } from "./recover/recovery.ts";
 import { scoresOf } from "./scores.ts";
 import { type ScoredGroup, selectChannels } from "./select.ts";
@@ -66,7 +66,7 @@ export interface ChannelData extends CalibrateOptions {
  * @throws bad-recipe for layers to protect that do not exist, for a criterion or recovery without data, and for MACs that are not known
  */
 export async function pruneChannels(
-  model: Model,
+  given: Model,
   options: ParsedPruneOptions,
   calibration: ChannelData | undefined,
   inputShapes?: InputShapes,
@@ -84,6 +84,7 @@ export async function pruneChannels(
       "bad-recipe",
       `prune: ${needsData} needs calibration data: expected samples, got none. Name some with calibrate (on the command line: --calibrate).`,
     );
+  const model = recover === "least-squares" ? withGramOpset(given) : given;
   const channeled = findGroups(prepared(model), { interface: options.cutInterface });
   const { analysis, grouping } = channeled;
   const isProtected = protection(channeled, options.protect);
@@ -125,7 +126,7 @@ export async function pruneChannels(
   };
   const notes = reached ? [] : [missed(report.groups, options, removed)];
   const masked = () => maskedModel(model, options, cut);
-  if (cut.size === 0) return { model, plain: model, masked, notes, ...report };
+  if (cut.size === 0) return { model: given, plain: given, masked, notes, ...report };
   const repairs = await repairsFor(analysis, cut, options, calibration);
   applyCut(analysis, cut);
   const plain = repairs.length > 0 ? tidied(analysis.model.clone()) : undefined;

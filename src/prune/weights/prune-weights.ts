@@ -9,6 +9,7 @@ import { pickByName } from "../../util/name-pattern.ts";
 import { keyOf, uniform } from "../../util/rng.ts";
 import { recoveryStats } from "../calibration.ts";
 import { type ParsedPruneOptions, type Structure, structureOf } from "../options.ts";
+import { withGramOpset } from "../prepare.ts";
 import type { ChannelData } from "../prune-channels.ts";
 import { inStoredOrder, matrixOf, type WeightSite, weightSites } from "./sites.ts";
 import { BLOCK, sparseGpt } from "./sparsegpt.ts";
@@ -58,7 +59,8 @@ export async function pruneWeights(
 ): Promise<WeightResult> {
   const structure = structureOf(options.structure);
   checkOptions(options, structure, calibration);
-  const copy = constantToInitializer(model).model.clone();
+  const source = ofActivations.has(options.criterion) ? withGramOpset(model) : model;
+  const copy = constantToInitializer(source).model.clone();
   const { analysis, sites } = weightSites(copy);
   const asked = askedOf(sites, options);
   const reasons = new Map<WeightSite, string>();
