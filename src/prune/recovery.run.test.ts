@@ -82,6 +82,14 @@ describe("recovery", () => {
     expect(pruned.graph.find("w3")?.tensor?.dims).toEqual([7, 6]);
   });
 
+  it("works in models of old operator sets", async () => {
+    const old = model.clone();
+    old.opsetImports.set("", 9);
+    const options = pruneOptions.parse({ ratio: 0.3, recover: "least-squares" });
+    const { model: pruned } = await pruneChannels(old, options, calibration);
+    expect(await quality(pruned)).toBeCloseTo(await quality((await cut({ recover: "least-squares" })).model), 3);
+  });
+
   it("leaves a model alone from which nothing is cut", async () => {
     expect((await cut({ ratio: 0, recover: "least-squares" })).model).toBe(model);
   });
