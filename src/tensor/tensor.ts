@@ -61,13 +61,13 @@ export class Tensor {
 
   /** The elements as numbers, whatever the type (64-bit integers lose precision beyond 2^53). @throws bad-data for strings and complex. */
   toNumbers(): Float64Array {
-    return Float64Array.from(this.#numeric());
+    return new Float64Array(this.#numeric());
   }
 
   /** The elements as float32. Float32 tensors may alias the tensor's memory. @throws bad-data for strings and complex. */
   toFloat32(): Float32Array {
     const numeric = this.#numeric();
-    return numeric instanceof Float32Array ? numeric : Float32Array.from(numeric);
+    return numeric instanceof Float32Array ? numeric : new Float32Array(numeric);
   }
 
   #numeric(): ArrayLike<number> {

@@ -124,18 +124,19 @@ function pairScales(job: Job): Float32Array {
   // Refuses what is not finite.
   const limits = findScales(job, grids[7], "absmax");
   const numbers = weight.toFloat32();
-  const sliceOf = sliceIndex(slices);
   /** Largest and second largest of the positive, then of the negative weights. */
   const tops = new Float32Array(slices.count * 4);
-  for (let i = 0; i < numbers.length; i++) {
-    const x = numbers[i] as number;
-    const at = sliceOf(i) * 4 + (x < 0 ? 2 : 0);
-    const size = Math.abs(x);
-    if (size > (tops[at] as number)) {
-      tops[at + 1] = tops[at] as number;
-      tops[at] = size;
-    } else if (size > (tops[at + 1] as number)) tops[at + 1] = size;
-  }
+  eachRun(slices, numbers.length, (slice, start, end) => {
+    for (let i = start; i < end; i++) {
+      const x = numbers[i] as number;
+      const at = slice * 4 + (x < 0 ? 2 : 0);
+      const size = Math.abs(x);
+      if (size > (tops[at] as number)) {
+        tops[at + 1] = tops[at] as number;
+        tops[at] = size;
+      } else if (size > (tops[at + 1] as number)) tops[at + 1] = size;
+    }
+  });
   return limits.map((limit, slice) => {
     const [a = 0, b = 0, c = 0, d = 0] = tops.subarray(slice * 4, slice * 4 + 4);
     // Rounding adds a half to each: 127 and not 128.
@@ -176,16 +177,23 @@ export function quantizeBias(values: Float32Array, inputScale: number, weightSca
 
 /** What a quantized weight stands for, in the weight's own dims. Computes the codes. */
 export function dequantized(weight: Tensor, { codes, scales, zeroPoint, slices }: StaticWeight): Tensor {
-  const numbers = codes.toNumbers();
+  // Integers: their own copy.
+  const values = codes.toFloat32();
   const [zero = 0] = zeroPoint.toNumbers();
-  const sliceOf = sliceIndex(slices);
-  return float32(
-    weight.dims,
-    Float32Array.from(numbers, (code, i) => (code - zero) * (scales[sliceOf(i)] as number)),
-  );
+  eachRun(slices, values.length, (slice, start, end) => {
+    const scale = scales[slice] as number;
+    for (let i = start; i < end; i++) values[i] = ((values[i] as number) - zero) * scale;
+  });
+  return float32(weight.dims, values);
 }
 
-function sliceIndex({ form, count, n, fold }: Slices): (index: number) => number {
-  if (count === 1) return () => 0;
-  return form === "runs" ? (i) => Math.floor(i / n) : (i) => Math.floor((i % n) / fold);
+/** Calls `visit` for stretches of elements, in order, that lie in one slice each. */
+function eachRun(
+  { form, count, n, fold }: Slices,
+  size: number,
+  visit: (slice: number, start: number, end: number) => void,
+): void {
+  const length = count === 1 ? size : form === "runs" ? n : fold;
+  for (let start = 0, slice = 0; start < size; start += length, slice = slice + 1 < count ? slice + 1 : 0)
+    visit(slice, start, Math.min(size, start + length));
 }
