@@ -11,7 +11,7 @@ export interface MadeBy {
 }
 
 export interface Group {
-  /** Names of its layers. */
+  /** Its layers by name, the first of many. */
   readonly name: string;
   readonly layers: readonly MadeBy[];
   /** What may go, in the order of the first layer's channels. */
@@ -39,6 +39,9 @@ export interface Channeled {
   readonly analysis: Analysis;
   readonly grouping: Grouping;
 }
+
+/** Layers that the name of a group has. */
+const NAMED = 2;
 
 /** Models that are looked at again where an answer turns out to leave nothing. */
 const ATTEMPTS = 6;
@@ -86,6 +89,14 @@ export function layerName(node: Node): string {
   return node.name || node.outputs.find((output) => output)?.name || node.opType;
 }
 
+/** The first layers by name, and how many more there are. */
+function groupName(layers: readonly MadeBy[]): string {
+  const names = layers.map(({ node }) => layerName(node));
+  const shown = names.length > NAMED + 1 ? NAMED : names.length;
+  const more = names.length > shown ? ` and ${names.length - shown} more` : "";
+  return `${names.slice(0, shown).join(" + ")}${more}`;
+}
+
 export function groupChannels(analysis: Analysis): Grouping {
   const madeBy = new Map<number, MadeBy[]>();
   const whole: Whole[] = [];
@@ -116,7 +127,7 @@ export function groupChannels(analysis: Analysis): Grouping {
       continue;
     }
     const key = layers.map(({ port }) => port.base).join();
-    const group = groups.get(key) ?? { name: layers.map(({ node }) => layerName(node)).join(" + "), layers, atoms: [] };
+    const group = groups.get(key) ?? { name: groupName(layers), layers, atoms: [] };
     group.atoms.push(atom);
     groups.set(key, group);
   }

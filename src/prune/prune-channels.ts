@@ -21,7 +21,7 @@ import { scoresOf } from "./scores.ts";
 import { type ScoredGroup, selectChannels } from "./select.ts";
 
 export interface GroupReport {
-  /** Names of its layers. */
+  /** Its layers by name, the first of many. */
   readonly name: string;
   readonly layers: readonly string[];
   readonly channels: number;
