@@ -1,6 +1,7 @@
 /** @file Faults that are planted on purpose, one by one, in models that are healthy without: the diagnosis has to name the cause first. */
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
+import { changed, images } from "../../../test/seeded-images.ts";
 import { encode } from "../../../test/wire.ts";
 import { batches } from "../../data/batch.ts";
 import { type Dataset, datasetOf, type Sample } from "../../data/dataset.ts";
@@ -34,44 +35,6 @@ const random = (seed: string) => {
       Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => rng.normal() * deviation),
     );
 };
-
-/** Smooth images, [1, 3, size, size], 0 to 1; red is stronger than blue. */
-function images(seed: string, count: number, size = 16): Dataset {
-  const rng = new Rng(5, seed);
-  const image = () => {
-    const waves = Array.from(
-      { length: 4 },
-      () => [rng.uniform() * 0.6, rng.uniform() * 0.6, rng.uniform() * 6] as const,
-    );
-    const strength = [0.75, 0.5, 0.25].map((x) => x + 0.1 * rng.normal());
-    return Float32Array.from({ length: 3 * size * size }, (_, i) => {
-      const [c, y, x] = [Math.floor(i / size ** 2), Math.floor(i / size) % size, i % size];
-      const wave = waves.reduce((sum, [a, b, phase]) => sum + Math.sin(a * x + b * y + phase + c / 3), 0);
-      return Math.min(1, Math.max(0, (strength[c] as number) + 0.12 * wave));
-    });
-  };
-  const samples = Array.from(
-    { length: count },
-    (_, i): Sample => ({
-      id: `${seed}${i}`,
-      inputs: { x: { dtype: "float32", dims: [1, 3, size, size], data: image() } },
-    }),
-  );
-  return datasetOf(seed, samples);
-}
-
-/** Every sample's input through `change`. */
-async function changed(data: Dataset, change: (x: Float32Array) => Float32Array): Promise<Dataset> {
-  const samples: Sample[] = [];
-  for await (const sample of data) {
-    const inputs = Object.entries(sample.inputs).map(([name, tensor]) => [
-      name,
-      { ...tensor, data: change(tensor.data as Float32Array) },
-    ]);
-    samples.push({ ...sample, inputs: Object.fromEntries(inputs) });
-  }
-  return datasetOf(data.name, samples);
-}
 
 const calibration = images("calibration", 24);
 const judged = images("judged", 16);
