@@ -43,10 +43,12 @@ async function products(runtime: Runtime, { activations, weights, bits }: Range,
   return { expected, got: Array.from(y?.data as Int32Array, Number) };
 }
 
+const read =
+  "f = Cast <to = 1> (x) q = QuantizeLinear(f, one, xz) d = DequantizeLinear(q, one, xz) v = DequantizeLinear(w, one, wz)";
 const ops: Readonly<Record<string, string>> = {
   MatMulInteger: "y = MatMulInteger(x, w, xz, wz)",
-  "MatMul between Q/DQ": "xd = DequantizeLinear(x, one, xz) wd = DequantizeLinear(w, one, wz) y = MatMul(xd, wd)",
-  "Gemm between Q/DQ": "xd = DequantizeLinear(x, one, xz) wd = DequantizeLinear(w, one, wz) y = Gemm(xd, wd)",
+  "MatMul between Q/DQ": `${read} y = MatMul(d, v)`,
+  "Gemm between Q/DQ": `${read} y = Gemm(d, v)`,
 };
 
 describe.each(["ort-node", "ort-web"] as const)("%s", (name) => {
