@@ -23,7 +23,11 @@ const cpuKernels: Kernels = {
   AveragePool: { runs: "integer" },
   GlobalAveragePool: { runs: "integer" },
   MatMulInteger: { runs: "integer", speed: 2.4 },
-  ConvInteger: { runs: "integer" },
+  ConvInteger: {
+    runs: "integer",
+    speed: 1.1,
+    note: "3x3, 64 channels, 28x28, uint8 weights: 0.64 ms, float32 0.69 ms; int8 weights 2.45 ms",
+  },
   DynamicQuantizeLSTM: { runs: "integer" },
   MatMulNBits: {
     runs: "integer",
@@ -45,6 +49,11 @@ const wasmKernels: Kernels = {
   MatMul: { runs: "integer", speed: 2, note: "128 rows: 5.7 ms, float32 11.6 ms; one row is slower than float32" },
   Gemm: { runs: "integer", speed: 2 },
   MatMulInteger: { runs: "integer", speed: 2 },
+  ConvInteger: {
+    runs: "integer",
+    speed: 2.2,
+    note: "3x3, 64 channels, 28x28, uint8 weights: 1.3 ms, float32 2.9 ms; int8 weights 16.5 ms",
+  },
   MatMulNBits: { runs: "float", speed: 0.8, note: "one row: 3.0 ms, float32 0.1 ms; smaller, not faster" },
 };
 

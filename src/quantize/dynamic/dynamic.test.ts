@@ -163,6 +163,17 @@ test("options of a layer that no integer kernel has are refused", () => {
   );
 });
 
+test("Conv has uint8 weights on every target, MatMul those of the target", () => {
+  const model = parse`(float[1,4,4,4] x) => (y) <float[4,4,1,1] w = ${normal(4, 4, 1, 1)}, float[4,4] m = ${normal(4, 4)}>
+    { c = Conv(x, w) y = MatMul(c, m) }`;
+  const dtypesOn = (target: string) =>
+    quantizeDynamic(model, { ...small, target })
+      .layers()
+      .map(({ spec }) => spec?.split(" ")[0]);
+  expect(dtypesOn("web-wasm")).toEqual(["uint8", "int8"]);
+  expect(dtypesOn("node-x64")).toEqual(["uint8", "uint8"]);
+});
+
 test("q8 of transformers.js: uint8 where there are convolutions, else int8", () => {
   const matMul = parse`(float[N,4] x) => (y) <float[4,3] w = ${normal(4, 3)}> { y = MatMul(x, w) }`;
   const conv = parse`(float[N,3,5,5] x) => (y) <float[3,1,3,3] w = ${normal(3, 1, 3, 3)}> { y = Conv <group = 3> (x, w) }`;

@@ -17,7 +17,9 @@ export const dynamicOptions = z.strictObject({
   dtype: z
     .enum(dynamicDTypes)
     .optional()
-    .describe("codes of weights; uint8 where int8 would saturate on the target, else the target's"),
+    .describe(
+      "codes of weights; uint8 for Conv, whose int8 kernel is slow, and where int8 would saturate, else the target's",
+    ),
   granularity: z.enum(["tensor", "channel"]).default("channel").describe("which weights share a scale"),
   reduceRange: z
     .boolean()

@@ -100,9 +100,9 @@ function draftOf(layer: WeightLayer, { options, named, reason }: AskedLayer, set
   const { weight, value } = layer;
   const subject = `weight "${value.name}"`;
   const { target } = settings;
-  // Unsigned codes keep all 8 bits where signed ones would saturate.
-  const exact = target.saturates ? "uint8" : target.weights.dtype;
-  const dtype = options.dtype ?? settings.dtype ?? exact;
+  // Unsigned codes keep all 8 bits where signed ones would saturate, and ConvInteger is fast with them alone.
+  const isUnsigned = target.saturates || layer.sites.some(({ node }) => opKey(node) === "Conv");
+  const dtype = options.dtype ?? settings.dtype ?? (isUnsigned ? "uint8" : target.weights.dtype);
   if (!isDynamicDType(dtype))
     throw new TersorError(
       "bad-recipe",
