@@ -70,6 +70,7 @@ export { type EncodedData, type EncodedModel, type EncodeOptions, encodeModel } 
 export { hashTensor, type ParseOptions, type PrintOptions, parse, print } from "./ir/text/index.ts";
 export { type Dim, type Shape, type TensorType, tensorType, typeToString, type ValueType } from "./ir/types.ts";
 export type { Use, Value } from "./ir/value.ts";
+export * as nn from "./nn/index.ts";
 export { checkModel, type ModelProblem, validateModel } from "./ops/check-model.ts";
 export { type Cost, costOf, type ModelCost, modelCost } from "./ops/cost.ts";
 export { constantToInitializer } from "./passes/constant-to-initializer.ts";
@@ -136,6 +137,15 @@ export {
   Tensor,
   type TypedArray,
 } from "./tensor/tensor.ts";
+export {
+  type Checkpoint,
+  type EpochRecord,
+  type FitEnvironment,
+  type FitResult,
+  fit,
+  type StepEvent,
+} from "./train/fit.ts";
+export type { TrainOptions } from "./train/options.ts";
 export { BlobSource, openBlob } from "./util/blob-source.ts";
 export { type ByteSink, type ByteSource, MemorySink, MemorySource, readAll } from "./util/bytes.ts";
 export { type ErrorCode, TersorError } from "./util/errors.ts";

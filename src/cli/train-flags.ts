@@ -54,6 +54,7 @@ export const trainFlags: FlagGroup = {
     { name: "train", value: "NAMES", summary: "names or globs of the weights to train (default all)" },
     { name: "freeze", value: "NAMES", summary: "names or globs of weights that stay as they are" },
     { name: "batch-norm", value: "MODE", summary: "train (default): follow the batches; frozen: stay as they are" },
+    { name: "no-dropout", option: "dropout", sets: false, summary: "let Dropout layers pass everything on" },
     {
       name: "no-keep-zeros",
       option: "keepZeros",

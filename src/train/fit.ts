@@ -201,7 +201,7 @@ class Run {
       await this.#stopIfAborted();
       await env.teacher?.run(batch, [...new Set(this.#teacherValues())], teacherSlot);
       const rate = rateAt(this.#step, steps, settings.rate, settings.schedule);
-      const { loss, parts } = await session.step(batch, this.#scalars(rate));
+      const { loss, parts } = await session.step(batch, this.#step, this.#scalars(rate));
       this.#step++;
       if (!Number.isFinite(loss)) return this.#reason(loss, rate);
       this.#losses.push(loss);

@@ -41,6 +41,7 @@ export const trainOptions = z.strictObject({
     .enum(["train", "frozen"])
     .default("train")
     .describe("batch norms normalize by the batch and follow it, or stay as they are"),
+  dropout: z.boolean().default(true).describe("Dropout layers drop; they do so in training only"),
   keepZeros: z.boolean().default(true).describe("weights that are exactly zero, as pruned ones are, stay so"),
   augment: augmentOptions.prefault({}).describe("how samples vary from epoch to epoch"),
   pad: z

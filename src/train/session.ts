@@ -5,6 +5,7 @@ import type { Model } from "../ir/model.ts";
 import type { Outputs, Runtime, Session, SessionOptions } from "../runtime/runtime.ts";
 import { type HostTensor, hostTensor } from "../tensor/host-tensor.ts";
 import { elementCount, type TypedArray } from "../tensor/tensor.ts";
+import { drawMask } from "./dropout.ts";
 import type { TrainSettings } from "./options.ts";
 import { withWeightsAsInputs } from "./parameters.ts";
 import { type StateTensor, splitTarget, type TrainingStep, trainingStep } from "./step-graph.ts";
@@ -77,8 +78,13 @@ export class TrainSession {
     return loaded;
   }
 
-  /** One step on a batch: the weights in the slots are the next ones afterwards. */
-  async step(batch: Batch, scalars: Readonly<Record<string, number>>, signal?: AbortSignal): Promise<StepResult> {
+  /** Step `index` of the training, on a batch: the weights in the slots are the next ones afterwards. */
+  async step(
+    batch: Batch,
+    index: number,
+    scalars: Readonly<Record<string, number>>,
+    signal?: AbortSignal,
+  ): Promise<StepResult> {
     const { step, session } = await this.load(batch);
     const read: Record<string, string> = Object.fromEntries(step.state.map(({ name }) => [name, name]));
     const write = Object.fromEntries(step.state.map(({ name, next }) => [next, name]));
@@ -92,6 +98,7 @@ export class TrainSession {
       else feeds[target.name] = labelTensor(batch.samples, target);
     }
     for (const [name, input] of step.scalars) feeds[input] = hostTensor("float32", [], [scalars[name] ?? 0]);
+    for (const mask of step.masks) feeds[mask.name] = drawMask(mask, this.#options.settings.seed, index);
     const fetches = [...new Set([step.loss, ...step.parts])];
     const outputs = await session.run(feeds, fetches, { read, write, ...(signal && { signal }) });
     const scalar = (name: string) => Number(outputs[name]?.data[0]);

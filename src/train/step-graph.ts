@@ -15,6 +15,7 @@ import type { DType } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
 import { startTraining, trainableBatchNorms } from "./batch-norm.ts";
+import { type DropoutMask, startDropping, trainableDropouts } from "./dropout.ts";
 import { type LossSettings, losses, targetType } from "./loss.ts";
 import { type OptimizerSettings, optimizers } from "./optimizer.ts";
 
@@ -27,6 +28,8 @@ export interface TrainingStepOptions {
   readonly shapes: InputShapes;
   /** Batch norms normalize by the batch and follow it, or stay as they are. */
   readonly batchNorm: "train" | "frozen";
+  /** Whether dropouts drop. */
+  readonly dropout: boolean;
   /** Largest norm of all gradients together; longer ones are shortened. */
   readonly clipNorm?: number | undefined;
   /** Steps whose gradients are averaged into one update. */
@@ -66,6 +69,8 @@ export interface TrainingStep {
   /** Parameters, running statistics, the optimizer's state, averages. */
   readonly state: readonly StateTensor[];
   readonly targets: readonly TargetInput[];
+  /** What dropouts keep, fed at every step. */
+  readonly masks: readonly DropoutMask[];
   /** Scalars of the optimizer by name, and their inputs; `apply` too where gradients are accumulated: 1 at the last of them. */
   readonly scalars: ReadonlyMap<string, string>;
   /** The weighted sum of the losses: one element. */
@@ -88,6 +93,8 @@ export function trainingStep(model: Model, options: TrainingStepOptions): Traini
   const op = makeEmitter(graph, forward.opset, infer(forward));
   const statistics =
     options.batchNorm === "train" ? trainableBatchNorms(graph).flatMap((node) => startTraining(op, node)) : [];
+  const masks = options.dropout ? trainableDropouts(op).map((node) => startDropping(op, node)) : [];
+  graph.sort();
   const { targets, total, parts } = emitLosses(op, options.losses);
   for (const output of [...graph.outputs]) graph.removeOutput(output);
   for (const value of [total, ...parts, ...statistics.map(({ next }) => next)])
@@ -103,6 +110,7 @@ export function trainingStep(model: Model, options: TrainingStepOptions): Traini
     model: removeDeadCode(result.model).model,
     state: [...update.state, ...next.map((each) => stateInput(result.model.graph, each.name, each.next))],
     targets,
+    masks,
     withoutGradient: result.withoutGradient,
   };
 }
