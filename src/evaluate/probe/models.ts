@@ -103,7 +103,11 @@ export function quantizedChain(
   text.add("> { q0 = QuantizeLinear(x, s, z) d0 = DequantizeLinear(q0, s, z) ");
   for (const [i, { text: op, axis, isFloat }] of layers.entries()) {
     if (!isFloat) text.add(`w${i} = DequantizeLinear <axis = ${axis}> (c${i}, s${i}, z${i}) `);
-    text.add(`a${i} = ${op} (d${i}, w${i}) q${i + 1} = QuantizeLinear(a${i}, s, z) `);
+    // Without something else in between, ONNX Runtime would quantize the weights of a float layer by itself.
+    const result = isFloat
+      ? `b${i} = ${op} (d${i}, w${i}) a${i} = LeakyRelu <alpha = 1.0> (b${i})`
+      : `a${i} = ${op} (d${i}, w${i})`;
+    text.add(`${result} q${i + 1} = QuantizeLinear(a${i}, s, z) `);
     text.add(`${i === layers.length - 1 ? "y" : `d${i + 1}`} = DequantizeLinear(q${i + 1}, s, z) `);
   }
   return text.add("}").model();

@@ -1,5 +1,6 @@
 /** @file A probe's verdicts against sums made here, in ONNX Runtime on this machine and in wasm. */
 import { describe, expect, it } from "vitest";
+import { optimizedOps } from "../../../test/optimized-graph.ts";
 import { encode } from "../../../test/wire.ts";
 import { parse } from "../../ir/text/index.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
@@ -10,6 +11,7 @@ import { hostTensor } from "../../tensor/host-tensor.ts";
 import { fromNumbers } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
 import { type ExactnessResult, measureExactness } from "./exactness.ts";
+import { quantizedChain } from "./models.ts";
 import { measureFloat16, measureNBits } from "./precision.ts";
 import { probe } from "./probe.ts";
 import { probedTarget } from "./probed-target.ts";
@@ -121,4 +123,16 @@ it("a kernel that is inexact whatever the codes, or refused, is not used", () =>
 it("a runtime that can run nothing is an error", async () => {
   const nothing = { ...inProcessRuntime("ort-node"), create: () => Promise.reject(new Error("not installed")) };
   await expect(probe(nothing, { ...about, base: targetNamed("any") })).rejects.toThrow("not installed");
+});
+
+it("the float layer of a quantized chain stays float in the runtime", async () => {
+  const dims = [1, 8, 4, 4];
+  const pointwise = { text: "Conv", dims: [8, 8, 1, 1], axis: 0 };
+  const depthwise = { text: "Conv <group = 8>", dims: [8, 1, 1, 1], axis: 0 };
+  const codes = { dtype: "int8", bits: 7 } as const;
+  const mixed = quantizedChain(dims, [pointwise, { ...depthwise, isFloat: true }, pointwise], codes);
+  expect(await optimizedOps(mixed)).toMatchObject({ QLinearConv: 2, "com.microsoft.FusedConv": 1 });
+  expect(await optimizedOps(quantizedChain(dims, [pointwise, depthwise, pointwise], codes))).toMatchObject({
+    QLinearConv: 3,
+  });
 });
