@@ -61,6 +61,11 @@ export const trainFlags: FlagGroup = {
       sets: false,
       summary: "let weights that are zero, as pruned ones are, change",
     },
+    {
+      name: "scales",
+      value: "HOW",
+      summary: "of a quantized model: fixed (default), or learned with the weights",
+    },
     { name: "patience", value: "N", type: "number", summary: "stop after N epochs without a better validation result" },
     {
       name: "threads",

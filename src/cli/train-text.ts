@@ -6,9 +6,16 @@ import { type Palette, plural, printable, renderTable } from "./render.ts";
 const ROWS = 12;
 
 export function trainText(report: TrainReport, width: number, colors: Palette): string {
-  const { data, validation, history, trained, notes = [] } = report;
+  const { data, validation, history, trained, quantized, notes = [] } = report;
   const count = data.samples === undefined ? "" : `${plural(data.samples, "sample")} of `;
   const head = colors.bold(`Trained ${plural(trained.length, "weight tensor")} on ${count}${printable(data.name)}`);
+  const kept = quantized
+    ? [
+        `${plural(quantized.weights, "weight")} in integers (${Object.entries(quantized.codes)
+          .map(([dtype, count]) => `${count} ${dtype}`)
+          .join(", ")}), ${quantized.fromOriginal} of them from float originals; scales ${quantized.scales}`,
+      ]
+    : [];
   const unit = validation?.metric.unit ?? "";
   const metric = (value: number | undefined) =>
     value === undefined ? "" : `${value.toPrecision(4)}${unit && ` ${unit}`}`;
@@ -32,6 +39,7 @@ export function trainText(report: TrainReport, width: number, colors: Palette): 
     : [];
   return [
     head,
+    ...kept,
     ...renderTable(columns, rows, { width, colors }).split("\n"),
     ...change,
     ...(notes.length > 0 ? ["", colors.bold("Notes"), ...notes.map((note) => `  ${printable(note)}`)] : []),

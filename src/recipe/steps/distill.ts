@@ -3,6 +3,7 @@ import * as z from "zod";
 import type { Sample } from "../../data/dataset.ts";
 import type { Step } from "../../step.ts";
 import type { LossOptions } from "../../train/loss.ts";
+import { modelNamed } from "../quantized-training.ts";
 import { finetuneOptions, trainModel } from "./finetune.ts";
 
 const hint = z.strictObject({
@@ -13,7 +14,10 @@ const hint = z.strictObject({
 });
 
 export const distillOptions = finetuneOptions.omit({ loss: true }).extend({
-  teacher: z.string().min(1).describe("the model to learn from: any with the same task"),
+  teacher: z
+    .string()
+    .min(1)
+    .describe('the model to learn from: any with the same task, or "original": the one that the recipe begins with'),
   output: z.string().optional().describe("the student's value that learns from the teacher; default its first output"),
   teacherOutput: z.string().optional().describe("the teacher's value; default its first output"),
   soft: z
@@ -45,7 +49,7 @@ export const distillStep: Step<typeof distillOptions> = {
     if (ctx.dryRun) return { model, report: () => ({ notes: ["training is left out of a dry run"] }) };
     const { output, teacherOutput, soft, temperature, labels, hints, ...rest } = options;
     const student = output ?? model.graph.outputs[0]?.name ?? "";
-    const teacher = await ctx.model(options.teacher);
+    const teacher = await modelNamed(options.teacher, ctx);
     const source = teacherOutput ?? teacher.graph.outputs[0]?.name ?? "";
     const losses = (sample: Sample | undefined): LossOptions[] => {
       const share = labels ?? (Number.isInteger(sample?.label) ? LABEL_SHARE : 0);

@@ -4,6 +4,7 @@ import { type Dataset, type Sample, split, take } from "../../data/dataset.ts";
 import { type ChosenMetric, metricForLabel } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
 import { hashTensor } from "../../ir/text/index.ts";
+import type { SessionOptions } from "../../runtime/runtime.ts";
 import type { Step, StepContext, StepReport } from "../../step.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../../train/checkpoint.ts";
 import { type EpochRecord, type FitEnvironment, fit } from "../../train/fit.ts";
@@ -13,6 +14,7 @@ import { splitTarget } from "../../train/step-graph.ts";
 import { Teacher } from "../../train/teacher.ts";
 import { TersorError } from "../../util/errors.ts";
 import { inputsOf } from "../inputs-of.ts";
+import { modelNamed, openQuantized, type QuantizedTraining } from "../quantized-training.ts";
 import { compareOptions, inputOptions, runtimeOptions } from "./compare.ts";
 
 /** Where training data comes from, how the result is judged, and what is kept on the way. */
@@ -29,11 +31,19 @@ export const trainingInputs = {
   log: z.string().min(1).optional().describe("a file that gets a line of JSON for every step and epoch"),
   runtime: runtimeOptions.runtime,
   threads: runtimeOptions.threads,
+  scales: z
+    .enum(["fixed", "learned"])
+    .default("fixed")
+    .describe("of a quantized model: scales stay as they are, or are learned with the weights"),
 };
 
 export const finetuneOptions = trainOptions.extend({
   ...trainingInputs,
-  teacher: z.string().min(1).optional().describe("a model whose values losses are compared with, as teacher:NAME"),
+  teacher: z
+    .string()
+    .min(1)
+    .optional()
+    .describe('a model whose values losses are compared with, as teacher:NAME; "original": the recipe\'s own model'),
 });
 
 export type FinetuneOptions = z.input<typeof finetuneOptions>;
@@ -53,6 +63,8 @@ export interface TrainReport extends StepReport {
   readonly trained: readonly string[];
   readonly withoutGradient: readonly string[];
   readonly diverged?: string;
+  /** Present where the model is quantized. */
+  readonly quantized?: QuantizedTraining;
 }
 
 export const finetuneStep: Step<typeof finetuneOptions> = {
@@ -67,16 +79,49 @@ export const finetuneStep: Step<typeof finetuneOptions> = {
   },
 };
 
+/** The loss, by the first sample of the data. */
+type LossesFor = (sample: Sample | undefined) => readonly LossOptions[];
+
+interface Trained {
+  readonly model: Model;
+  readonly report: TrainReport;
+}
+
 /**
- * Trains with everything that recipes have around it: data, validation, teacher, checkpoint, log, progress.
+ * Trains with everything that recipes have around it: data, validation, teacher, checkpoint, log, progress. A quantized model stays one:
+ * its weights are trained with the rounding in between, and are integers again afterwards.
  * @param losses in place of the option, for data whose first sample is this
  */
 export async function trainModel(
   model: Model,
   written: FinetuneOptions,
   ctx: StepContext,
-  losses?: (sample: Sample | undefined) => readonly LossOptions[],
-): Promise<{ readonly model: Model; readonly report: TrainReport }> {
+  losses?: LossesFor,
+): Promise<Trained> {
+  const teacher = written.teacher === undefined ? undefined : await modelNamed(written.teacher, ctx);
+  const open = openQuantized(model, written.scales ?? "fixed", teacher, ctx);
+  if (!open) return trainFloats(model, written, { ctx, teacher, losses });
+  const freeze = [...(written.freeze ?? []), ...open.fixed];
+  const options = { ...written, ...(freeze.length > 0 && { freeze }) };
+  // Further optimizations would compute in integers, which saturate on some machines, and not as the gradient sees it.
+  const session = { optimization: "basic" } as const;
+  const { model: trained, report } = await trainFloats(open.thawed.model, options, { ctx, teacher, losses, session });
+  const notes = [...(report.notes ?? []), ...open.notes];
+  return { model: await open.close(trained), report: { ...report, quantized: open.about, notes } };
+}
+
+interface Around {
+  readonly ctx: StepContext;
+  readonly teacher: Model | undefined;
+  readonly losses: LossesFor | undefined;
+  readonly session?: SessionOptions;
+}
+
+async function trainFloats(
+  model: Model,
+  written: FinetuneOptions,
+  { ctx, teacher, losses, session = {} }: Around,
+): Promise<Trained> {
   const options = finetuneOptions.parse(written);
   const { threads, log } = options;
   const sessionOptions = threads === undefined ? {} : { threads };
@@ -88,7 +133,6 @@ export async function trainModel(
     const [kind, name = ""] = splitTarget(target);
     return kind === "teacher" ? [name] : [];
   });
-  const teacher = options.teacher === undefined ? undefined : await ctx.model(options.teacher);
   const identity = identityOf(model, teacher, training, parts);
   const resume = await resumeFrom(options, identity, ctx);
   const tutor = teacher && (await Teacher.open(teacher, [...new Set(values)], runtime, sessionOptions));
@@ -97,7 +141,7 @@ export async function trainModel(
   const watch = ctx.progress("training", Math.round((parts.training.size ?? 0) * options.epochs), "samples");
   const env: FitEnvironment = {
     runtime,
-    session: sessionOptions,
+    session: { ...session, ...sessionOptions },
     data: parts.training,
     ...(parts.validation && { validation: parts.validation }),
     ...(tutor && { teacher: tutor }),
