@@ -1,0 +1,38 @@
+/** @file The article's network, and a student a tenth its size. */
+import { nn } from "tersor";
+
+const options = { input: [1, 32, 32], seed: 1 };
+
+/** Section 4.1.1 of the article, with the Flatten that it lacks. */
+export function articleNetwork() {
+  return nn.build(
+    [
+      nn.conv2d(32, 3, { padding: 1 }),
+      nn.relu(),
+      nn.maxPool(2),
+      nn.conv2d(64, 3, { padding: 1 }),
+      nn.relu(),
+      nn.maxPool(2),
+      nn.flatten(),
+      nn.linear(10),
+    ],
+    { ...options, name: "article" },
+  );
+}
+
+/** The same task with 5,130 parameters in place of 59,786. */
+export function studentNetwork() {
+  return nn.build(
+    [
+      nn.conv2d(10, 3, { padding: 1 }),
+      nn.relu(),
+      nn.maxPool(2),
+      nn.conv2d(20, 3, { padding: 1 }),
+      nn.relu(),
+      nn.maxPool(4),
+      nn.flatten(),
+      nn.linear(10),
+    ],
+    { ...options, name: "student" },
+  );
+}
