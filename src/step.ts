@@ -4,6 +4,7 @@ import type { Dataset } from "./data/dataset.ts";
 import type { InputInfo } from "./data/fit-input.ts";
 import type { ChosenMetric, MetricSpec } from "./evaluate/choose-metric.ts";
 import type { Model } from "./ir/model.ts";
+import type { MethodPool } from "./quantize/pool/method-pool.ts";
 import type { RuntimeName } from "./runtime/in-process.ts";
 import type { Runtime, Session, SessionOptions } from "./runtime/runtime.ts";
 import type { Tensor } from "./tensor/tensor.ts";
@@ -64,7 +65,7 @@ export interface StepReport {
 /** A path, the text of a JSON object, or the object: data and the options of its format. See data/node/open-data.ts. */
 export type DataSpec = string | Readonly<Record<string, unknown>>;
 
-export type ProgressUnit = "bytes" | "samples" | "rounds" | "seeds";
+export type ProgressUnit = "bytes" | "samples" | "rounds" | "seeds" | "layers";
 
 /** An activity whose progress is shown. */
 export interface Progress {
@@ -119,5 +120,10 @@ export interface StepContext {
   /** Another model, such as a teacher, by its path. */
   model(path: string): Promise<Model>;
   readonly files: StepFiles;
+  /**
+   * Workers for methods that compute for long; undefined where about `work` multiplications are not worth them. Absent: everything
+   * is computed where the model is written.
+   */
+  readonly methodPool?: (work: number) => Promise<MethodPool | undefined>;
   progress(label: string, total: number, unit: ProgressUnit): Progress;
 }

@@ -18,6 +18,13 @@ const dryRun: Flag = {
   summary: "say what would be done and how large the result would be; write nothing",
 };
 
+const workers: Flag = {
+  name: "workers",
+  value: "N",
+  type: "number",
+  summary: "threads that quantize by gptq, awq or hqq, with the same result (default: one per processor, up to 4)",
+};
+
 const noSimplify: Flag = {
   name: "no-simplify",
   option: "simplify",
@@ -140,6 +147,7 @@ const quantizeFlags: FlagGroup = {
       type: "number",
       summary: "try K seeds of stochastic rounding, keep the one with the least output error",
     },
+    workers,
     seed,
     noSimplify,
   ],
@@ -471,6 +479,7 @@ export const commands: readonly CommandSpec[] = [
         flags: [
           { name: "schema", summary: "print the JSON Schema of recipes" },
           { ...seed, summary: "seed of everything random, in place of the recipe's" },
+          workers,
           dryRun,
         ],
       },

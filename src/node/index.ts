@@ -23,6 +23,7 @@
 export { type OpenOptions, openData } from "../data/node/open-data.ts";
 export * from "../index.ts";
 export { type FileRecord, modelFiles } from "../recipe/node/files.ts";
+export { methodPool, type NodeMethodPool } from "../recipe/node/method-pool.ts";
 export {
   type Manifest,
   type ModelRecord,

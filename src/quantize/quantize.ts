@@ -11,6 +11,7 @@ import { askedLayers, type LayerRule } from "./layers.ts";
 import { type MethodStats, methodRun } from "./method-stats.ts";
 import { methods } from "./methods/index.ts";
 import { modelScale } from "./model-scale.ts";
+import { computeInPool, type MethodPool, type PrecomputeOptions } from "./pool/method-pool.ts";
 import { type LayerReport, layerReport } from "./report.ts";
 import { findLayers, type SkippedNode, type WeightLayer } from "./sites.ts";
 import { slicesOf } from "./slices.ts";
@@ -74,6 +75,17 @@ export interface QuantizeResult {
   readonly notes: readonly string[];
 }
 
+/** A result whose weights may be computed before the model is written. */
+export interface LazyQuantizeResult extends QuantizeResult {
+  /**
+   * Computes ahead, in a pool, what gptq, awq and hqq take long for; the bytes are the same. The codes are kept until they are read: in
+   * memory at once are all codes, and the float weights of one layer more than the pool has workers. @throws as MethodPool.run
+   */
+  precompute(pool: MethodPool, options?: PrecomputeOptions): Promise<void>;
+  /** About how many multiplications {@link precompute} would take off the writing of the model. */
+  readonly work: number;
+}
+
 /**
  * Quantizes the weights of a model (activations stay float).
  * @param stats what gptq and awq need, from collectMethodStats on the same model
@@ -85,7 +97,7 @@ export function quantize(
   options: QuantizeOptions = {},
   stats?: MethodStats,
   overrides: readonly LayerRule[] = [],
-): QuantizeResult {
+): LazyQuantizeResult {
   const settings = quantizeOptions.parse(options);
   const notes: string[] = [];
   const prepared = constantToInitializer(model);
@@ -107,8 +119,11 @@ export function quantize(
     dropConstant(layer.value);
   }
   if (done.size > 0) copy = removeDeadCode(copy).model;
+  const pending = [...done.values()].flatMap((written) => written.pending ?? []);
   return {
     model: copy,
+    precompute: (pool, precompute) => computeInPool(pending, pool, precompute),
+    work: pending.reduce((sum, weight) => sum + weight.work, 0),
     layers: () => plans.map((entry) => report(entry, done.get(entry.layer.index))),
     skipped,
     notes,

@@ -1,13 +1,11 @@
 /** @file A runtime in a worker thread of Node: the event loop, progress and Ctrl-C stay alive while models run. */
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import { messageOf, TersorError } from "../util/errors.ts";
-import { packageFile } from "../util/package-file.ts";
 import type { RuntimeName } from "./in-process.ts";
 import { closeGate, closeGateNow, gateMemory } from "./native-gate.ts";
 import type { NodeWorkerData } from "./node-worker.ts";
 import type { Runtime } from "./runtime.ts";
+import { workerFile } from "./worker-file.ts";
 import { connect } from "./worker-protocol.ts";
 
 export interface WorkerRuntime extends Runtime {
@@ -64,7 +62,10 @@ process.on("exit", () => {
 
 function startWorker(name: RuntimeName, onGone: (worker: LiveWorker) => void): LiveWorker {
   const gate = gateMemory();
-  const worker = new Worker(workerFile(), { workerData: { name, gate } satisfies NodeWorkerData, execArgv: [] });
+  const worker = new Worker(workerFile("dist/runtime/node-worker.js"), {
+    workerData: { name, gate } satisfies NodeWorkerData,
+    execArgv: [],
+  });
   const exited = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
   // Only a native build aborts the process when its thread is ended; wasm just stops.
   const native = name === "ort-node";
@@ -102,14 +103,4 @@ function startWorker(name: RuntimeName, onGone: (worker: LiveWorker) => void): L
     crashed(`exit code ${code}`);
   });
   return live;
-}
-
-/** Node 20 cannot run TypeScript in a worker: tests, which run from src, use the worker that `npm run build` wrote. */
-function workerFile(): URL {
-  const file = packageFile("dist/runtime/node-worker.js");
-  if (existsSync(fileURLToPath(file))) return file;
-  throw new TersorError(
-    "runtime-failed",
-    `worker "${fileURLToPath(file)}": not found. Reinstall tersor, or run "npm run build" in its checkout.`,
-  );
 }

@@ -50,6 +50,7 @@ export async function run(input: CommandInput): Promise<number> {
       signal: io.signal,
       progress,
       dryRun: options.dryRun === true,
+      workers: (options.workers as number | undefined) ?? "auto",
       dataOptions: dataOptionsOf(options),
     }),
   );

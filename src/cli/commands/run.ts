@@ -30,6 +30,7 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
       signal: io.signal,
       progress,
       dryRun: options.dryRun === true,
+      workers: (options.workers as number | undefined) ?? "auto",
     }),
   );
   io.json({ ...manifest, files });

@@ -4,6 +4,7 @@ import { dtypeInfo } from "../../tensor/dtype.ts";
 import { packBits } from "../../tensor/pack.ts";
 import { fromNumbers, Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource } from "../../util/bytes.ts";
+import type { CodeStorage, ComputedWeight, MethodJob, PendingWeight } from "../pool/method-pool.ts";
 import { type ScaleParams, scaleParams } from "../scales.ts";
 import type { WeightAxes } from "../slices.ts";
 import type { QuantSpec } from "../spec.ts";
@@ -26,7 +27,10 @@ import { codeTensor, type QuantizedWeight, sqnrOf, type WeightJob } from "./rtn.
 export interface MethodRun<Options = unknown> {
   readonly method: QuantMethod<Options>;
   readonly options: Options;
-  /** Statistics of each matrix (batch entry, direction, or group of a convolution), rows in the order in which the tensor stores inputs. */
+  /**
+   * Statistics of each matrix (batch entry, direction, or group of a convolution), rows in the order in which the tensor stores inputs.
+   * The arrays are the caller's: they may be handed over to a worker.
+   */
   stats(part: number): LayerStats;
   readonly axes: WeightAxes;
   /** Groups of a convolution. */
@@ -35,19 +39,11 @@ export interface MethodRun<Options = unknown> {
   finished?(): void;
 }
 
-interface Done {
-  /** One byte per weight, in the order of the tensor. */
-  readonly codes: Uint8Array;
-  readonly params: ScaleParams;
-  readonly sqnr: number | undefined;
-}
-
 /** Codes with one scale and zero point per slice, for DequantizeLinear. */
 export function quantizeByMethod<Options>(job: WeightJob, run: MethodRun<Options>): QuantizedWeight {
   const { weight, spec, slices } = job;
   const { bits } = dtypeInfo(spec.dtype);
-  const layout = layoutOf(job, run);
-  const result = lazily(() => compute(job, run, layout, spec), run.finished !== undefined);
+  const result = new LazyWeight(job, run, { as: "tensor" });
   const small = (dtype: Tensor["dtype"], make: () => Tensor) =>
     new Tensor(
       dtype,
@@ -56,14 +52,13 @@ export function quantizeByMethod<Options>(job: WeightJob, run: MethodRun<Options
         make().bytes.read(0, make().byteLength),
       ]),
     );
-  const codes = new ComputedSource(Math.ceil((weight.size * bits) / 8), () =>
-    result.codes((all) => (bits === 8 ? all : packBits(all, bits === 4 ? "uint4" : "uint2"))),
-  );
+  const codes = new ComputedSource(Math.ceil((weight.size * bits) / 8), () => result.codes());
   return {
     codes: new Tensor(spec.dtype, weight.dims, codes),
-    scale: small(weight.dtype, () => fromNumbers(weight.dtype, slices.scaleDims, result.params().scales)),
-    zeroPoint: small(spec.dtype, () => codeTensor(spec, slices.scaleDims, result.params().zeroPoints)),
-    sqnr: result.sqnr,
+    scale: small(weight.dtype, () => fromNumbers(weight.dtype, slices.scaleDims, result.params.scales)),
+    zeroPoint: small(spec.dtype, () => codeTensor(spec, slices.scaleDims, result.params.zeroPoints)),
+    sqnr: () => result.sqnr,
+    pending: result,
   };
 }
 
@@ -78,22 +73,8 @@ export function quantizeNBitsByMethod<Options>(
   const bits = spec.bits as 2 | 4 | 8;
   const sizes = matMulNBitsSizes({ rows, n }, { bits, blockSize });
   const unsigned: QuantSpec = { ...spec, dtype: bits === 8 ? "uint8" : bits === 4 ? "uint4" : "uint2" };
-  const result = lazily(() => compute(job, run, layoutOf(job, run), unsigned), run.finished !== undefined);
-  const pack = (codes: Uint8Array, { zeroPoints }: ScaleParams) => {
-    const { memory } = claim({});
-    const padded = sizes.blocks * blockSize;
-    return memory.scope(() => {
-      const from = memory.alloc(padded * n);
-      const to = memory.alloc(sizes.packed);
-      const all = memory.u8(from, padded * n);
-      all.set(codes);
-      // The last block is filled up with zeros.
-      for (let row = rows; row < padded; row++) all.set(zeroPoints.subarray((sizes.blocks - 1) * n), row * n);
-      kernels().packColumns(from, { rows: padded, n }, bits, to, sizes.packed / n);
-      return memory.u8(to, sizes.packed);
-    });
-  };
-  const packed = new ComputedSource(sizes.packed, () => result.codes(pack));
+  const result = new LazyWeight({ ...job, spec: unsigned }, run, { as: "blocks", size: blockSize });
+  const packed = new ComputedSource(sizes.packed, () => result.codes());
   /** [blocks, N] to [N, blocks]. */
   const turned = (values: ArrayLike<number>) =>
     Float64Array.from(
@@ -102,12 +83,12 @@ export function quantizeNBitsByMethod<Options>(
     );
   const scaleDims = [n, sizes.blocks];
   const scales = new ComputedSource((n * sizes.blocks * dtypeInfo(weight.dtype).bits) / 8, () => {
-    const tensor = fromNumbers(weight.dtype, scaleDims, turned(result.params().scales));
+    const tensor = fromNumbers(weight.dtype, scaleDims, turned(result.params.scales));
     return [tensor.bytes.read(0, tensor.byteLength)];
   });
   const rowBytes = sizes.zeroPoints / n;
   const zeroPoints = new ComputedSource(sizes.zeroPoints, () => {
-    const values = turned(result.params().zeroPoints);
+    const values = turned(result.params.zeroPoints);
     const out = new Uint8Array(sizes.zeroPoints);
     values.forEach((value, i) => {
       const bit = (i % sizes.blocks) * bits;
@@ -120,7 +101,8 @@ export function quantizeNBitsByMethod<Options>(
     packed: new Tensor("uint8", [n, sizes.blocks, (blockSize * bits) / 8], packed),
     scales: new Tensor(weight.dtype, scaleDims, scales),
     ...(spec.symmetric ? {} : { zeroPoints: new Tensor("uint8", [n, rowBytes], zeroPoints) }),
-    sqnr: result.sqnr,
+    sqnr: () => result.sqnr,
+    pending: result,
   };
 }
 
@@ -128,11 +110,12 @@ function layoutOf<Options>({ name, weight, spec }: WeightJob, { axes, groups }: 
   return matrixLayout(name, weight.dims, axes, spec.granularity, groups);
 }
 
-/** Runs the method on every matrix of the weight. */
-function compute<Options>(job: WeightJob, run: MethodRun<Options>, layout: MatrixLayout, spec: QuantSpec): Done {
+/** Runs the method on every matrix of the weight. @throws what the method throws */
+export function computeWeight<Options>(job: WeightJob, run: MethodRun<Options>, storage: CodeStorage): ComputedWeight {
   const { memory } = claim({});
-  const { name, weight, range } = job;
-  const fixed = job.fixed ?? (layout.sharedScales ? sharedParams(job, spec) : undefined);
+  const { name, weight, range, spec } = job;
+  const layout = layoutOf(job, run);
+  const fixed = job.fixed ?? (layout.sharedScales ? sharedParams(job) : undefined);
   const done: QuantizedMatrix[] = [];
   const codes = new Uint8Array(weight.size);
   const size = layout.k * layout.n;
@@ -155,7 +138,6 @@ function compute<Options>(job: WeightJob, run: MethodRun<Options>, layout: Matri
       noise += kernels().sumSquaredDifference(x, y, size);
     });
   }
-  run.finished?.();
   const count = done.reduce((sum, { scales }) => sum + scales.length, 0) / (layout.sharedScales ? layout.parts : 1);
   const scales = done.map((part) => part.scales);
   const zeroPoints = done.map((part) => part.zeroPoints);
@@ -163,7 +145,27 @@ function compute<Options>(job: WeightJob, run: MethodRun<Options>, layout: Matri
     scales: storedParams(scales, layout, new Float32Array(count)),
     zeroPoints: storedParams(zeroPoints, layout, new Int32Array(count)),
   };
-  return { codes, params, sqnr: job.measure ? sqnrOf(signal, noise) : undefined };
+  return { codes: stored(codes, params, job, storage), params, sqnr: job.measure ? sqnrOf(signal, noise) : undefined };
+}
+
+/** Codes, one byte each in the order of the tensor, as they lie in the file. */
+function stored(codes: Uint8Array, params: ScaleParams, { weight, spec }: WeightJob, storage: CodeStorage): Uint8Array {
+  const { bits } = dtypeInfo(spec.dtype);
+  if (storage.as === "tensor") return bits === 8 ? codes : packBits(codes, bits === 4 ? "uint4" : "uint2");
+  const [rows = 1, n = 1] = weight.dims;
+  const { blocks, packed } = matMulNBitsSizes({ rows, n }, { bits: bits as 2 | 4 | 8, blockSize: storage.size });
+  const { memory } = kernels();
+  const padded = blocks * storage.size;
+  return memory.scope(() => {
+    const from = memory.alloc(padded * n);
+    const to = memory.alloc(packed);
+    const all = memory.u8(from, padded * n);
+    all.set(codes);
+    // The last block is filled up with zeros.
+    for (let row = rows; row < padded; row++) all.set(params.zeroPoints.subarray((blocks - 1) * n), row * n);
+    kernels().packColumns(from, { rows: padded, n }, bits as 2 | 4 | 8, to, packed / n);
+    return memory.u8(to, packed).slice();
+  });
 }
 
 /** The scales given for the whole tensor, as those of one of its matrices [groups, n / fold]. */
@@ -183,31 +185,88 @@ function partOf(fixed: ScaleParams, layout: MatrixLayout, part: number): ScalePa
 }
 
 /** Scales that several matrices share, from the whole weight. */
-function sharedParams(job: WeightJob, spec: QuantSpec): ScaleParams {
+function sharedParams(job: WeightJob): ScaleParams {
   const { memory } = claim({});
   return memory.scope(() => {
     const x = memory.alloc32(job.weight.size);
     readFloats(job.weight, 0, job.weight.size, x);
-    return scaleParams({ ...job, spec }, x);
+    return scaleParams(job, x);
   });
 }
 
-/** Computes when first asked; codes are forgotten once they were read unless `keep`, the small rest is kept. */
-function lazily(make: () => Done, keep: boolean) {
-  let done: Done | undefined;
-  let rest: Omit<Done, "codes"> | undefined;
-  const run = () => {
-    done ??= make();
-    rest = { params: done.params, sqnr: done.sqnr };
-    return done;
-  };
-  return {
-    *codes<T>(use: (codes: Uint8Array, params: ScaleParams) => T): Iterable<T> {
-      const { codes, params } = run();
-      yield use(codes, params);
-      if (!keep) done = undefined;
-    },
-    params: () => (rest ?? run()).params,
-    sqnr: () => rest?.sqnr,
-  };
+/** Computed when first asked for, unless a pool has done it before. Codes are forgotten once they were read, the small rest is kept. */
+class LazyWeight<Options> implements PendingWeight {
+  readonly name: string;
+  readonly work: number;
+  readonly #job: WeightJob;
+  readonly #run: MethodRun<Options>;
+  readonly #storage: CodeStorage;
+  readonly #parts: number;
+  #codes: Uint8Array | undefined;
+  #rest: Omit<ComputedWeight, "codes"> | undefined;
+
+  constructor(job: WeightJob, run: MethodRun<Options>, storage: CodeStorage) {
+    const { parts, k, n } = layoutOf(job, run);
+    this.name = job.name;
+    // A Hessian takes part in as many products as the weights; without one, each weight is refined some hundred times.
+    this.work = parts * k * n * (run.method.needs === "hessian" ? k + (k * k) / n : 500);
+    this.#job = job;
+    this.#run = run;
+    this.#storage = storage;
+    this.#parts = parts;
+  }
+
+  *codes(): Iterable<Uint8Array> {
+    yield this.#computed();
+    if (!this.#run.finished) this.#codes = undefined;
+  }
+
+  get params(): ScaleParams {
+    if (!this.#rest) this.#computed();
+    return (this.#rest as Omit<ComputedWeight, "codes">).params;
+  }
+
+  get sqnr(): number | undefined {
+    return this.#rest?.sqnr;
+  }
+
+  get isComputed(): boolean {
+    return this.#rest !== undefined;
+  }
+
+  job(): MethodJob {
+    const { weight, fixed, ...job } = this.#job;
+    const { method, options, stats, axes, groups = 1 } = this.#run;
+    return {
+      // What is fixed may come with values of the graph.
+      job: { ...job, ...(fixed && { fixed: { scales: fixed.scales, zeroPoints: fixed.zeroPoints } }) },
+      weight: {
+        dtype: weight.dtype,
+        dims: weight.dims,
+        bytes: weight.bytes.read(0, weight.byteLength, new Uint8Array(weight.byteLength)),
+      },
+      method: method.name,
+      options,
+      stats: Array.from({ length: this.#parts }, (_, part) => neededBy(method, stats(part))),
+      axes,
+      groups,
+      storage: this.#storage,
+    };
+  }
+
+  accept({ codes, ...rest }: ComputedWeight): void {
+    this.#codes = codes;
+    this.#rest = rest;
+    this.#run.finished?.();
+  }
+
+  #computed(): Uint8Array {
+    if (!this.#codes) this.accept(computeWeight(this.#job, this.#run, this.#storage));
+    return this.#codes as Uint8Array;
+  }
+}
+
+/** The part of the statistics that a method will look at; what makes up for changed inputs needs all. */
+function neededBy<Options>({ needs }: QuantMethod<Options>, stats: LayerStats): LayerStats {
+  return needs === "nothing" && !stats.shift ? {} : stats;
 }

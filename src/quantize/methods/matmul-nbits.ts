@@ -2,6 +2,7 @@
  * @file Round to nearest in the layout of com.microsoft.MatMulNBits: blocks along K, one column of B after the other.
  * Nothing is computed until the result's bytes are read.
  */
+
 import {
   type Kernels,
   type MatMulNBitsOutput,
@@ -15,6 +16,7 @@ import { fromNumbers, Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource } from "../../util/bytes.ts";
 import { TersorError } from "../../util/errors.ts";
 import { keyOf } from "../../util/rng.ts";
+import type { PendingWeight } from "../pool/method-pool.ts";
 import { searchRatios } from "../scales.ts";
 import { claim, readFloats } from "../workspace.ts";
 import { sqnrOf, type WeightJob } from "./rtn.ts";
@@ -27,6 +29,8 @@ export interface NBitsWeight {
   /** uint8 [N, ceil(blocks · bits / 8)]; absent for symmetric codes, whose zero is the middle. */
   readonly zeroPoints?: Tensor;
   sqnr(): number | undefined;
+  /** What takes long to compute and may be computed in a pool before it is read; absent for plain rounding. */
+  readonly pending?: PendingWeight;
 }
 
 interface Small {

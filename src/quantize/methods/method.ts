@@ -3,7 +3,7 @@ import type * as z from "zod";
 import type { CodeRange } from "../../kernels/index.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import type { ScaleParams } from "../scales.ts";
-import type { QuantSpec } from "../spec.ts";
+import type { MethodName, QuantSpec } from "../spec.ts";
 
 /**
  * Weights f32 [k, n], inputs by outputs (y = x W), row-major, whatever the operator stores: what methods do to an input runs
@@ -51,7 +51,7 @@ export interface LayerStats {
 export type StatsNeed = "nothing" | "hessian" | "inputMagnitude";
 
 export interface QuantMethod<Options = unknown> {
-  readonly name: string;
+  readonly name: MethodName;
   readonly paper: string;
   /** One line for help and documents. */
   readonly summary: string;

@@ -2,6 +2,7 @@
  * @file Round to nearest: every weight by itself to the grid of its slice, x ≈ scale · (q − zeroPoint)
  * (Jacob et al. 2018, https://arxiv.org/abs/1712.05877). Nothing is computed until the result's bytes are read.
  */
+
 import type { CodeRange, Kernels, Pointer, Rounding } from "../../kernels/index.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { packBits } from "../../tensor/pack.ts";
@@ -9,6 +10,7 @@ import { fromNumbers, fromTypedArray, Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource, MemorySource } from "../../util/bytes.ts";
 import { keyOf } from "../../util/rng.ts";
 import { type Piece, piecesOf } from "../pieces.ts";
+import type { PendingWeight } from "../pool/method-pool.ts";
 import { type ScaleParams, scaleParams } from "../scales.ts";
 import type { Slices } from "../slices.ts";
 import { codeRange, type QuantSpec } from "../spec.ts";
@@ -39,6 +41,8 @@ export interface QuantizedWeight {
   readonly zeroPoint: Tensor;
   /** Signal-to-quantization-noise ratio of the weights in dB; known once the codes were read. */
   sqnr(): number | undefined;
+  /** What takes long to compute and may be computed in a pool before it is read; absent for plain rounding. */
+  readonly pending?: PendingWeight;
 }
 
 export function quantizeRtn(job: WeightJob): QuantizedWeight {

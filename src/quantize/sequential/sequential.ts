@@ -10,7 +10,8 @@ import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type LayerMoments, type MethodStats, type Observation, observable, observations } from "../method-stats.ts";
-import type { QuantizeResult } from "../quantize.ts";
+import type { MethodPool } from "../pool/method-pool.ts";
+import type { LazyQuantizeResult } from "../quantize.ts";
 import { findLayers } from "../sites.ts";
 import { join } from "./join.ts";
 import { type JoinedLayer, type Section, START, Stages } from "./stages.ts";
@@ -23,6 +24,8 @@ export interface SequentialOptions extends Omit<CalibrateOptions, "onProgress" |
   readonly onProgress?: (done: number, total?: number) => void;
   /** Most bytes of activations that are kept between two stages; 512 MiB when absent. Less memory, more time. */
   readonly keepBytes?: number;
+  /** Computes the layers of a stage at the same time; the bytes are the same. */
+  readonly pool?: MethodPool;
 }
 
 /**
@@ -31,7 +34,7 @@ export interface SequentialOptions extends Omit<CalibrateOptions, "onProgress" |
  * stages, other than by itself
  * @throws as {@link calibrate}, and as `quantized`
  */
-export async function quantizeSequentially<Result extends Pick<QuantizeResult, "model">>(
+export async function quantizeSequentially<Result extends Pick<LazyQuantizeResult, "model" | "precompute">>(
   model: Model,
   data: Dataset,
   quantized: (stats: MethodStats) => Result,
@@ -58,7 +61,12 @@ export async function quantizeSequentially<Result extends Pick<QuantizeResult, "
       };
     }),
   );
-  await runStages(stages, data, running, (weight, gram) => moments.get(weight)?.arrive(gram));
+  const { pool, ...options } = running;
+  await runStages(stages, data, options, async (grams) => {
+    for (const [weight, gram] of grams) moments.get(weight)?.arrive(gram);
+    const { signal } = running;
+    if (pool) await result.precompute(pool, { only: new Set(grams.keys()), ...(signal && { signal }) });
+  });
   return result;
 
   function inputsOf({ node, value }: Observation) {
@@ -122,8 +130,8 @@ interface Kept {
 async function runStages(
   stages: Stages,
   data: Dataset,
-  { onProgress, keepBytes = KEEP_BYTES, ...running }: SequentialOptions,
-  arrive: (weight: string, gram: Gram) => void,
+  { onProgress, keepBytes = KEEP_BYTES, ...running }: Omit<SequentialOptions, "pool">,
+  arrive: (grams: ReadonlyMap<string, Gram>) => Promise<void>,
 ): Promise<void> {
   let kept: Kept | undefined;
   let samples: number | undefined;
@@ -141,11 +149,13 @@ async function runStages(
       onProgress: (done) => onProgress?.(before + (batches && samples ? (done * samples) / batches : done), total),
     });
     samples ??= result.samples;
+    const grams = new Map<string, Gram>();
     for (const { weight, original, changed, unfolding } of section.layers) {
       const own = collectors.get(changed.name)?.findIndex(({ key }) => key === keyOf(unfolding.key, original.name));
       const gram = result.stats.get(changed.name)?.[own ?? 0];
-      if (gram) arrive(weight, gram);
+      if (gram) grams.set(weight, gram);
     }
+    await arrive(grams);
     kept = keeper.samples && { stage, samples: keeper.samples };
   }
 }

@@ -56,7 +56,8 @@ export const dequantizeWriter: FormatWriter = {
       moveUses(value, node.output());
     }
     const own = fixed ? 0 : quantized.scale.byteLength + quantized.zeroPoint.byteLength;
-    return { bytes: quantized.codes.byteLength + own, sqnr: quantized.sqnr };
+    const { sqnr, pending } = quantized;
+    return { bytes: quantized.codes.byteLength + own, sqnr, ...(pending && { pending }) };
   },
 };
 

@@ -1,9 +1,11 @@
 /** @file What a quantized weight becomes in the graph: the interface of a format, and where its nodes go. */
+
 import type { Graph } from "../../ir/graph.ts";
 import type { Model } from "../../ir/model.ts";
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import type { MethodRun } from "../methods/by-method.ts";
+import type { PendingWeight } from "../pool/method-pool.ts";
 import type { ScaleParams } from "../scales.ts";
 import type { WeightLayer } from "../sites.ts";
 import type { QuantSpec } from "../spec.ts";
@@ -28,6 +30,8 @@ export interface WrittenLayer {
   readonly bytes: number;
   /** Weight SQNR in dB; known once the model was written. */
   sqnr(): number | undefined;
+  /** What takes long to compute and may be computed in a pool before it is read; absent for plain rounding. */
+  readonly pending?: PendingWeight;
 }
 
 export interface FormatWriter {

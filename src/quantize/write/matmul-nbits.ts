@@ -52,6 +52,7 @@ export const matMulNBitsWriter: FormatWriter = {
       (sum, t) => sum + (t?.byteLength ?? 0),
       0,
     );
-    return { bytes: own, sqnr: quantized.sqnr };
+    const { sqnr, pending } = quantized;
+    return { bytes: own, sqnr, ...(pending && { pending }) };
   },
 };

@@ -7,12 +7,14 @@ import type { ChosenMetric, MetricSpec } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
 import { loadModel } from "../../node/load.ts";
 import { brotliQualityFor, measureSize } from "../../node/size.ts";
+import type { MethodPool } from "../../quantize/pool/method-pool.ts";
 import type { RuntimeName } from "../../runtime/in-process.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { WorkerRuntime } from "../../runtime/worker-runtime.ts";
 import type { DataSpec, ModelSize, OpenModelOptions, StepContext, StepFiles } from "../../step.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { modelFiles } from "./files.ts";
+import type { NodeMethodPool } from "./method-pool.ts";
 import { stepFiles } from "./step-files.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -30,6 +32,8 @@ export interface NodeContextOptions {
   readonly data?: DataSpec | undefined;
   /** Options on top of those of the data's spec. */
   readonly dataOptions?: Readonly<Record<string, unknown>> | undefined;
+  /** Threads that run long methods; none when absent. "auto": as many as the machine and the work suggest. */
+  readonly workers?: number | "auto";
   /** What paths in recipes are relative to. */
   readonly folder: string;
 }
@@ -50,6 +54,7 @@ export class NodeContext implements StepContext {
   readonly #options: NodeContextOptions;
   readonly #runtimes = new Map<RuntimeName, WorkerRuntime>();
   readonly #opened: Dataset[] = [];
+  #pool: NodeMethodPool | undefined;
 
   constructor(options: NodeContextOptions) {
     this.#options = options;
@@ -137,8 +142,18 @@ export class NodeContext implements StepContext {
     return stepFiles(this.#options.folder);
   }
 
+  methodPool = async (work: number): Promise<MethodPool | undefined> => {
+    const { workers: asked = 0 } = this.#options;
+    if (asked === 0) return undefined;
+    const { methodPool, workersFor } = await import("./method-pool.ts");
+    const workers = workersFor(work, asked);
+    if (workers > 0) this.#pool ??= methodPool(workers);
+    return workers > 0 ? this.#pool : undefined;
+  };
+
   async close(): Promise<void> {
-    await Promise.all([...this.#runtimes.values()].map((runtime) => runtime.close()));
+    const live = [...this.#runtimes.values(), ...(this.#pool ? [this.#pool] : [])];
+    await Promise.all(live.map((each) => each.close()));
   }
 
   async #files(model: Model): Promise<string[]> {

@@ -6,6 +6,7 @@ import { loadModel } from "../../node/load.ts";
 import { version } from "../../node/version.ts";
 import { validateModel } from "../../ops/check-model.ts";
 import type { Progress, StepContext } from "../../step.ts";
+import { TersorError } from "../../util/errors.ts";
 import { parseRecipe, type Recipe } from "../recipe.ts";
 import { runSteps, type StepRecord } from "../run-steps.ts";
 import { NodeContext, type SkippedData } from "./context.ts";
@@ -19,6 +20,8 @@ export interface RunOptions {
   readonly dataOptions?: Readonly<Record<string, unknown>> | undefined;
   /** Plan and predict, but run and write nothing. */
   readonly dryRun?: boolean;
+  /** Threads that run gptq, awq and hqq, with the same result; 0, the default, for none. "auto": as many as are worth it, up to 4. */
+  readonly workers?: number | "auto";
   readonly signal?: AbortSignal;
   readonly progress?: StepContext["progress"];
 }
@@ -48,6 +51,9 @@ export interface RecipeResult {
   readonly files: readonly string[];
 }
 
+/** Each has a weight of its own in memory: more is a typing error. */
+const MOST_WORKERS = 256;
+
 const silent: Progress = { update: () => {}, end: () => {} };
 
 /**
@@ -76,6 +82,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     progress,
     data: parsed.data,
     dataOptions: options.dataOptions,
+    workers: checkWorkers(options.workers),
     folder,
   });
   try {
@@ -104,6 +111,12 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     await ctx.close();
     workspace.remove();
   }
+}
+
+/** @throws bad-recipe */
+function checkWorkers(workers: number | "auto" = 0): number | "auto" {
+  if (workers === "auto" || (Number.isInteger(workers) && workers >= 0 && workers <= MOST_WORKERS)) return workers;
+  throw new TersorError("bad-recipe", `workers: expected a whole number from 0 to ${MOST_WORKERS}, got ${workers}.`);
 }
 
 /** JSON with a line per entry. What is infinite, such as the SQNR of equal tensors, becomes null. */

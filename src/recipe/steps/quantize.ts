@@ -5,12 +5,12 @@ import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { askedLayers, type LayerRule } from "../../quantize/layers.ts";
 import { collectMethodStats, plannedMethodStats } from "../../quantize/method-stats.ts";
-import { type QuantizeOptions, type QuantizeResult, quantize, quantizeOptions } from "../../quantize/quantize.ts";
+import { type LazyQuantizeResult, type QuantizeOptions, quantize, quantizeOptions } from "../../quantize/quantize.ts";
 import { quantizeSequentially } from "../../quantize/sequential/sequential.ts";
 import { findLayers } from "../../quantize/sites.ts";
 import { type SpecOptions, specOptions, writtenSpec } from "../../quantize/spec.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { Step, StepContext } from "../../step.ts";
+import type { Progress, Step, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { laddersOf, rulesAt, weightRungs } from "../bound/ladders.ts";
 import { openCalibration } from "../calibration.ts";
@@ -60,6 +60,7 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
     const visible = constantToInitializer(model).model;
     const trials = ctx.dryRun ? undefined : await trySeeds(visible, options, own, ctx);
     const result = trials?.best.result ?? (await (await quantizer(visible, options, ctx))([]));
+    if (!ctx.dryRun) await precompute(result, ctx);
     return {
       model: result.model,
       report: () => ({
@@ -93,6 +94,7 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
       apply: async (levels) => {
         const result = await quantized(rulesAt(ladders, levels));
         const { skipped, notes } = result;
+        await precompute(result, ctx);
         return { model: result.model, report: () => ({ layers: result.layers(), skipped, notes }) };
       },
     };
@@ -120,9 +122,28 @@ async function quantizer(model: Model, options: Options, ctx: StepContext) {
     return (overrides: readonly LayerRule[]) => quantize(model, own, stats, overrides);
   }
   return (overrides: readonly LayerRule[]) =>
-    show((onProgress) =>
-      quantizeSequentially(model, data, (stats) => quantize(model, own, stats, overrides), { ...running, onProgress }),
-    );
+    show(async (onProgress) => {
+      // The layers and methods are the same with moments to come as with those that are only planned.
+      const pool = await ctx.methodPool?.(quantize(model, own, plannedMethodStats(model), overrides).work);
+      const options = { ...running, onProgress, ...(pool && { pool }) };
+      return quantizeSequentially(model, data, (stats) => quantize(model, own, stats, overrides), options);
+    });
+}
+
+/** Computes what takes long in the workers that the context has, if any. */
+async function precompute({ work, precompute }: LazyQuantizeResult, ctx: StepContext): Promise<void> {
+  const pool = await ctx.methodPool?.(work);
+  if (!pool) return;
+  let line: Progress | undefined;
+  const onProgress = (done: number, total: number) => {
+    line ??= ctx.progress("quantizing", total, "layers");
+    line.update(done);
+  };
+  try {
+    await precompute(pool, { signal: ctx.signal, onProgress });
+  } finally {
+    line?.end();
+  }
 }
 
 /** The part of the options that quantize itself knows. */
@@ -145,7 +166,7 @@ async function trySeeds(model: Model, options: Options, own: QuantizeOptions, ct
   try {
     const data = chooseInputs(await ctx.data(spec, reference.inputs), reference.inputs, { ...rest, seed: first });
     const all: SeedTrial[] = [];
-    let best: (SeedTrial & { result: QuantizeResult }) | undefined;
+    let best: (SeedTrial & { result: LazyQuantizeResult }) | undefined;
     for (let k = 0; k < seeds; k++) {
       const seed = first + k;
       const result = quantize(model, { ...own, seed });
