@@ -100,6 +100,8 @@ export { type Float16Result, toFloat16 } from "./quantize/float16/float16.ts";
 export type { Float16Options } from "./quantize/float16/options.ts";
 export { collectMethodStats, type MethodStats } from "./quantize/method-stats.ts";
 export type { MethodPool, PrecomputeOptions } from "./quantize/pool/method-pool.ts";
+export { type Evaluate, freeze } from "./quantize/qat/freeze.ts";
+export { type Thawed, type ThawOptions, thaw } from "./quantize/qat/thaw.ts";
 export { type LazyQuantizeResult, type QuantizeOptions, type QuantizeResult, quantize } from "./quantize/quantize.ts";
 export type { LayerReport } from "./quantize/report.ts";
 export { quantizeSequentially, type SequentialOptions } from "./quantize/sequential/sequential.ts";
