@@ -33,7 +33,6 @@ const training = {
 
 const settings = [
   { name: "static, int4 weights, uint8 activations", step: { static: { target: "node-x64", weights: "int4" } } },
-  { name: "int4 weights, one scale per tensor", step: { quantize: { dtype: "int4", granularity: "tensor" } } },
   { name: "int2 weights", step: { quantize: { dtype: "int2", granularity: "channel", scale: "mse" } } },
 ];
 
