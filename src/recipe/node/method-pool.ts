@@ -40,7 +40,7 @@ export function methodPool(workers: number): NodeMethodPool {
       "bad-recipe",
       `methodPool: workers: expected a whole number of at least 1, got ${workers}. Without workers, pass no pool.`,
     );
-  const file = workerFile("dist/recipe/node/method-worker.js");
+  const file = workerFile("dist/bin/method-worker.js");
   const waiting: QueuedJob[] = [];
   const threads = new Set<Thread>();
   const next = () => {
