@@ -110,9 +110,9 @@ class Thread {
   }
 
   start(queued: QueuedJob): void {
+    this.#worker.postMessage(queued.job, buffersOf(queued.job));
     this.#current = queued;
     this.#worker.ref();
-    this.#worker.postMessage(queued.job, buffersOf(queued.job));
   }
 
   async end(reason: TersorError): Promise<void> {
