@@ -36,7 +36,7 @@ export interface TrainingStepOptions {
   readonly accumulate: number;
   /** Decay of a moving average of the weights, kept beside them. */
   readonly average?: number | undefined;
-  /** Weights that are exactly zero stay so: pruned ones, say. */
+  /** Weights that are exactly zero stay so, pruned ones, say; but not those of a tensor of nothing but zeros, as biases begin. */
   readonly keepZeros: boolean;
 }
 
@@ -221,7 +221,7 @@ function emitUpdates(model: Model, gradients: ReadonlyMap<string, string>, optio
     const decay = op.rank(w) > 1 ? settings.weightDecay : 0;
     const clipped = scale ? op.Mul(g, scale) : g;
     let updated = rule.update({ op, w, g: clipped, state: inputs, scalar, settings, decay });
-    if (options.keepZeros) {
+    if (options.keepZeros && hasSomeZeros(w)) {
       const [next, ...rest] = updated;
       updated = [op.Where(op.Equal(w, op.like(w, 0)), op.like(w, 0), next), ...rest];
     }
@@ -241,6 +241,12 @@ function emitUpdates(model: Model, gradients: ReadonlyMap<string, string>, optio
     return { name: w.name, ...(average && { average: average.name }) };
   });
   return { state, scalars, trained };
+}
+
+/** Whether zeros stand between other numbers: something was pruned. */
+function hasSomeZeros({ tensor }: Value): boolean {
+  const data = tensor?.toTypedArray();
+  return data?.some((x) => Number(x) === 0) === true && data.some((x) => Number(x) !== 0);
 }
 
 /** min(1, limit / norm of all gradients). */
