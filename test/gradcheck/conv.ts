@@ -18,6 +18,10 @@ export const convs: Cases = {
     conv("(T[2,4,6,5] x, T[6,2,3,3] w) => (y) { y = Conv<group = 2, strides = [2, 2]>(x, w) }"),
     conv("(T[2,4,5,5] x, T[4,1,3,3] w, T[4] b) => (y) { y = Conv<group = 4, pads = [1, 1, 1, 1]>(x, w, b) }"),
     conv("(T[2,3,6,7] x, T[6,1,3,3] w) => (y) { y = Conv<group = 3, strides = [2, 2], pads = [1, 0, 1, 1]>(x, w) }"),
+    // A sample at a time.
+    conv(
+      "(T[2,2,128,128] x, T[2,1,3,3] w) => (y) { y = Conv<group = 2, strides = [2, 2], pads = [1, 1, 1, 1]>(x, w) }",
+    ),
     conv(`(T[2,2,6,7] x, T[3,2,3,4] w) => (y) { y = Conv<auto_pad = "SAME_UPPER", strides = [2, 2]>(x, w) }`),
     conv(`(T[2,2,6,7] x, T[3,2,3,4] w) => (y) { y = Conv<auto_pad = "SAME_LOWER", strides = [1, 2]>(x, w) }`),
     conv(`(T[2,2,6,7] x, T[3,2,3,4] w) => (y) { y = Conv<auto_pad = "VALID", strides = [2, 1]>(x, w) }`),

@@ -69,12 +69,13 @@ export const activations = {
   },
   // y = x Φ(x)    dx = dy * (Φ(x) + x φ(x)); or y = x (1 + t) / 2, t = tanh u, u = √(2/π) (x + 0.044715 x³)    dx = dy * ((1 + t) + x (1 - t²) u') / 2
   Gelu: ({ op, node, x: [x], dy: [dy] }) => {
-    const square = op.Mul(x, x);
     if (node.string("approximate", "none") === "none") {
-      const cdf = op.Mul(op.Add(op.Erf(op.Mul(x, Math.SQRT1_2)), 1), 0.5);
-      const density = op.Mul(op.Exp(op.Mul(square, -0.5)), 1 / Math.sqrt(2 * Math.PI));
-      return [op.Mul(dy, op.Add(cdf, op.Mul(x, density)))];
+      // x φ(x) = u e^(-u²) / √π, u = x / √2.
+      const u = op.Mul(x, Math.SQRT1_2);
+      const slope = op.Mul(u, op.Exp(op.Sub(Math.log(2 / Math.sqrt(Math.PI)), op.Mul(u, u))));
+      return [op.Mul(dy, op.Mul(op.Add(op.Sum(op.Erf(u), slope), 1), 0.5))];
     }
+    const square = op.Mul(x, x);
     const c = Math.sqrt(2 / Math.PI);
     const t = op.Tanh(op.Mul(x, op.Add(op.Mul(square, c * 0.044715), c)));
     const slope = op.Mul(op.Mul(x, op.Add(op.Mul(square, 3 * c * 0.044715), c)), op.Sub(1, op.Mul(t, t)));

@@ -2,6 +2,7 @@
 import type { Value } from "../../ir/value.ts";
 import { elementCount } from "../../tensor/tensor.ts";
 import type { Emitter } from "../emitter.ts";
+import { recurrence } from "../recurrent/recurrence.ts";
 import type { GradientRules } from "../rule.ts";
 import {
   attributesFor,
@@ -17,6 +18,9 @@ import {
 
 /** From this number of positions on, a Conv with turned weights is faster than a ConvTranspose (measured: 32 × 32, not 14 × 14). */
 const LARGE_MAP = 400;
+
+/** From this number of elements on, samples of a depthwise convolution are worth a step of their own. */
+const LARGE_SAMPLE = 1 << 15;
 
 /** What both gradients of a convolution are made of: x [n, c, …], w [m, c / group, …kernel], dy [n, m, …]. */
 interface Convolution {
@@ -72,7 +76,7 @@ function turnedWeights(op: Emitter, w: Value | undefined, { kernel }: Window, gr
 }
 
 /** [m, c / group, …kernel]: for every element of the window, what lies under it times dy. */
-function weightGradient(convolution: Convolution, x: Value | undefined, dy: Value | undefined, w: Value): Value {
+function weightGradient(convolution: Convolution, x: Value, dy: Value, w: Value): Value {
   const { op, group } = convolution;
   const [, perGroup = 1] = op.shape(w);
   if (perGroup === 1 && group > 1) return depthwiseWeightGradient(convolution, x, dy, w);
@@ -122,8 +126,29 @@ function columnsOf({ op, window }: Convolution, x: Value | undefined, dy: Value 
   return op.reshape(joined, [parts.length * c, n * elementCount(positions)]);
 }
 
-/** One input channel per group; m / group output channels each. */
-function depthwiseWeightGradient(
+/**
+ * One input channel per group; m / group output channels each. It moves far more than it computes: samples that are large are taken
+ * one by one, so that what is cut out for one element of the window is still in the cache when it is multiplied and summed.
+ */
+function depthwiseWeightGradient(convolution: Convolution, x: Value, dy: Value, w: Value): Value {
+  const { op } = convolution;
+  const [n = 1, ...sample] = op.shape(x);
+  if (n === 1 || elementCount(sample) < LARGE_SAMPLE) return depthwiseProducts(convolution, x, dy, w);
+  const { gives } = recurrence(op, {
+    count: n,
+    reverse: false,
+    carries: [],
+    reads: [x, dy],
+    step: (inner, _, [one, gradient]) => {
+      const product = depthwiseProducts({ ...convolution, op: inner }, one, gradient, w);
+      return { carries: [], gives: [inner.Unsqueeze(product, [0])] };
+    },
+  });
+  return op.ReduceSum(gives[0], [0], { keepdims: 0 });
+}
+
+/** Of all samples at once: for every element of the window, the sum of what lies under it times dy. */
+function depthwiseProducts(
   { op, window, group }: Convolution,
   x: Value | undefined,
   dy: Value | undefined,
@@ -154,14 +179,14 @@ function biasGradient(op: Emitter, dy: Value | undefined): Value {
 export const convs = {
   // y = x * w + b    dx = dy spread by w, dw = x under each element of the window times dy, db = sum dy
   Conv: ({ op, node, x: [x, w, b], dy: [dy] }) => {
-    if (!x || !w) return [];
+    if (!x || !w || !dy) return [];
     const window = windowOf(node, op.shape(w).slice(2), op.shape(x).slice(2), op.shape(dy).slice(2));
     const convolution = { op, window, group: node.int("group", 1) };
     return [inputGradient(convolution, dy, w, x), weightGradient(convolution, x, dy, w), b && biasGradient(op, dy)];
   },
   // y = x spread by w, + b    dx = dy * w, dw = dy under each element of the window times x, db = sum dy
   ConvTranspose: ({ op, node, x: [x, w, b], dy: [dy] }) => {
-    if (!x || !w) return [];
+    if (!x || !w || !dy) return [];
     const window = transposedWindowOf(node, op.shape(w).slice(2), op.shape(x).slice(2), op.shape(dy).slice(2));
     const group = node.int("group", 1);
     const dx = op.Conv(dy, w, { ...attributesFor(window), group });

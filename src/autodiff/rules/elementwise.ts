@@ -78,12 +78,14 @@ export const elementwise = {
   Erf: ({ op, x: [x], dy: [dy] }) => [op.Mul(dy, op.Mul(op.Exp(op.Neg(op.Mul(x, x))), 2 / Math.sqrt(Math.PI)))],
   // y = a where c, else b    da = dy where c, db = dy where not
   Where: ({ op, x: [c], dy: [dy] }) => [undefined, op.Where(c, dy, op.like(dy, 0)), op.Where(c, op.like(dy, 0), dy)],
-  // y = min(max(x, low), high)    dx = dy inside; dlow, dhigh = dy where x is beyond
-  Clip: ({ op, x: [x, low, high], dy: [dy] }) => {
-    const [above, below] = [low && op.Greater(x, low), high && op.Less(x, high)];
-    const inside = above && below ? op.And(above, below) : (above ?? below);
+  // y = min(max(x, low), high)    dx = dy where y = x, the bounds included; dlow, dhigh = dy where x is beyond
+  Clip: ({ op, x: [x, low, high], y: [y], dy: [dy] }) => {
     const where = (condition: Value) => op.Mul(dy, op.mask(condition, dy));
-    return [inside ? where(inside) : dy, low && where(op.Less(x, low)), high && where(op.Greater(x, high))];
+    return [
+      low || high ? where(op.Equal(x, y)) : dy,
+      low && where(op.Less(x, low)),
+      high && where(op.Greater(x, high)),
+    ];
   },
   // y = x in another dtype    dx = dy in x's; integers have none
   Cast: (context) => castBack(context),
