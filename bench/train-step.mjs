@@ -11,6 +11,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { parseArgs } from "node:util";
 import { markdown, median } from "./measure.mjs";
@@ -121,6 +122,9 @@ const cases = {
   },
 };
 
+/** Milliseconds between turns. */
+const PAUSE = 300;
+
 const RATE = { adam: 1e-3, momentum: 0.01 };
 const folder = mkdtempSync(join(tmpdir(), "tersor-train-"));
 const peer = spawn(join(root, ".venv", "bin", "python"), [join(root, "bench", "peers", "train_torch.py")], {
@@ -230,7 +234,10 @@ async function compare(prepared, threads) {
   await ask("steps", threads, 2);
   const rounds = [];
   for (let round = 0; round < Number(args.rounds); round++) {
+    // Threads of both wait awake for a while after their work: whoever is next would share the processor with them.
+    await setTimeout(PAUSE);
     const mine = median((await ours.run(Number(args.steps))).ms);
+    await setTimeout(PAUSE);
     const theirs = median((await ask("steps", threads, args.steps)).ms);
     rounds.push([mine, theirs]);
   }
