@@ -109,7 +109,14 @@ export const distillFlags: FlagGroup = {
     {
       name: "hints",
       value: "LIST",
-      summary: "values inside that are to agree: STUDENT=TEACHER, joined by commas",
+      summary:
+        "values inside that are to agree: STUDENT=TEACHER:LOSS*WEIGHT, joined by commas; LOSS: mse (default, through a learned map where widths differ), l1, cosine, kl, attention, relation-distance or relation-angle",
+    },
+    {
+      name: "hint-epochs",
+      value: "N",
+      type: "number",
+      summary: "learn from hints alone for N epochs, and without them afterwards (default: from all at once)",
     },
   ],
 };

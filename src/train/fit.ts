@@ -9,12 +9,12 @@ import type { HostTensor } from "../tensor/host-tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import { Rng } from "../util/rng.ts";
 import { augmented } from "./augment.ts";
+import { splitTarget } from "./emit-losses.ts";
 import { optimizers } from "./optimizer.ts";
 import { type TrainOptions, type TrainSettings, trainOptions } from "./options.ts";
 import { chooseParameters, withWeights } from "./parameters.ts";
 import { rateAt } from "./schedule.ts";
 import { TrainSession } from "./session.ts";
-import { splitTarget } from "./step-graph.ts";
 import type { Teacher } from "./teacher.ts";
 
 /** How far a training is, with all that the rest of it depends on. */
@@ -151,6 +151,7 @@ class Run {
   async train(model: Model, parameters: readonly string[]): Promise<FitResult> {
     const { session, env, steps, settings } = this.#plan;
     const first = await this.#firstBatch();
+    await this.#teach(first);
     const { step } = await session.load(first);
     if (env.resume) await this.#resume(env.resume);
     this.#good = await session.weights();
@@ -199,7 +200,7 @@ class Run {
       coming = source.next();
       coming.catch(() => {});
       await this.#stopIfAborted();
-      await env.teacher?.run(batch, [...new Set(this.#teacherValues())], teacherSlot);
+      await this.#teach(batch);
       const rate = rateAt(this.#step, steps, settings.rate, settings.schedule);
       const { loss, parts } = await session.step(batch, this.#step, this.#scalars(rate));
       this.#step++;
@@ -210,12 +211,26 @@ class Run {
     return undefined;
   }
 
-  /** Updates are counted, not batches, where several make one. */
+  /** Leaves what the teacher says of a batch in its slots. */
+  async #teach(batch: Batch): Promise<void> {
+    await this.#plan.env.teacher?.run(batch, [...new Set(this.#teacherValues())], teacherSlot);
+  }
+
+  /** Updates are counted, not batches, where several make one. Losses have the weight that they have at this step. */
   #scalars(rate: number): Record<string, number> {
-    const { optimizer, accumulate } = this.#plan.settings;
+    const { settings, perEpoch } = this.#plan;
+    const { optimizer, accumulate, loss } = settings;
     const update = Math.floor(this.#step / accumulate) + 1;
     const isLast = (this.#step + 1) % accumulate === 0;
-    return { ...optimizers[optimizer.name].scalars(update, rate, optimizer), apply: Number(isLast) };
+    const weights = loss.map(({ weight, since, until = Number.POSITIVE_INFINITY }, i) => {
+      const [begin, end] = [since, until].map((epochs) => Math.round(epochs * perEpoch)) as [number, number];
+      return [`loss.${i}`, this.#step >= begin && this.#step < end ? weight : 0] as const;
+    });
+    return {
+      ...optimizers[optimizer.name].scalars(update, rate, optimizer),
+      ...Object.fromEntries(weights),
+      apply: Number(isLast),
+    };
   }
 
   async #endEpoch(epoch: number): Promise<void> {
@@ -262,7 +277,9 @@ class Run {
 
   #isStale(patience: number | undefined): boolean {
     if (patience === undefined || !this.#best) return false;
-    return (this.#history.at(-1)?.epoch ?? 0) - this.#best.epoch >= patience;
+    // What was judged before all losses count is no measure of what comes.
+    const begun = Math.max(this.#best.epoch, ...this.#plan.settings.loss.map(({ since }) => Math.ceil(since)));
+    return (this.#history.at(-1)?.epoch ?? 0) - begun >= patience;
   }
 
   /** Batches of an epoch from a step of it on: the order depends on seed and epoch alone. */

@@ -1,57 +1,10 @@
 /** @file Losses, emitted as standard operators: a prediction and a target in, a scalar out. */
-import * as z from "zod";
 import type { Emitter } from "../autodiff/emitter.ts";
 import type { Value } from "../ir/value.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
-
-/** What a target looks like: class indices, without the class axis; or numbers in the prediction's shape. */
-export type TargetKind = "classes" | "like";
-
-interface LossCall {
-  readonly op: Emitter;
-  /** The prediction, as the model gives it. */
-  readonly y: Value;
-  readonly t: Value;
-  readonly options: LossSettings;
-}
-
-interface LossRule {
-  readonly target: TargetKind;
-  readonly summary: string;
-  emit(call: LossCall): Value;
-}
-
-/** One loss of a weighted sum. Options that a loss has no use for are ignored by it. */
-export const lossOptions = z.strictObject({
-  name: z
-    .enum(["cross-entropy", "binary-cross-entropy", "mse", "l1", "kl", "cosine"])
-    .describe("how far off is measured"),
-  output: z.string().optional().describe("the value of the model that is judged; default the first output"),
-  target: z
-    .string()
-    .default("label")
-    .describe(
-      'what it is compared with: "label", "input:NAME" (as autoencoders do), or "teacher:NAME", a value of the teacher',
-    ),
-  weight: z.number().positive().default(1).describe("factor in the sum of losses"),
-  labelSmoothing: z
-    .number()
-    .min(0)
-    .lt(1)
-    .default(0)
-    .describe("cross-entropy: share of the target spread over all classes"),
-  ignoreIndex: z
-    .int()
-    .optional()
-    .describe("cross-entropy: a label that does not count, as padding has; negative ones never do"),
-  classAxis: z.int().default(-1).describe("the axis of the classes; -1 is the last"),
-  temperature: z.number().positive().default(1).describe("kl: both sides are divided by it before the softmax"),
-});
-
-export type LossOptions = z.input<typeof lossOptions>;
-export type LossSettings = z.output<typeof lossOptions>;
-export type LossName = LossSettings["name"];
+import type { LossName, LossRule, LossSettings } from "./loss-rule.ts";
+import { attention, relationAngle, relationDistance } from "./transfer-losses.ts";
 
 /** A prediction that is a probability already is taken back to its logits where the graph has them. */
 function logitsOf(y: Value, opType: "Softmax" | "Sigmoid"): Value | undefined {
@@ -148,20 +101,55 @@ export const losses: Readonly<Record<LossName, LossRule>> = {
       return mean(op, op.Sub(op.like(y, 1), op.Div(sum(op.Mul(y, t)), op.Mul(size(y), size(t)))));
     },
   },
+  attention,
+  "relation-distance": relationDistance,
+  "relation-angle": relationAngle,
 };
 
-/** dtype and dims of a loss's target, from those of the prediction. @throws shape-mismatch for a prediction without a class axis */
+/** A value as losses see it. */
+export interface ValueType {
+  readonly name: string;
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+}
+
+/**
+ * dtype and dims of a loss's target, from those of the prediction.
+ * @param given what the target is, where it is a value of a model and not a label
+ * @throws shape-mismatch for a prediction without a class axis, and for a target that does not suit it, naming both
+ */
 export function targetType(
-  { name, classAxis }: LossSettings,
-  prediction: { readonly name: string; readonly dtype: DType; readonly dims: readonly number[] },
-): { readonly dtype: DType; readonly dims: readonly number[] } {
+  { name, classAxis, target }: LossSettings,
+  prediction: ValueType,
+  given?: ValueType,
+): Pick<ValueType, "dtype" | "dims"> {
   const { dtype, dims } = prediction;
-  if (losses[name].target === "like") return { dtype, dims };
+  const kind = losses[name].target;
+  if (kind === "own") {
+    if (given?.dims[0] === dims[0] && given?.dtype === dtype) return given;
+    throw misfit(name, prediction, given ?? target, `${dtype} [${dims[0]}, …], a row for each sample`);
+  }
+  if (kind === "like") {
+    if (!given || (given.dtype === dtype && given.dims.join() === dims.join())) return { dtype, dims };
+    throw misfit(name, prediction, given, "the same type and shape");
+  }
   const axis = classAxis < 0 ? classAxis + dims.length : classAxis;
   if (dims.length < 2 || axis < 1 || axis >= dims.length)
     throw new TersorError(
       "shape-mismatch",
       `${name} of "${prediction.name}" [${dims.join(", ")}]: it has no axis ${classAxis} of classes behind the batch axis: expected logits [batch, …, classes]. Choose another output or classAxis.`,
     );
-  return { dtype: "int64", dims: dims.filter((_, i) => i !== axis) };
+  const labels: Pick<ValueType, "dtype" | "dims"> = { dtype: "int64", dims: dims.filter((_, i) => i !== axis) };
+  if (given && (given.dtype !== labels.dtype || given.dims.join() !== labels.dims.join()))
+    throw misfit(name, prediction, given, `class indices, int64 [${labels.dims.join(", ")}]`);
+  return labels;
+}
+
+function misfit(loss: string, y: ValueType, t: ValueType | string, expected: string): TersorError {
+  const type = ({ name, dtype, dims }: ValueType) => `"${name}" ${dtype} [${dims.join(", ")}]`;
+  const got = typeof t === "string" ? `"${t}"` : type(t);
+  return new TersorError(
+    "shape-mismatch",
+    `loss ${loss} of ${type(y)}: its target does not suit it: expected ${expected}, got ${got}. Name another pair of values, let a projection be learned between them (project), or take attention or a relation, which need no equal widths.`,
+  );
 }

@@ -1,7 +1,7 @@
 /** @file Options of training. */
 import * as z from "zod";
 import { augmentOptions } from "./augment.ts";
-import { lossOptions } from "./loss.ts";
+import { lossOptions } from "./loss-rule.ts";
 import { optimizerOptions } from "./optimizer.ts";
 import { scheduleOptions } from "./schedule.ts";
 

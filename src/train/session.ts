@@ -6,9 +6,10 @@ import type { Outputs, Runtime, Session, SessionOptions } from "../runtime/runti
 import { type HostTensor, hostTensor } from "../tensor/host-tensor.ts";
 import { elementCount, type TypedArray } from "../tensor/tensor.ts";
 import { drawMask } from "./dropout.ts";
+import { splitTarget } from "./emit-losses.ts";
 import type { TrainSettings } from "./options.ts";
 import { withWeightsAsInputs } from "./parameters.ts";
-import { type StateTensor, splitTarget, type TrainingStep, trainingStep } from "./step-graph.ts";
+import { type StateTensor, type TrainingStep, trainingStep } from "./step-graph.ts";
 import { labelTensor } from "./targets.ts";
 
 /** Step graphs that are kept loaded: one for every shape of batch. */
@@ -52,7 +53,7 @@ export class TrainSession {
     return this.#trained;
   }
 
-  /** Loads the step for batches like this one; the first call puts the state into the slots. */
+  /** Loads the step for batches like this one; the first call puts the state into the slots. The teacher has seen the batch already. */
   async load(batch: Batch): Promise<LoadedStep> {
     const key = Object.entries(batch.inputs)
       .map(([name, { dims }]) => `${name} ${dims}`)
@@ -61,7 +62,8 @@ export class TrainSession {
     if (known) return known;
     const { runtime, settings, parameters } = this.#options;
     const shapes = Object.fromEntries(Object.entries(batch.inputs).map(([name, { dims }]) => [name, dims]));
-    const step = trainingStep(this.#model, { ...settings, losses: settings.loss, parameters, shapes });
+    const teacherTypes = await this.#teacherTypes();
+    const step = trainingStep(this.#model, { ...settings, losses: settings.loss, parameters, shapes, teacherTypes });
     const [oldest] = this.#steps;
     if (oldest && this.#steps.size >= SESSION_LIMIT) {
       await oldest[1].session.release();
@@ -139,6 +141,13 @@ export class TrainSession {
     await this.#options.runtime.slots.drop(this.#state.map(({ name }) => name));
   }
 
+  /** dtype and dims of the teacher's values for the batch at hand. */
+  async #teacherTypes() {
+    const { runtime, teacherSlots } = this.#options;
+    const tensors = await runtime.slots.get([...teacherSlots.values()]);
+    return new Map([...teacherSlots].map(([name, slot]) => [name, tensors[slot] as HostTensor]));
+  }
+
   /** Weights and running statistics of the model, and the slots to read them from. */
   #weightSlots(): Record<string, string> {
     const averages = new Map(this.#trained.map(({ name, average }) => [name, average ?? name]));
@@ -149,8 +158,8 @@ export class TrainSession {
 
 function initialState(model: Model, state: readonly StateTensor[]): Record<string, HostTensor> {
   return Object.fromEntries(
-    state.map(({ name, dims, from }) => {
-      const tensor = from === undefined ? undefined : tensorNamed(model, from);
+    state.map(({ name, dims, from, initial }) => {
+      const tensor = from === undefined ? initial?.slice() : tensorNamed(model, from);
       const data: TypedArray = tensor ?? new Float32Array(elementCount(dims));
       return [name, { dtype: "float32", dims, data }];
     }),

@@ -3,7 +3,6 @@ import { type Emitter, makeEmitter } from "../autodiff/emitter.ts";
 import { gradient, gradientOpset } from "../autodiff/gradient.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { Model } from "../ir/model.ts";
-import { tensorType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
 import { infer } from "../ops/infer.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
@@ -11,12 +10,11 @@ import { constantToInitializer } from "../passes/constant-to-initializer.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { inlineFunctions } from "../passes/inline-functions.ts";
-import type { DType } from "../tensor/dtype.ts";
-import { TersorError } from "../util/errors.ts";
-import { nearestNames } from "../util/nearest.ts";
+import type { TypedArray } from "../tensor/tensor.ts";
 import { startTraining, trainableBatchNorms } from "./batch-norm.ts";
 import { type DropoutMask, startDropping, trainableDropouts } from "./dropout.ts";
-import { type LossSettings, losses, targetType } from "./loss.ts";
+import { emitLosses, newInput, type TargetInput, type ValueTypes } from "./emit-losses.ts";
+import type { LossSettings } from "./loss-rule.ts";
 import { type OptimizerSettings, optimizers } from "./optimizer.ts";
 
 export interface TrainingStepOptions {
@@ -36,6 +34,10 @@ export interface TrainingStepOptions {
   readonly accumulate: number;
   /** Decay of a moving average of the weights, kept beside them. */
   readonly average?: number | undefined;
+  /** What the teacher's values are like in one step, by name; as the predictions where absent. */
+  readonly teacherTypes?: ValueTypes;
+  /** Seed of what is learned beside the model. */
+  readonly seed?: number;
   /** Weights that are exactly zero stay so, pruned ones, say; but not those of a tensor of nothing but zeros, as biases begin. */
   readonly keepZeros: boolean;
 }
@@ -49,18 +51,8 @@ export interface StateTensor {
   readonly dims: readonly number[];
   /** The initializer that it begins as; zeros where absent. */
   readonly from?: string;
-}
-
-/** A target that is fed at every step. */
-export interface TargetInput {
-  /** Name of the step's input. */
-  readonly name: string;
-  /** As {@link LossSettings.target}. */
-  readonly target: string;
-  readonly dtype: DType;
-  readonly dims: readonly number[];
-  /** Number of classes, where the target is class indices. */
-  readonly classes?: number;
+  /** What it begins as, where it is no part of the model. */
+  readonly initial?: TypedArray;
 }
 
 export interface TrainingStep {
@@ -71,7 +63,10 @@ export interface TrainingStep {
   readonly targets: readonly TargetInput[];
   /** What dropouts keep, fed at every step. */
   readonly masks: readonly DropoutMask[];
-  /** Scalars of the optimizer by name, and their inputs; `apply` too where gradients are accumulated: 1 at the last of them. */
+  /**
+   * Scalars of the optimizer by name, and their inputs; `apply` too where gradients are accumulated: 1 at the last of them; and
+   * `loss.0` and so on, the weights of losses that count for a time only.
+   */
   readonly scalars: ReadonlyMap<string, string>;
   /** The weighted sum of the losses: one element. */
   readonly loss: string;
@@ -95,18 +90,20 @@ export function trainingStep(model: Model, options: TrainingStepOptions): Traini
     options.batchNorm === "train" ? trainableBatchNorms(graph).flatMap((node) => startTraining(op, node)) : [];
   const masks = options.dropout ? trainableDropouts(op).map((node) => startDropping(op, node)) : [];
   graph.sort();
-  const { targets, total, parts } = emitLosses(op, options.losses);
+  const { targets, total, parts, learned, weights } = emitLosses(op, options);
   for (const output of [...graph.outputs]) graph.removeOutput(output);
   for (const value of [total, ...parts, ...statistics.map(({ next }) => next)])
     if (!value.isOutput) graph.addOutput(value);
   const next = statistics.map((each) => ({ name: each.name, next: each.next.name }));
   const names = { loss: total.name, parts: parts.map(({ name }) => name) };
 
-  const result = gradient(forward, { of: total.name, with: options.parameters });
-  const update = emitUpdates(result.model, result.gradients, options);
+  const beside = new Map(learned.map((name) => [name, graph.find(name)?.tensor?.toTypedArray()]));
+  const result = gradient(forward, { of: total.name, with: [...options.parameters, ...learned] });
+  const update = emitUpdates(result.model, result.gradients, { ...options, beside });
   return {
     ...names,
     ...update,
+    scalars: new Map([...update.scalars, ...weights]),
     model: removeDeadCode(result.model).model,
     state: [...update.state, ...next.map((each) => stateInput(result.model.graph, each.name, each.next))],
     targets,
@@ -126,59 +123,12 @@ function prepare(model: Model, shapes: InputShapes): Model {
   return copy;
 }
 
-function emitLosses(op: Emitter, settings: readonly LossSettings[]) {
-  const { graph } = op;
-  const inputs = new Map<string, TargetInput>();
-  const parts = settings.map((options) => {
-    const y = predictionOf(graph, options);
-    const type = targetType(options, { name: y.name, dtype: op.dtype(y), dims: op.shape(y) });
-    const [kind = "", source = ""] = splitTarget(options.target);
-    let t = kind === "input" ? graph.inputs.find(({ name }) => name === source) : undefined;
-    if (kind === "input" && !t) throw unknownName(graph.inputs, source, `loss ${options.name}: target`);
-    // Two losses may share a target, when they see it alike.
-    const key = `${options.target} ${type.dtype} ${type.dims}`;
-    const known = inputs.get(key);
-    if (!t && known) t = graph.find(known.name);
-    if (!t) {
-      t = graph.addValue(`target.${options.target.replace(":", ".")}`, tensorType(type.dtype, type.dims));
-      op.declare(t, t.type);
-      graph.addInput(t);
-      const classes = losses[options.name].target === "classes" ? op.shape(y).at(options.classAxis) : undefined;
-      inputs.set(key, { name: t.name, target: options.target, ...type, ...(classes !== undefined && { classes }) });
-    }
-    op.subject = `loss.${options.name}`;
-    return losses[options.name].emit({ op, y, t, options });
-  });
-  op.subject = "loss";
-  const weighted = parts.map((part, i) => {
-    const { weight = 1 } = settings[i] ?? {};
-    return weight === 1 ? part : op.Mul(part, weight);
-  });
-  return { targets: [...inputs.values()], total: op.sum(weighted), parts };
-}
-
-/** "label", or the kind and the name of "input:NAME" and "teacher:NAME". */
-export function splitTarget(target: string): readonly string[] {
-  const at = target.indexOf(":");
-  return at < 0 ? [target] : [target.slice(0, at), target.slice(at + 1)];
-}
-
-function predictionOf(graph: Graph, { name, output }: LossSettings): Value {
-  const value = output === undefined ? graph.outputs[0] : graph.find(output);
-  if (value) return value;
-  throw unknownName([...graph.values], output ?? "", `loss ${name}: output`);
-}
-
-function unknownName(values: readonly Value[], name: string, what: string): TersorError {
-  const known = values.map((value) => value.name);
-  const near = nearestNames(name, known);
-  const hint =
-    near.length > 0 ? `did you mean ${near.join(", ")}?` : `expected one of ${known.slice(0, 8).join(", ")}.`;
-  return new TersorError("bad-data", `${what} "${name}": the model has no such value; ${hint}`);
-}
-
 /** Adds the optimizer to a graph that computes gradients; parameters become inputs. */
-function emitUpdates(model: Model, gradients: ReadonlyMap<string, string>, options: TrainingStepOptions) {
+function emitUpdates(
+  model: Model,
+  gradients: ReadonlyMap<string, string>,
+  options: TrainingStepOptions & { readonly beside: ReadonlyMap<string, TypedArray | undefined> },
+) {
   const { graph } = model;
   const op = makeEmitter(graph, model.opset, infer(model));
   const { optimizer: settings, accumulate } = options;
@@ -202,7 +152,9 @@ function emitUpdates(model: Model, gradients: ReadonlyMap<string, string>, optio
   const keep = (input: Value, next: Value, from?: string) => {
     graph.rename(next, graph.uniqueName(`${input.name}.next`));
     graph.addOutput(next);
-    state.push({ name: input.name, next: next.name, dims: op.shape(input), ...(from !== undefined && { from }) });
+    const initial = from === undefined ? undefined : options.beside.get(from);
+    const begins = initial ? { initial } : from !== undefined && { from };
+    state.push({ name: input.name, next: next.name, dims: op.shape(input), ...begins });
   };
 
   op.subject = "clip";
@@ -232,7 +184,7 @@ function emitUpdates(model: Model, gradients: ReadonlyMap<string, string>, optio
     const [next, ...rest] = updated;
     asInput(graph, w);
     let average: Value | undefined;
-    if (options.average !== undefined) {
+    if (options.average !== undefined && !options.beside.has(w.name)) {
       average = newInput(op, `${w.name}.average`, op.shape(w));
       keep(average, op.Add(op.Mul(average, options.average), op.Mul(next, 1 - options.average)), w.name);
     }
@@ -255,13 +207,6 @@ function clipping(op: Emitter, pairs: readonly { readonly g: Value }[], limit: n
   if (squares.length === 0) return undefined;
   const norm = op.Sqrt(op.sum(squares));
   return op.Div(op.like(norm, limit), op.emit("Max", [norm, op.like(norm, limit)])[0]);
-}
-
-function newInput(op: Emitter, name: string, dims: readonly number[]): Value {
-  const value = op.graph.addValue(name, tensorType("float32", dims));
-  op.declare(value, value.type);
-  op.graph.addInput(value);
-  return value;
 }
 
 /** Makes an input of an initializer. */

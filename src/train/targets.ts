@@ -3,7 +3,7 @@ import type { Sample } from "../data/dataset.ts";
 import { describeTensor, type HostTensor, numbersOf } from "../tensor/host-tensor.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
-import type { TargetInput } from "./step-graph.ts";
+import type { TargetInput } from "./emit-losses.ts";
 
 /**
  * The labels of a batch as one tensor of the target's dtype and dims: class indices as int64, or numbers as float32.

@@ -2,7 +2,7 @@
 import { type GradientOptions, gradient } from "../../src/autodiff/gradient.ts";
 import { attr } from "../../src/ir/attribute.ts";
 import type { Model } from "../../src/ir/model.ts";
-import { parse } from "../../src/ir/text/index.ts";
+import { parse, print } from "../../src/ir/text/index.ts";
 import type { Value } from "../../src/ir/value.ts";
 import { inferTypes } from "../../src/passes/infer-shapes.ts";
 import type { Feeds, Outputs } from "../../src/runtime/runtime.ts";
@@ -40,14 +40,14 @@ export type Cases = Readonly<Record<string, readonly (string | Case)[]>>;
  * weighted sum along the direction, from the emitted gradient, with central differences. Gives the largest difference over the
  * inputs, relative to the sum of the magnitudes that either is made of.
  */
-export async function gradcheck(text: string, options: GradcheckOptions = {}): Promise<number> {
+export async function gradcheck(source: string | Model, options: GradcheckOptions = {}): Promise<number> {
   const { dtype = "double", range = [-1, 1], step = dtype === "double" ? 1e-5 : 1e-2 } = options;
-  const model = parse(text.replaceAll(/\bT\b/g, dtype));
+  const model = typeof source === "string" ? parse(source.replaceAll(/\bT\b/g, dtype)) : source;
   const types = inferTypes(model, options.shapes ? { inputShapes: options.shapes } : {});
   const shapeOf = (value: Value) => {
     const type = types.get(value);
     if (type?.kind !== "tensor" || !type.shape?.every((dim) => typeof dim === "number"))
-      throw new Error(`${text}: the shape of "${value.name}" is not known`);
+      throw new Error(`${print(model)}: the shape of "${value.name}" is not known`);
     return { dtype: type.dtype, dims: type.shape as readonly number[], isFloat: type.dtype.startsWith("float") };
   };
   const draw = (name: string, count: number, [low, high]: readonly [number, number]) => {

@@ -6,7 +6,7 @@ import { runRecipe } from "../../recipe/node/run-recipe.ts";
 import { parseOptions } from "../../recipe/parse-options.ts";
 import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
-import { distillOptions } from "../../recipe/steps/distill.ts";
+import { distillOptions, hintLosses } from "../../recipe/steps/distill.ts";
 import { finetuneOptions } from "../../recipe/steps/finetune.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
@@ -28,11 +28,7 @@ const long: Readonly<Record<string, (value: string) => unknown>> = {
   freeze: listOf,
   augment: augmentOf,
   validation: (text) => (/^\d*\.?\d+$/.test(text) ? Number(text) : text),
-  hints: (text) =>
-    listOf(text).map((pair) => {
-      const [student, teacher = student] = pair.split("=");
-      return { student, teacher };
-    }),
+  hints: (text) => listOf(text).map(hintOf),
 };
 
 export async function run({ command, args, options, io }: CommandInput): Promise<number> {
@@ -92,6 +88,16 @@ function listOf(text: string): string[] {
     .map((part) => part.trim())
     .filter((part) => part);
 }
+
+/** `STUDENT=TEACHER:LOSS*WEIGHT`; loss and weight may be left out, and the teacher's name where it is the same. */
+function hintOf(text: string): object {
+  const [, pair = text, loss, weight] = hintForm.exec(text) ?? [];
+  const [student, teacher = student] = pair.split("=");
+  return { student, teacher, ...(loss && { loss }), ...(weight && { weight: Number(weight) }) };
+}
+
+/** Names may have colons in them: what stands behind one is a loss only where there is such a loss. */
+const hintForm = new RegExp(`^(.+?)(?::(${hintLosses.join("|")}))?(?:\\*([\\d.]+))?$`);
 
 /** `flip,crop:4` @throws bad-recipe */
 function augmentOf(text: string): object {

@@ -1,5 +1,5 @@
-/** @file Tests of training quantized models, from files to files. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+/** @file Tests of distillation from files to files: quantized students, hints through projections. */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it, onTestFinished } from "vitest";
@@ -68,5 +68,70 @@ describe("a quantized student", () => {
       { finetune: { ...options, teacher: "teacher.onnx", loss: { name: "kl", target: "teacher:y" } } },
     ]);
     expect(again.history.at(-1)?.loss).toBeLessThan(first.history[0]?.loss ?? 0);
+  });
+});
+
+const student = parse`<ir_version: 10, opset_import: ["": 21]> net (float[N,8] x) => (float[N,3] z)
+  <float[8,6] v1 = ${float32([8, 6], normals(48, 0.5))}, float[6] a1 = {0, 0, 0, 0, 0, 0},
+   float[6,3] v2 = ${float32([6, 3], normals(18, 0.5))}, float[3] a2 = {0, 0, 0}> {
+  j = Gemm(x, v1, a1)  s = Relu(j)  z = Gemm(s, v2, a2) }`;
+
+describe("hints", () => {
+  const distilled = async (more: object, name = "out.onnx", folder = folderWithTeacher()) => {
+    writeFileSync(join(folder, "student.onnx"), encode(student));
+    const distill = { ...options, teacher: "teacher.onnx", ...more };
+    const report = await run(folder, "student.onnx", name, [{ distill }]);
+    return { folder, report, path: join(folder, name) };
+  };
+
+  it("pass a projection that is learned along and not in the model, the same on every run", async () => {
+    const hints = [{ student: "s", teacher: "t" }];
+    const { folder, report, path } = await distilled({ hints });
+    expect(report.history.at(-1)?.loss).toBeLessThan(0.7 * (report.history[0]?.loss ?? 0));
+    expect(report.trained).toEqual(["v1", "a1", "v2", "a2"]);
+    expect(loadModel(path).graph.initializers.map(({ name }) => name)).toEqual(["v1", "a1", "v2", "a2"]);
+    const again = await distilled({ hints, average: 0.5 }, "again.onnx", folder);
+    expect(again.report.trained).toEqual(report.trained);
+    await distilled({ hints }, "same.onnx", folder);
+    expect(readFileSync(join(folder, "same.onnx"))).toEqual(readFileSync(path));
+  });
+
+  it("of several kinds train together", async () => {
+    const hints = [
+      { student: "s", teacher: "t", loss: "relation-distance" },
+      { student: "s", teacher: "r", loss: "relation-angle", weight: 2 },
+      { student: "j", teacher: "i" },
+    ] as const;
+    const { report } = await distilled({ hints });
+    expect(report.history.at(-1)?.loss).toBeLessThan(0.8 * (report.history[0]?.loss ?? 0));
+  });
+
+  it("come first, alone, where hintEpochs says so", async () => {
+    const folder = folderWithTeacher();
+    const log = join(folder, "log.jsonl");
+    await distilled({ hints: [{ student: "s", teacher: "t" }], hintEpochs: 2, epochs: 3, log }, "out.onnx", folder);
+    const lines = readFileSync(log, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const steps = lines.filter(({ parts }) => parts);
+    expect(steps).toHaveLength(24);
+    for (const { step, loss, parts } of steps) expect(loss).toBeCloseTo(parts[step <= 16 ? 1 : 0], 6);
+  });
+
+  it.each([
+    [
+      { teacherOutput: "t" },
+      'loss kl of "z" float32 [32, 3]: its target does not suit it: expected the same type and shape, got "t" float32 [32, 16].',
+    ],
+    [{ teacherOutput: "q" }, 'teacher: has no value "q".'],
+    [
+      { hints: [{ student: "s", teacher: "t", project: "never" }] },
+      'loss mse of "s" float32 [32, 6]: its target does not suit it',
+    ],
+    [{ hintEpochs: 1 }, "hintEpochs without hints"],
+    [{ hints: [{ student: "s", teacher: "t" }], hintEpochs: 6 }, "hintEpochs 6: expected fewer than all 6 epochs"],
+  ] as const)("refuses %j", async (more, message) => {
+    await expect(distilled(more)).rejects.toThrow(message);
   });
 });

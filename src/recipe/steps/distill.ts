@@ -2,15 +2,32 @@
 import * as z from "zod";
 import type { Sample } from "../../data/dataset.ts";
 import type { Step } from "../../step.ts";
-import type { LossOptions } from "../../train/loss.ts";
+import { type LossName, type LossOptions, lossOptions } from "../../train/loss-rule.ts";
+import { TersorError } from "../../util/errors.ts";
 import { modelNamed } from "../quantized-training.ts";
 import { finetuneOptions, trainModel } from "./finetune.ts";
 
+/** Losses between values inside. */
+export const hintLosses = [
+  "mse",
+  "l1",
+  "cosine",
+  "kl",
+  "attention",
+  "relation-distance",
+  "relation-angle",
+] as const satisfies readonly LossName[];
+
 const hint = z.strictObject({
   student: z.string().min(1).describe("a value of the student"),
-  teacher: z.string().min(1).describe("a value of the teacher, of the same shape"),
-  loss: z.enum(["mse", "l1", "cosine", "kl"]).default("mse").describe("how they are compared"),
+  teacher: z.string().min(1).describe("a value of the teacher"),
+  loss: z
+    .enum(hintLosses)
+    .default("mse")
+    .describe("how they are compared: mse, l1, cosine and kl element by element, the others whatever the widths"),
   weight: z.number().positive().default(1).describe("factor in the sum of losses"),
+  project: lossOptions.shape.project.default("auto"),
+  channelAxis: lossOptions.shape.channelAxis,
 });
 
 export const distillOptions = finetuneOptions.omit({ loss: true }).extend({
@@ -32,6 +49,11 @@ export const distillOptions = finetuneOptions.omit({ loss: true }).extend({
     .optional()
     .describe("share of the loss that labels have; default 0.1 where the data has class labels, else 0"),
   hints: z.array(hint).default([]).describe("values inside that the student is to have as the teacher does"),
+  hintEpochs: z
+    .number()
+    .positive()
+    .optional()
+    .describe("learn from hints alone for this many epochs, and without them afterwards; default: from all at once"),
 });
 
 export type DistillOptions = z.input<typeof distillOptions>;
@@ -39,7 +61,10 @@ export type DistillOptions = z.input<typeof distillOptions>;
 /** What labels weigh where they are there and nothing is said: as in Hinton et al. 2015, much less than the teacher. */
 const LABEL_SHARE = 0.1;
 
-/** Distillation: Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531; hints: Romero et al. 2015, https://arxiv.org/abs/1412.6550. */
+/**
+ * Distillation: Hinton, Vinyals, Dean 2015, https://arxiv.org/abs/1503.02531; hints, with projections and in a stage of their own where
+ * that is asked for: Romero et al. 2015, https://arxiv.org/abs/1412.6550.
+ */
 export const distillStep: Step<typeof distillOptions> = {
   name: "distill",
   summary: "Train a small model after a large one.",
@@ -47,24 +72,31 @@ export const distillStep: Step<typeof distillOptions> = {
   needs: ["training", "teacher"],
   async run(model, options, ctx) {
     if (ctx.dryRun) return { model, report: () => ({ notes: ["training is left out of a dry run"] }) };
-    const { output, teacherOutput, soft, temperature, labels, hints, ...rest } = options;
+    const { output, teacherOutput, soft, temperature, labels, hints = [], hintEpochs, ...rest } = options;
+    if (hintEpochs !== undefined && hints.length === 0)
+      throw new TersorError(
+        "bad-recipe",
+        "distill: hintEpochs without hints: expected values to learn from. Name some.",
+      );
+    if (hintEpochs !== undefined && hintEpochs >= (options.epochs ?? Number.POSITIVE_INFINITY))
+      throw new TersorError(
+        "bad-recipe",
+        `distill: hintEpochs ${hintEpochs}: expected fewer than all ${options.epochs} epochs: nothing else would be learned.`,
+      );
     const student = output ?? model.graph.outputs[0]?.name ?? "";
     const teacher = await modelNamed(options.teacher, ctx);
     const source = teacherOutput ?? teacher.graph.outputs[0]?.name ?? "";
     const losses = (sample: Sample | undefined): LossOptions[] => {
       const share = labels ?? (Number.isInteger(sample?.label) ? LABEL_SHARE : 0);
       const target = `teacher:${source}`;
+      const since = hintEpochs ?? 0;
+      const until = hintEpochs === undefined ? {} : { until: hintEpochs };
       return [
-        { name: soft ?? "kl", output: student, target, weight: 1 - share, temperature: temperature ?? 4 },
-        ...(share > 0 ? [{ name: "cross-entropy", output: student, weight: share } as const] : []),
-        ...(hints ?? []).map(
-          (each): LossOptions => ({
-            name: each.loss ?? "mse",
-            output: each.student,
-            target: `teacher:${each.teacher}`,
-            weight: each.weight ?? 1,
-          }),
-        ),
+        { name: soft ?? "kl", output: student, target, weight: 1 - share, temperature: temperature ?? 4, since },
+        ...(share > 0 ? [{ name: "cross-entropy", output: student, weight: share, since } as const] : []),
+        ...hints.map(({ student: value, teacher: other, loss: name = "mse", ...how }): LossOptions => {
+          return { project: "auto", ...how, name, output: value, target: `teacher:${other}`, ...until };
+        }),
       ];
     };
     const { model: trained, report } = await trainModel(model, rest, ctx, losses);
