@@ -15,7 +15,11 @@ export const trainDataFlags: readonly Flag[] = [
     summary: "what the validation is judged by (default: what suits the labels)",
   },
   { name: "pad", value: "X", type: "number", summary: "pad samples of unequal length with X (default: an error)" },
-  { name: "augment", value: "LIST", summary: "vary samples: flip, crop:PIXELS, noise:DEVIATION, joined by commas" },
+  {
+    name: "augment",
+    value: "LIST",
+    summary: "vary samples: flip, crop:PIXELS, noise:DEVIATION, variants:COUNT, joined by commas",
+  },
 ];
 
 export const trainFlags: FlagGroup = {
@@ -117,6 +121,11 @@ export const distillFlags: FlagGroup = {
       value: "N",
       type: "number",
       summary: "learn from hints alone for N epochs, and without them afterwards (default: from all at once)",
+    },
+    {
+      name: "cache",
+      value: "FILE",
+      summary: "keep the teacher's answers, by the samples: it answers once, and not again in the next run",
     },
   ],
 };

@@ -7,7 +7,12 @@ import { MemorySink } from "../util/bytes.ts";
 
 /** Encodes the model whole, weights inside, and loads it. @throws limit-exceeded above 2 GB; as Runtime.create */
 export function openModel(model: Model, runtime: Runtime, options?: SessionOptions): Promise<Session> {
+  return runtime.create(modelBytes(model), options);
+}
+
+/** The model as one file. @throws limit-exceeded above 2 GB */
+export function modelBytes(model: Model): Uint8Array {
   const sink = new MemorySink();
   writeTo(encodeModel(model, { external: "never" }).model, sink);
-  return runtime.create(sink.bytes(), options);
+  return sink.bytes();
 }

@@ -9,17 +9,26 @@ export const augmentOptions = z.strictObject({
   flip: z.boolean().default(false).describe("mirror every second image, left to right"),
   crop: z.int().min(0).max(64).default(0).describe("shift images by up to this many pixels; what comes in is 0"),
   noise: z.number().min(0).default(0).describe("add normal noise of this deviation to float inputs"),
+  variants: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("change each sample in this many ways only, in turn: a teacher's answers can be kept then"),
 });
 
 export type AugmentSettings = z.output<typeof augmentOptions>;
 
 /** The samples changed at random; `seed` is to differ from epoch to epoch. Images are float32 [1, channels, height, width]. */
 export function augmented(dataset: Dataset, settings: AugmentSettings, seed: number): Dataset {
-  const { flip, crop, noise } = settings;
-  if (!(flip || crop > 0 || noise > 0) || !isIndexed(dataset)) return dataset;
+  if (!varies(settings) || !isIndexed(dataset)) return dataset;
   const { name, size, idOf } = dataset;
   const at = async (index: number): Promise<Sample> => change(await dataset.at(index), settings, seed);
   return indexedDataset({ name, size, at, ...(idOf && { idOf }) });
+}
+
+/** Whether samples are changed at all. */
+export function varies({ flip, crop, noise }: AugmentSettings): boolean {
+  return flip || crop > 0 || noise > 0;
 }
 
 function change(sample: Sample, { flip, crop, noise }: AugmentSettings, seed: number): Sample {

@@ -213,7 +213,7 @@ class Run {
 
   /** Leaves what the teacher says of a batch in its slots. */
   async #teach(batch: Batch): Promise<void> {
-    await this.#plan.env.teacher?.run(batch, [...new Set(this.#teacherValues())], teacherSlot);
+    await this.#plan.env.teacher?.run(batch, teacherSlot);
   }
 
   /** Updates are counted, not batches, where several make one. Losses have the weight that they have at this step. */
@@ -287,20 +287,14 @@ class Run {
     const { settings, data, batchSize } = this.#plan;
     const order = new Rng(settings.seed, `epoch ${epoch}`).shuffle(Array.from({ length: data.size }, (_, i) => i));
     const rest = select(data, order.slice(from * batchSize));
-    const varied = augmented(rest, settings.augment, settings.seed * 1_000_003 + epoch);
+    const { variants = Number.POSITIVE_INFINITY } = settings.augment;
+    const varied = augmented(rest, settings.augment, settings.seed * 1_000_003 + (epoch % variants));
     return batches(varied, { size: batchSize, pad: settings.pad ?? "error", last: "drop" });
   }
 
   async #firstBatch(): Promise<Batch> {
     for await (const batch of this.#batches(0, 0)) return batch;
     throw new TersorError("bad-data", `${this.#plan.data.name}: holds no samples. There is nothing to train on.`);
-  }
-
-  #teacherValues(): string[] {
-    return this.#plan.settings.loss.flatMap(({ target }) => {
-      const [kind, name = ""] = splitTarget(target);
-      return kind === "teacher" ? [name] : [];
-    });
   }
 
   #reason(loss: number, rate: number): string {

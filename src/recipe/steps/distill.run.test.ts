@@ -1,4 +1,4 @@
-/** @file Tests of distillation from files to files: quantized students, hints through projections. */
+/** @file Tests of distillation from files to files: quantized students, hints through projections, answers that are kept. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -133,5 +133,66 @@ describe("hints", () => {
     [{ hints: [{ student: "s", teacher: "t" }], hintEpochs: 6 }, "hintEpochs 6: expected fewer than all 6 epochs"],
   ] as const)("refuses %j", async (more, message) => {
     await expect(distilled(more)).rejects.toThrow(message);
+  });
+});
+
+describe("a cache of the teacher's answers", () => {
+  const folderWithStudent = () => {
+    const folder = folderWithTeacher();
+    writeFileSync(join(folder, "student.onnx"), encode(student));
+    return folder;
+  };
+  const distill = (folder: string, output: string, more: object = {}) =>
+    run(folder, "student.onnx", output, [
+      { distill: { ...options, epochs: 2, teacher: "teacher.onnx", cache: "answers.npz", ...more } },
+    ]);
+  const bytesOf = (folder: string, name: string) => readFileSync(join(folder, name));
+
+  it("is asked nothing twice, and gives the same bytes", async () => {
+    const folder = folderWithStudent();
+    const hints = [{ student: "s", teacher: "t" }];
+    const first = await distill(folder, "a.onnx", { hints });
+    expect(first.notes).toEqual(["the teacher answered for 256 samples; 0 answers were there before"]);
+    const again = await distill(folder, "b.onnx", { hints });
+    expect(again.notes).toEqual(["the teacher answered for 0 samples; 256 answers were there before"]);
+    expect(bytesOf(folder, "b.onnx")).toEqual(bytesOf(folder, "a.onnx"));
+    const beside = await distill(folder, "c.onnx", { hints, cache: undefined });
+    expect(beside.history.at(-1)?.loss).toBeCloseTo(first.history.at(-1)?.loss ?? 0, 5);
+  });
+
+  it("finds nothing for data that was changed or prepared in another way, and keeps what it has", async () => {
+    const folder = folderWithStudent();
+    await distill(folder, "a.onnx");
+    const data = { path: "data.npz", take: 64, scale: 0.5 };
+    const scaled = await distill(folder, "b.onnx", { data });
+    expect(scaled.notes).toEqual(["the teacher answered for 64 samples; 256 answers were there before"]);
+    const back = await distill(folder, "c.onnx");
+    expect(back.notes).toEqual(["the teacher answered for 0 samples; 320 answers were there before"]);
+    expect(bytesOf(folder, "c.onnx")).toEqual(bytesOf(folder, "a.onnx"));
+  });
+
+  it("is made anew for another teacher, or other values of it", async () => {
+    const folder = folderWithStudent();
+    await distill(folder, "a.onnx");
+    const anew = 'cache "answers.npz" was of another teacher, or of other values of it: it was made anew';
+    const other = await distill(folder, "b.onnx", { hints: [{ student: "s", teacher: "t" }] });
+    expect(other.notes).toEqual([anew, "the teacher answered for 256 samples; 0 answers were there before"]);
+    const self = await distill(folder, "c.onnx", { teacher: "student.onnx" });
+    expect(self.notes).toContain(anew);
+  });
+
+  it("takes augmentation of so many variants only, and no file of somebody else's", async () => {
+    const folder = folderWithStudent();
+    const noise = { noise: 0.1 };
+    await expect(distill(folder, "a.onnx", { augment: noise })).rejects.toThrow(
+      "cache: augmentation makes new samples in every epoch",
+    );
+    const varied = await distill(folder, "a.onnx", { augment: { ...noise, variants: 2 }, epochs: 4 });
+    expect(varied.notes).toEqual(["the teacher answered for 512 samples; 0 answers were there before"]);
+    const before = bytesOf(folder, "data.npz");
+    await expect(distill(folder, "b.onnx", { cache: "data.npz" })).rejects.toThrow(
+      'cache "data.npz": expected answers of a teacher that tersor wrote (format 1), got another file.',
+    );
+    expect(bytesOf(folder, "data.npz")).toEqual(before);
   });
 });

@@ -11,9 +11,9 @@ import { splitTarget } from "../../train/emit-losses.ts";
 import { type EpochRecord, type FitEnvironment, fit } from "../../train/fit.ts";
 import type { LossOptions } from "../../train/loss-rule.ts";
 import { type TrainOptions, trainOptions } from "../../train/options.ts";
-import { Teacher } from "../../train/teacher.ts";
 import { TersorError } from "../../util/errors.ts";
 import { inputsOf } from "../inputs-of.ts";
+import { openTeacher } from "../open-teacher.ts";
 import { modelNamed, openQuantized, type QuantizedTraining } from "../quantized-training.ts";
 import { compareOptions, inputOptions, runtimeOptions } from "./compare.ts";
 
@@ -28,6 +28,11 @@ export const trainingInputs = {
   metric: compareOptions.shape.metric,
   checkpoint: z.string().min(1).optional().describe("a file that keeps how far the training is, after every epoch"),
   resume: z.boolean().default(false).describe("go on from the checkpoint, where there is one"),
+  cache: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("a file that keeps the teacher's answers, by the samples: none is computed twice, nor in the next run"),
   log: z.string().min(1).optional().describe("a file that gets a line of JSON for every step and epoch"),
   runtime: runtimeOptions.runtime,
   threads: runtimeOptions.threads,
@@ -135,7 +140,7 @@ async function trainFloats(
   });
   const identity = identityOf(model, teacher, training, parts);
   const resume = await resumeFrom(options, identity, ctx);
-  const tutor = teacher && (await Teacher.open(teacher, [...new Set(values)], runtime, sessionOptions));
+  const tutor = await openTeacher(teacher, [...new Set(values)], options, { runtime, session: sessionOptions, ctx });
   const line = async (entry: object) => log !== undefined && ctx.files.append(log, `${JSON.stringify(entry)}\n`);
   const lines: Promise<unknown>[] = [];
   const watch = ctx.progress("training", Math.round((parts.training.size ?? 0) * options.epochs), "samples");
@@ -144,7 +149,7 @@ async function trainFloats(
     session: { ...session, ...sessionOptions },
     data: parts.training,
     ...(parts.validation && { validation: parts.validation }),
-    ...(tutor && { teacher: tutor }),
+    ...(tutor && { teacher: tutor.teacher }),
     signal: ctx.signal,
     onStep: (event) => {
       watch.update(event.samples, `loss ${event.loss.toPrecision(4)}  rate ${event.rate.toPrecision(2)}`);
@@ -157,12 +162,12 @@ async function trainFloats(
     resume,
   };
   try {
-    const result = await fit(model, training, env);
+    const result = await fit(model, training, env).finally(() => tutor?.keep());
     await Promise.all(lines);
-    return { model: result.model, report: reportOf(result, parts) };
+    return { model: result.model, report: reportOf(result, parts, tutor?.notes()) };
   } finally {
     watch.end();
-    await tutor?.release();
+    await tutor?.teacher.release();
   }
 }
 
@@ -227,7 +232,11 @@ async function resumeFrom(
   return bytes && decodeCheckpoint(bytes, checkpoint, identity);
 }
 
-function reportOf(result: Awaited<ReturnType<typeof fit>>, { training, validation }: DataParts): TrainReport {
+function reportOf(
+  result: Awaited<ReturnType<typeof fit>>,
+  { training, validation }: DataParts,
+  more: readonly string[] = [],
+): TrainReport {
   const { history, best, before, trained, withoutGradient, diverged } = result;
   const notes = [
     ...(best?.epoch === 0 && history.length > 0
@@ -237,6 +246,7 @@ function reportOf(result: Awaited<ReturnType<typeof fit>>, { training, validatio
       ? [`no gradient reaches ${withoutGradient.join(", ")}: they stayed as they were`]
       : []),
     ...(diverged === undefined ? [] : [diverged]),
+    ...more,
   ];
   const about = ({ name, size }: Dataset) => ({ name, ...(size !== undefined && { samples: size }) });
   return {
