@@ -88,6 +88,7 @@ export { removeIdentity } from "./passes/remove-identity/remove-identity.ts";
 export { type SimplifyOptions, simplify, simplifyWithin } from "./passes/simplify.ts";
 export type { EncodedMessage } from "./proto/encode.ts";
 export { chunksOfMessage, toBlob, writeTo } from "./proto/write.ts";
+export { type BlockReport, type BlockResult, pruneBlocks } from "./prune/blocks/prune-blocks.ts";
 export { criteria as pruneCriteria } from "./prune/criteria/index.ts";
 export { type PruneOptions, pruneOptions } from "./prune/options.ts";
 export { type ChannelData, type ChannelResult, pruneChannels } from "./prune/prune-channels.ts";

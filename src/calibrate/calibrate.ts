@@ -62,7 +62,7 @@ export async function calibrate<Stats>(
   const session = await options.open(probed);
   let samples = 0;
   try {
-    const fixed = options.whole ? undefined : fixedBatch(session);
+    const fixed = options.whole ? undefined : fixedBatch(session.inputs);
     const size = options.whole ? 1 : (fixed ?? options.batchSize ?? 1);
     const seen = watched.flatMap(({ outputs }) => outputs);
     const fetches = [...new Set([...sums.keys(), ...seen, ...(keep?.values ?? [])])];
@@ -91,7 +91,7 @@ function resultsOf<Stats>(collectors: ReadonlyMap<string, readonly Collector<Sta
 }
 
 /** Rows that the model wants at once, where its inputs agree on a number above 1. */
-function fixedBatch({ inputs }: Session): number | undefined {
+export function fixedBatch(inputs: Session["inputs"]): number | undefined {
   const size = inputs[0]?.dims[0];
   return typeof size === "number" && size > 1 && inputs.every(({ dims }) => dims[0] === size) ? size : undefined;
 }

@@ -8,19 +8,20 @@ export const pruneFlags: FlagGroup = {
       name: "structure",
       value: "S",
       summary:
-        "what goes: channels (default), with them neurons, heads and hidden units; weights; N:M such as 2:4; or block:HxW. Only channels make a model faster",
+        "what goes: channels (default), with them neurons, heads and hidden units; blocks: whole residual blocks; weights; N:M such as 2:4; or block:HxW. Only the first two make a model faster",
     },
     { name: "ratio", value: "R", type: "number", summary: "share to remove, 0 to 1; N:M has its own" },
+    { name: "count", value: "N", type: "number", summary: "residual blocks to remove, in place of a ratio" },
     {
       name: "by",
       value: "WHAT",
-      summary: "for channels, what the ratio is a share of: channels (default), params or macs",
+      summary: "for channels and blocks, what the ratio is a share of: channels (default), params or macs",
     },
     {
       name: "criterion",
       value: "NAME",
       summary:
-        "what decides which go: l1 (default), l2, random; for channels bn-gamma, fpgm, activation-norm; for weights wanda, sparsegpt; activation-norm, wanda and sparsegpt need --calibrate",
+        "what decides which go: l1 (default), l2, random; for channels bn-gamma, fpgm, activation-norm; for weights wanda, sparsegpt; for blocks sqnr (default), influence, random; all but l1, l2, bn-gamma, fpgm and random need --calibrate",
     },
     {
       name: "ranking",

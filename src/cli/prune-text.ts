@@ -21,6 +21,7 @@ export function pruneText(report: PruneStepReport, width: number, colors: Palett
   return [
     savings(report),
     ...groupTable(report, width, colors),
+    ...blockTable(report, width, colors),
     ...layerTable(report, width, colors),
     ...keptText(report, colors),
     ...(notes.length > 0 ? ["", colors.bold("Notes"), ...notes.map((note) => `  ${printable(note)}`)] : []),
@@ -70,6 +71,27 @@ function groupTable({ groups = [] }: PruneStepReport, width: number, colors: Pal
       reason ? printable(reason) : "",
     ]);
   return ["", colors.bold(titled("Groups", groups.length)), renderTable(columns, rows, { width, colors })];
+}
+
+function blockTable({ blocks = [] }: PruneStepReport, width: number, colors: Palette): string[] {
+  if (blocks.length === 0) return [];
+  const columns: Column[] = [
+    { title: "residual block", shrink: true },
+    { title: "MACs", align: "right" },
+    { title: "parameters", align: "right" },
+    { title: "score", align: "right" },
+    { title: "" },
+  ];
+  const rows = blocks
+    .slice(0, ROWS)
+    .map(({ name, macs, params, score, removed, reason }) => [
+      printable(name),
+      formatCount(macs),
+      formatCount(params),
+      score?.toPrecision(3) ?? "",
+      removed ? "removed" : printable(reason ?? ""),
+    ]);
+  return ["", colors.bold(titled("Blocks", blocks.length)), renderTable(columns, rows, { width, colors })];
 }
 
 function layerTable({ layers = [] }: PruneStepReport, width: number, colors: Palette): string[] {

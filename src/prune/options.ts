@@ -3,23 +3,27 @@ import * as z from "zod";
 import { TersorError } from "../util/errors.ts";
 import { criterionNames } from "./criteria/index.ts";
 
-const structurePattern = /^(channels|weights|\d+:\d+|block:\d+x\d+)$/;
+const structurePattern = /^(channels|blocks|weights|\d+:\d+|block:\d+x\d+)$/;
 
 export const pruneOptions = z.strictObject({
   structure: z
     .string()
-    .regex(structurePattern, "expected channels, weights, N:M such as 2:4, or block:HxW")
+    .regex(structurePattern, "expected channels, blocks, weights, N:M such as 2:4, or block:HxW")
     .default("channels")
     .describe(
-      "channels: whole channels, neurons, heads and hidden units, so that the model gets smaller and faster; weights: single weights become zero; N:M: so do M - N of every M in a row; block:HxW: so do blocks",
+      "channels: whole channels, neurons, heads and hidden units, so that the model gets smaller and faster; blocks: whole residual blocks; weights: single weights become zero; N:M: so do M - N of every M in a row; block:HxW: so do rectangles of weights",
     ),
   ratio: z.number().min(0).max(1).optional().describe("share to remove, 0 to 1; N:M has its own"),
-  by: z.enum(["channels", "params", "macs"]).default("channels").describe("what the ratio is a share of, for channels"),
+  count: z.int().min(1).optional().describe("residual blocks to remove, in place of a ratio"),
+  by: z
+    .enum(["channels", "params", "macs"])
+    .default("channels")
+    .describe("what the ratio is a share of, for channels and blocks; channels: their number"),
   criterion: z
-    .enum([...criterionNames, "wanda", "sparsegpt"])
-    .default("l1")
+    .enum([...criterionNames, "wanda", "sparsegpt", "influence", "sqnr"])
+    .optional()
     .describe(
-      "what decides which go; activation-norm, wanda and sparsegpt need calibration data, the last two are for weights",
+      "what decides which go: default l1, for blocks sqnr; activation-norm, wanda, sparsegpt, influence and sqnr need calibration data; wanda and sparsegpt are for weights, the last two for blocks",
     ),
   ranking: z
     .enum(["layer", "global"])
@@ -60,9 +64,14 @@ export const pruneOptions = z.strictObject({
 export type PruneOptions = z.input<typeof pruneOptions>;
 export type ParsedPruneOptions = z.output<typeof pruneOptions>;
 
+/** With a criterion chosen. */
+export type ChosenPruneOptions = ParsedPruneOptions & {
+  readonly criterion: NonNullable<ParsedPruneOptions["criterion"]>;
+};
+
 /** Which zeros a structure allows. */
 export type Structure =
-  | { readonly kind: "channels" | "weights" }
+  | { readonly kind: "channels" | "blocks" | "weights" }
   | { readonly kind: "n:m"; readonly n: number; readonly m: number }
   | { readonly kind: "block"; readonly rows: number; readonly columns: number };
 
@@ -80,5 +89,5 @@ export function structureOf(text: string): Structure {
     if (rows >= 1 && columns >= 1) return { kind: "block", rows, columns };
     throw new TersorError("bad-recipe", `structure "${text}": expected a block of at least 1x1.`);
   }
-  return { kind: text === "weights" ? "weights" : "channels" };
+  return { kind: text === "weights" || text === "blocks" ? text : "channels" };
 }

@@ -7,7 +7,6 @@ import type { InputShapes } from "../ops/infer-inputs.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { mergeInitializers } from "../passes/merge-initializers.ts";
 import { TersorError } from "../util/errors.ts";
-import { pickByName } from "../util/name-pattern.ts";
 import type { Analysis } from "./analysis.ts";
 import { activationsOf, recoveryStats } from "./calibration.ts";
 import { type ChannelCost, CostMeter } from "./channel-cost.ts";
@@ -16,6 +15,7 @@ import { applyCut, type Cut, maskCut } from "./cut.ts";
 import { type Channeled, findGroups, type Group, layerName } from "./groups.ts";
 import type { ParsedPruneOptions } from "./options.ts";
 import { prepared, withGramOpset } from "./prepare.ts";
+import { protectedLayers } from "./protect.ts";
 import { foldMeans, type Repair, recoverable, solveWeights } from "./recover/recovery.ts";
 import { scoresOf } from "./scores.ts";
 import { type ScoredGroup, selectChannels } from "./select.ts";
@@ -71,7 +71,7 @@ export async function pruneChannels(
   calibration: ChannelData | undefined,
   inputShapes?: InputShapes,
 ): Promise<ChannelResult> {
-  const { criterion, recover, by } = options;
+  const { criterion = "l1", recover, by } = options;
   const chosen = criteria[criterion as CriterionName] as (typeof criteria)[CriterionName] | undefined;
   if (!chosen)
     throw new TersorError(
@@ -163,10 +163,10 @@ async function repairsFor(
 
 /** Whether a layer of a group is among those to protect. @throws bad-recipe for a pattern that matches no layer */
 function protection({ analysis }: Channeled, protect: string | undefined): (group: Group) => boolean {
-  const nodes = [...new Set(analysis.made.map(({ node }) => node))];
-  const items = nodes.map((node, index) => ({ node, index, names: [layerName(node), node.opType] }));
-  const patterns = (protect ?? "").split(",").flatMap((part) => (part.trim() ? [part.trim()] : []));
-  const found = new Set(patterns.flatMap((pattern) => pickByName(pattern, items, "layer").map(({ node }) => node)));
+  const found = protectedLayers(
+    analysis.made.map(({ node }) => node),
+    protect,
+  );
   return ({ layers }) => layers.some(({ node }) => found.has(node));
 }
 

@@ -8,7 +8,7 @@ import { TersorError } from "../../util/errors.ts";
 import { pickByName } from "../../util/name-pattern.ts";
 import { keyOf, uniform } from "../../util/rng.ts";
 import { recoveryStats } from "../calibration.ts";
-import { type ParsedPruneOptions, type Structure, structureOf } from "../options.ts";
+import { type ChosenPruneOptions, type ParsedPruneOptions, type Structure, structureOf } from "../options.ts";
 import { withGramOpset } from "../prepare.ts";
 import type { ChannelData } from "../prune-channels.ts";
 import { inStoredOrder, matrixOf, type WeightSite, weightSites } from "./sites.ts";
@@ -54,9 +54,10 @@ const ofActivations = new Set(["wanda", "sparsegpt"]);
  */
 export async function pruneWeights(
   model: Model,
-  options: ParsedPruneOptions,
+  given: ParsedPruneOptions,
   calibration: ChannelData | undefined,
 ): Promise<WeightResult> {
+  const options: ChosenPruneOptions = { ...given, criterion: given.criterion ?? "l1" };
   const structure = structureOf(options.structure);
   checkOptions(options, structure, calibration);
   const source = ofActivations.has(options.criterion) ? withGramOpset(model) : model;
@@ -92,7 +93,7 @@ export async function pruneWeights(
   };
 }
 
-function checkOptions(options: ParsedPruneOptions, structure: Structure, calibration: ChannelData | undefined): void {
+function checkOptions(options: ChosenPruneOptions, structure: Structure, calibration: ChannelData | undefined): void {
   const { criterion, ratio, threshold, recover } = options;
   const fail = (message: string) => new TersorError("bad-recipe", `prune: ${message}`);
   if (!magnitudes.has(criterion) && !ofActivations.has(criterion))
@@ -119,7 +120,7 @@ function checkOptions(options: ParsedPruneOptions, structure: Structure, calibra
 }
 
 /** A ratio of its own, or why a layer is left alone. @throws bad-recipe */
-function askedOf(sites: readonly WeightSite[], { layers, protect }: ParsedPruneOptions) {
+function askedOf(sites: readonly WeightSite[], { layers, protect }: ChosenPruneOptions) {
   const asked = new Map<WeightSite, { readonly ratio?: number; readonly reason?: string }>();
   const parts = (text: string | undefined) =>
     (text ?? "").split(",").flatMap((part) => (part.trim() ? [part.trim()] : []));
@@ -152,7 +153,7 @@ function unfit(site: WeightSite, structure: Structure, criterion: string): strin
 }
 
 /** Decides what goes, for every weight. */
-function plan(jobs: readonly Job[], options: ParsedPruneOptions, structure: Structure): Map<WeightSite, Zeroing> {
+function plan(jobs: readonly Job[], options: ChosenPruneOptions, structure: Structure): Map<WeightSite, Zeroing> {
   const { criterion, threshold } = options;
   const scoresOf = (job: Job, matrix = matrixOf(job.site)): Float32Array => {
     const { rows, columns } = job.site;
@@ -229,7 +230,7 @@ function* generate(jobs: readonly Job[], scoresOf: (job: Job) => Float32Array): 
 }
 
 /** The saliency of every element; wanda is |w| times the norm of its input (Sun et al. 2023, https://arxiv.org/abs/2306.11695). */
-function saliencyOf({ site, gram }: Job, matrix: Float32Array, { criterion, seed }: ParsedPruneOptions): Float32Array {
+function saliencyOf({ site, gram }: Job, matrix: Float32Array, { criterion, seed }: ChosenPruneOptions): Float32Array {
   const { columns, value } = site;
   if (criterion === "random") {
     const key = keyOf(`prune ${value.name}`);

@@ -1,9 +1,10 @@
-/** @file Step: removes channels, or puts zeros into weights. */
+/** @file Step: removes channels or residual blocks, or puts zeros into weights. */
 import * as z from "zod";
 import { take } from "../../data/dataset.ts";
 import { FidelityMeter } from "../../evaluate/fidelity.ts";
 import type { Model } from "../../ir/model.ts";
-import { pruneOptions, structureOf } from "../../prune/options.ts";
+import { type BlockReport, type BlockResult, pruneBlocks } from "../../prune/blocks/prune-blocks.ts";
+import { pruneOptions, type Structure, structureOf } from "../../prune/options.ts";
 import {
   type ChannelData,
   type ChannelResult,
@@ -43,6 +44,8 @@ export interface PruneStepReport extends StepReport {
   readonly structure: string;
   /** Of channels. */
   readonly groups?: readonly GroupReport[];
+  /** Of blocks, in the graph's order. */
+  readonly blocks?: readonly BlockReport[];
   readonly kept?: readonly KeptReport[];
   /** Share of what was asked for that was removed, and whether that was enough. */
   readonly removed?: number;
@@ -58,21 +61,19 @@ export interface PruneStepReport extends StepReport {
 
 export const pruneStep: Step<typeof pruneStepOptions> = {
   name: "prune",
-  summary: "Remove channels, neurons, heads and hidden units, or single weights.",
+  summary: "Remove channels, neurons, heads and hidden units, residual blocks, or single weights.",
   options: pruneStepOptions,
   needs: [],
   async run(model, given, ctx) {
     const options = pruneStepOptions.parse(given);
     const { kind } = structureOf(options.structure);
     const own = pruneOptions.parse({ ...pick(given, Object.keys(pruneOptions.shape)), seed: options.seed ?? ctx.seed });
-    if (options.ratio === undefined && options.threshold === undefined && kind !== "n:m")
-      throw new TersorError("bad-recipe", "prune: no ratio: expected a share to remove from 0 to 1. Give one.");
-    if (kind === "channels" && options.threshold !== undefined)
-      throw new TersorError("bad-recipe", "prune: threshold is for weights: expected a ratio for channels.");
-    if (kind !== "channels" && options.prove)
-      throw new TersorError("bad-recipe", "prune: prove is for channels: zeros in weights remove nothing.");
+    const isCut = kind === "channels" || kind === "blocks";
+    checkShare(options, kind);
+    if (!isCut && options.prove)
+      throw new TersorError("bad-recipe", "prune: prove is for channels and blocks: zeros in weights remove nothing.");
     const calibration = await calibrationFor(model, options, ctx);
-    if (kind !== "channels") {
+    if (!isCut) {
       const { model: result, layers, notes } = await pruneWeights(model, own, calibration);
       const size = await sizes(model, result, options, ctx);
       const params = { before: countParams(model), after: countParams(result) };
@@ -81,18 +82,33 @@ export const pruneStep: Step<typeof pruneStepOptions> = {
         report: (): PruneStepReport => ({ structure: options.structure, layers: layers(), params, ...size, notes }),
       };
     }
-    const result = await pruneChannels(model, own, calibration);
+    const result = await (kind === "blocks" ? pruneBlocks : pruneChannels)(model, own, calibration);
     const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : undefined;
     const size = await sizes(model, result.model, options, ctx);
-    return { model: result.model, report: () => channelReport(options.structure, result, { ...size, ...proof }) };
+    return { model: result.model, report: () => cutReport(options.structure, result, { ...size, ...proof }) };
   },
 };
 
-function channelReport(structure: string, result: ChannelResult, more: Partial<PruneStepReport>): PruneStepReport {
-  const { groups, kept, before, after, removed, reached, notes } = result;
+/** @throws bad-recipe where nothing says how much is to go, or something that does not fit the structure */
+function checkShare({ ratio, threshold, count }: Options, kind: Structure["kind"]): void {
+  const fail = (message: string) => new TersorError("bad-recipe", `prune: ${message}`);
+  if (ratio === undefined && threshold === undefined && count === undefined && kind !== "n:m")
+    throw fail("no ratio: expected a share to remove from 0 to 1. Give one.");
+  if ((kind === "channels" || kind === "blocks") && threshold !== undefined)
+    throw fail(`threshold is for weights: expected a ratio for ${kind}.`);
+  if (count !== undefined && kind !== "blocks") throw fail("count is for blocks: expected a ratio.");
+  if (count !== undefined && ratio !== undefined) throw fail("ratio and count say the same twice. Give one of them.");
+}
+
+function cutReport(
+  structure: string,
+  result: ChannelResult | BlockResult,
+  more: Partial<PruneStepReport>,
+): PruneStepReport {
+  const { kept, before, after, removed, reached, notes } = result;
   return {
     structure,
-    groups,
+    ...("blocks" in result ? { blocks: result.blocks } : { groups: result.groups }),
     kept,
     removed,
     reached,
@@ -126,7 +142,7 @@ async function calibrationFor(model: Model, options: Options, ctx: StepContext):
 }
 
 /** Runs the cut model, before recovery, against the masked one. Graph optimizations are off: they would round differently. */
-async function prove({ plain, masked }: ChannelResult, options: Options, ctx: StepContext) {
+async function prove({ plain, masked }: ChannelResult | BlockResult, options: Options, ctx: StepContext) {
   const { data: spec, runtime, threads, samples, shapes } = options;
   const settings = { runtime, optimization: "disabled", ...(threads !== undefined && { threads }) } as const;
   const whole = masked();
