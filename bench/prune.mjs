@@ -8,7 +8,6 @@
  */
 import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
-import { batches, unbatch } from "../dist/data/batch.js";
 import { collect, datasetOf, take } from "../dist/data/dataset.js";
 import { chooseMetric } from "../dist/evaluate/choose-metric.js";
 import { FidelityMeter } from "../dist/evaluate/fidelity.js";
@@ -16,6 +15,7 @@ import { loadModel } from "../dist/node/load.js";
 import { pruneOptions } from "../dist/prune/options.js";
 import { pruneChannels } from "../dist/prune/prune-channels.js";
 import { markdown } from "./measure.mjs";
+import { cifarTrain, judge } from "./prune-tasks.mjs";
 import { dataSpecs, defaultShared, ocrCharset, openSession, openSpec, runAll, simplified, zoo } from "./zoo.mjs";
 
 const { values: args } = parseArgs({
@@ -67,11 +67,6 @@ async function cut({ name, path, samples }) {
   ];
 }
 
-const cifarTrain = {
-  ...dataSpecs.cifar,
-  path: "cifar10-jpeg/train_x.u8.bin",
-  labels: { path: "cifar10-jpeg/train_y.u8.bin", dtype: "uint8" },
-};
 const tasks = [
   { model: "resnet20_cifar10", data: dataSpecs.cifar, train: cifarTrain, metric: "top-1", batch: 50 },
   { model: "resnet56_cifar10", data: dataSpecs.cifar, train: cifarTrain, metric: "top-1", batch: 50 },
@@ -97,19 +92,6 @@ async function splitOf({ data, train, first, third }, inputs) {
   return { seen: all.filter(isSeen), unseen: limited(all.filter((sample, i) => !isSeen(sample, i))) };
 }
 
-async function judge(model, samples, task, chosen) {
-  const session = await openSession(model, { runtime: "ort-node", optimization: "all" });
-  const metric = chosen.create();
-  for await (const batch of batches(datasetOf("test", samples), { size: task.batch, pad: "split" })) {
-    const rows = unbatch(await session.run(batch.inputs), batch.samples.length);
-    batch.samples.forEach((sample, i) => {
-      metric.add(rows[i], sample);
-    });
-  }
-  await session.release();
-  return metric.value();
-}
-
 async function accuracy(task) {
   const entry = models.find(({ name }) => name === task.model);
   if (!entry) return [];
@@ -119,7 +101,7 @@ async function accuracy(task) {
   await probe.release();
   const chosen = await chooseMetric(task.metric, { readText: (file) => readFile(file, "utf8") });
   const rows = [];
-  const before = await judge(model, unseen, task, chosen);
+  const before = await judge(model, unseen, task.batch, chosen);
   for (const recover of ["none", "mean", "least-squares"]) {
     const calibration = {
       data: datasetOf("calibration", seen),
@@ -127,7 +109,7 @@ async function accuracy(task) {
       batchSize: task.batch > 1 ? 32 : 1,
     };
     const result = await pruneChannels(model, pruneOptions.parse({ ratio, by: "macs", recover }), calibration);
-    const after = await judge(result.model, unseen, task, chosen);
+    const after = await judge(result.model, unseen, task.batch, chosen);
     rows.push([task.model, chosen.name, recover, before.toFixed(2), after.toFixed(2)]);
   }
   return rows;
