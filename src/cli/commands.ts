@@ -119,7 +119,8 @@ const quantizeFlags: FlagGroup = {
     {
       name: "format",
       value: "NAME",
-      summary: "what is written for MatMul: auto (default), dequantize or matmul-nbits",
+      summary:
+        "what is written: auto (default), for MatMul dequantize or matmul-nbits; codebook: a table of the best 16 (uint4) or 256 (uint8) values",
     },
     {
       name: "layers",

@@ -22,7 +22,7 @@ const words: readonly { readonly test: RegExp; readonly option: keyof SpecOption
   { test: /^(absmax|mse|percentile(:[\d.]+)?)$/, option: "scale" },
   { test: new RegExp(`^(${roundings.join("|")})$`), option: "rounding" },
   { test: /^rtn$/, option: "method" },
-  { test: /^(matmul-nbits|dequantize)$/, option: "format" },
+  { test: /^(matmul-nbits|dequantize|codebook)$/, option: "format" },
 ];
 
 /** Reads the command line's form: patterns separated by commas, each with `@word+word` for its own options. @throws bad-recipe */

@@ -7,6 +7,7 @@ import { parse } from "../ir/text/index.ts";
 import type { Feeds, Outputs } from "../runtime/runtime.ts";
 import { float32, fromNumbers, type Tensor } from "../tensor/tensor.ts";
 import { Rng } from "../util/rng.ts";
+import { quantizeCodebook } from "./methods/codebook.ts";
 import { type QuantizeOptions, quantize } from "./quantize.ts";
 import { findLayers } from "./sites.ts";
 import { resolveSpec, specOptions } from "./spec.ts";
@@ -146,4 +147,32 @@ test.each([
   const { model: quantized, layers } = quantize(model, { dtype });
   expect(sqnr(await runModel(model, feeds), await runModel(quantized, feeds))).toBeGreaterThan(decibels);
   expect(layers()[0]).toMatchObject({ format: "Cast", bytesAfter: 8 * 32 * 9 * 2 });
+});
+
+test("format codebook: every weight, lookups too, is what its table says", async () => {
+  for (const { model, feeds } of Object.values(cases)) {
+    const { model: quantized, layers } = quantize(model, { dtype: "uint4", format: "codebook", minElements: 0 });
+    const copy = model.clone();
+    for (const { value, weight } of findLayers(copy).layers) {
+      const { values, codes } = quantizeCodebook(value.name, weight.toFloat32(), 16);
+      value.tensor = float32(
+        weight.dims,
+        Float32Array.from(codes, (code) => values[code] as number),
+      );
+    }
+    expect(relativeError(await runModel(copy, feeds), await runModel(quantized, feeds))).toBeLessThan(1e-6);
+    expect(layers().map(({ spec, format }) => [spec, format])).toEqual(
+      layers().map(() => ["codebook of 16", "Codebook"]),
+    );
+  }
+});
+
+test.each([
+  [{ dtype: "int2" }, "2-bit int2: expected 4 or 8 bits"],
+  [{ dtype: "float16" }, "expected 4 or 8 bits"],
+  [{ method: "hqq" }, "method hqq: expected neither"],
+  [{ rounding: "stochastic" }, "rounding stochastic: expected neither"],
+] as const)("format codebook refuses %o", (options, message) => {
+  const { model } = Object.values(cases)[0] as (typeof cases)[keyof typeof cases];
+  expect(() => quantize(model, { format: "codebook", minElements: 0, ...options })).toThrow(message);
 });

@@ -26,6 +26,7 @@ import {
   writtenSpec,
 } from "./spec.ts";
 import { castWriter } from "./write/cast.ts";
+import { codebookWriter } from "./write/codebook.ts";
 import { dequantizeWriter } from "./write/dequantize.ts";
 import type { FormatWriter, LayerPlan, WrittenLayer } from "./write/format.ts";
 import { gatherBlockObstacle, gatherBlockQuantizedWriter } from "./write/gather-block-quantized.ts";
@@ -189,6 +190,7 @@ function makePlans(
  */
 function chooseFormat(layer: WeightLayer, spec: QuantSpec, own: SpecOptions, subject: string): Choice {
   if (!isInteger(spec.dtype)) return { spec, writer: castWriter };
+  if (spec.format === "codebook") return { spec, writer: codebookWriter };
   const { granularity } = spec;
   if (spec.format !== "dequantize") {
     if (!gatherBlockObstacle(layer, spec)) return { spec, writer: gatherBlockQuantizedWriter };
@@ -246,7 +248,8 @@ function shareModelScales(plans: readonly PlannedLayer[]): void {
   const groups = new Map<string, PlannedLayer[]>();
   for (const entry of plans) {
     const { plan } = entry;
-    if (plan?.spec.granularity.per !== "model" || !isInteger(plan.spec.dtype)) continue;
+    if (plan?.spec.granularity.per !== "model" || !isInteger(plan.spec.dtype) || entry.writer === codebookWriter)
+      continue;
     const key = `${describeSpec(plan.spec)} ${entry.layer.weight.dtype}`;
     groups.set(key, [...(groups.get(key) ?? []), entry]);
   }

@@ -26,7 +26,7 @@ export type RoundingName = (typeof roundings)[number];
 export const methodNames = ["rtn", "hqq", "gptq", "awq"] as const;
 export type MethodName = (typeof methodNames)[number];
 
-export const formats = ["auto", "dequantize", "matmul-nbits"] as const;
+export const formats = ["auto", "dequantize", "matmul-nbits", "codebook"] as const;
 export type Format = (typeof formats)[number];
 
 const granularity = z
@@ -64,7 +64,12 @@ export const specOptions = z.strictObject({
     .describe(
       "rtn: each weight to the nearest code; hqq: robust to outliers; gptq, awq: least error on calibration data",
     ),
-  format: z.enum(formats).default("auto").describe("what is written for MatMul: MatMulNBits or DequantizeLinear"),
+  format: z
+    .enum(formats)
+    .default("auto")
+    .describe(
+      "what is written: for MatMul MatMulNBits or DequantizeLinear; codebook: indices into a table of the weight's best 16 or 256 values, small to download",
+    ),
 });
 
 export type SpecOptions = z.input<typeof specOptions>;
@@ -94,6 +99,18 @@ export function resolveSpec(options: z.output<typeof specOptions>, subject: stri
       "bad-recipe",
       `${subject}: rounding ${rest.rounding} with method ${rest.method}: expected nearest. Other roundings are for rtn.`,
     );
+  if (rest.format === "codebook") {
+    if (kind === "float" || bits !== storage || bits < 4)
+      throw new TersorError(
+        "bad-recipe",
+        `${subject}: format codebook with ${bits}-bit ${options.dtype}: expected 4 or 8 bits, for 16 or 256 values. Use dtype uint4 or uint8.`,
+      );
+    if (rest.method !== "rtn" || rest.rounding !== "nearest")
+      throw new TersorError(
+        "bad-recipe",
+        `${subject}: format codebook with ${rest.method === "rtn" ? `rounding ${rest.rounding}` : `method ${rest.method}`}: expected neither. Its values are chosen for the least error already.`,
+      );
+  }
   return { ...rest, bits, symmetric };
 }
 
@@ -131,6 +148,7 @@ export function middle(spec: QuantSpec): number {
 /** The spec in a few words, for tables: `int4 group:32 mse`. */
 export function describeSpec(spec: QuantSpec): string {
   const { granularity: g, scale: s } = spec;
+  if (spec.format === "codebook") return `codebook of ${2 ** spec.bits}`;
   const words = [
     spec.bits === dtypeInfo(spec.dtype).bits ? spec.dtype : `${spec.dtype} (${spec.bits} bits)`,
     ...(isInteger(spec.dtype) ? [g.per === "group" ? `group:${g.size}` : g.per] : []),

@@ -9,6 +9,8 @@ import { kernels, type Pointer } from "../../kernels/index.ts";
 import { TersorError } from "../../util/errors.ts";
 
 const BINS = 65536;
+/** The bin of zero: bins are in the order of the weights. */
+const ZERO = BINS / 2;
 
 export interface Codebook {
   /** Ascending; `size` of them, the last ones repeated when there are fewer different weights. */
@@ -71,8 +73,13 @@ function cluster(counts: Uint32Array, sums: Float64Array, size: number): Float32
     return (square[to] as number) - (square[from] as number) - (s * s) / c;
   };
   const starts = bestIntervals(used.length, Math.min(size, used.length), cost);
+  const zero = used.indexOf(ZERO);
   const values = starts.map((from, i) => {
     const to = starts[i + 1] ?? used.length;
+    // What was pruned stays exactly zero.
+    const isPruned =
+      from <= zero && zero < to && 2 * (counts[ZERO] as number) > (count[to] as number) - (count[from] as number);
+    if (isPruned) return 0;
     return ((sum[to] as number) - (sum[from] as number)) / ((count[to] as number) - (count[from] as number));
   });
   return Float32Array.from({ length: size }, (_, i) => values[Math.min(i, values.length - 1)] ?? 0);

@@ -42,6 +42,13 @@ describe("codebook", () => {
     expect([...codes].map((code) => values[code])).toEqual([...data]);
   });
 
+  it("keeps what was pruned exactly zero", () => {
+    const data = normals(20_000).map((w) => (Math.abs(w) < 0.06 ? 0 : w));
+    const { values, codes } = quantizeCodebook("w", data, 16);
+    expect(values.filter((value) => value === 0)).toHaveLength(1);
+    expect(data.every((w, i) => w !== 0 || values[codes[i] as number] === 0)).toBe(true);
+  });
+
   it("16 values beat a uniform grid, 256 beat 16", () => {
     const data = normals(20_000);
     const errors = [16, 256].map((size) => {

@@ -196,3 +196,23 @@ describe("a cache of the teacher's answers", () => {
     expect(bytesOf(folder, "data.npz")).toEqual(before);
   });
 });
+
+describe("a teacher that ends in Softmax", () => {
+  it("teaches what it would without, to a student that does too", async () => {
+    const folder = folderWithTeacher();
+    const logits = teacher.clone();
+    const y = logits.graph.outputs[0];
+    const probabilities = logits.graph.addNode({ opType: "Softmax", inputs: [y], outputs: ["p"] }).output();
+    logits.graph.removeOutput(y as NonNullable<typeof y>);
+    logits.graph.addOutput(probabilities);
+    writeFileSync(join(folder, "softmax.onnx"), encode(logits));
+    const learn = (model: string) =>
+      run(folder, model, "student.onnx", [
+        { prune: { structure: "weights", ratio: 0.5 } },
+        { distill: { ...options, epochs: 1, teacher: "original" } },
+      ]);
+    const [plain, behind] = [await learn("teacher.onnx"), await learn("softmax.onnx")];
+    expect(plain.history[0]?.loss).toBeGreaterThan(0.01);
+    expect(behind.history[0]?.loss).toBeCloseTo(plain.history[0]?.loss ?? 0, 6);
+  });
+});

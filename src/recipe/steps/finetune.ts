@@ -9,7 +9,7 @@ import type { Step, StepContext, StepReport } from "../../step.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../../train/checkpoint.ts";
 import { splitTarget } from "../../train/emit-losses.ts";
 import { type EpochRecord, type FitEnvironment, fit } from "../../train/fit.ts";
-import type { LossOptions } from "../../train/loss-rule.ts";
+import type { LossOptions, LossSettings } from "../../train/loss-rule.ts";
 import { type TrainOptions, trainOptions } from "../../train/options.ts";
 import { TersorError } from "../../util/errors.ts";
 import { inputsOf } from "../inputs-of.ts";
@@ -133,8 +133,9 @@ async function trainFloats(
   const runtime = await ctx.runtime(options.runtime);
   const parts = await dataOf(options, inputsOf(model), ctx);
   const loss = losses ? [...losses(parts.first)] : written.loss;
-  const training = { ...trainingOptions(written), ...(loss !== undefined && { loss }) };
-  const values = trainOptions.parse(training).loss.flatMap(({ target = "" }) => {
+  const asked = { ...trainingOptions(written), ...(loss !== undefined && { loss }) };
+  const training = { ...asked, loss: trainOptions.parse(asked).loss.map((each) => afterLogits(each, teacher)) };
+  const values = training.loss.flatMap(({ target }) => {
     const [kind, name = ""] = splitTarget(target);
     return kind === "teacher" ? [name] : [];
   });
@@ -169,6 +170,15 @@ async function trainFloats(
     watch.end();
     await tutor?.teacher.release();
   }
+}
+
+/** A loss that takes a softmax itself is compared with what the teacher has in front of its own: a softmax of probabilities is nearly flat. */
+function afterLogits(loss: LossSettings, teacher: Model | undefined): LossSettings {
+  const [kind, name = ""] = splitTarget(loss.target);
+  if (loss.name !== "kl" || kind !== "teacher") return loss;
+  const producer = teacher?.graph.find(name)?.producer;
+  const isSoftmax = producer?.domain === "" && producer.opType === "Softmax";
+  return isSoftmax ? { ...loss, target: `teacher:${producer.input(0)?.name}` } : loss;
 }
 
 /** The part of the options that training itself knows. */
