@@ -19,6 +19,7 @@ export {
   collect,
   type Dataset,
   datasetOf,
+  drop,
   type IndexedDataset,
   indexedDataset,
   type Label,

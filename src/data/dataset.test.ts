@@ -2,7 +2,17 @@ import { describe, expect, it } from "vitest";
 import { hostTensor } from "../tensor/host-tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import { batches, unbatch } from "./batch.ts";
-import { collect, type Dataset, datasetOf, indexedDataset, type Sample, shuffle, split, take } from "./dataset.ts";
+import {
+  collect,
+  type Dataset,
+  datasetOf,
+  drop,
+  indexedDataset,
+  type Sample,
+  shuffle,
+  split,
+  take,
+} from "./dataset.ts";
 
 const sample = (i: number, dims = [1, 2]): Sample => ({
   id: `s${i}`,
@@ -32,6 +42,12 @@ describe.each([
     expect(await ids(take(data, 3))).toEqual(["s0", "s1", "s2"]);
     expect(await ids(take(data, 0))).toEqual([]);
     expect(await ids(take(data, 99))).toHaveLength(10);
+  });
+
+  it("drops the first, and leaves what take does not", async () => {
+    expect(await ids(drop(data, 8))).toEqual(["s8", "s9"]);
+    expect(await ids(drop(data, 99))).toEqual([]);
+    expect([...(await ids(take(data, 4))), ...(await ids(drop(data, 4)))]).toEqual(await ids(data));
   });
 
   it("shuffles by the seed alone", async () => {

@@ -109,6 +109,19 @@ export function take(dataset: Dataset, count: number): Dataset {
   };
 }
 
+/** All but the first `count` samples. */
+export function drop(dataset: Dataset, count: number): Dataset {
+  if (isIndexed(dataset)) return select(dataset, iota(dataset.size).slice(count));
+  return {
+    ...aboutOf(dataset),
+    ...(dataset.size === undefined ? {} : { size: Math.max(0, dataset.size - count) }),
+    async *[Symbol.asyncIterator]() {
+      let left = count;
+      for await (const sample of dataset) if (left-- <= 0) yield sample;
+    },
+  };
+}
+
 /** A sample that could not be read, and why. */
 export interface SkippedSample {
   readonly id: string;

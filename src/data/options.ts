@@ -15,7 +15,10 @@ const channelValues = z
 export const commonOptions = {
   path: z.string().min(1).describe("File or folder."),
   format: z.enum(formatNames).optional().describe("What it is; decided by the path when absent."),
-  take: count.optional().describe("Use the first samples only, after shuffling."),
+  skip: count
+    .optional()
+    .describe("Leave out this many samples, after shuffling: one part to calibrate on, the rest to judge by."),
+  take: count.optional().describe("Use the first samples only, after shuffling and skip."),
   shuffle: z.boolean().default(false).describe("Put the samples in an order decided by the seed."),
   seed: z.int().default(0).describe("Seed of the order."),
   skipBad: z.boolean().default(false).describe("Leave out samples that cannot be read, and say which."),

@@ -68,6 +68,16 @@ describe("images", () => {
     );
   });
 
+  it("are parted by skip and take, and skip leaves something", async () => {
+    const [first, second] = await samples("pets", [image("N", 3, 2, 4)]);
+    const inputs = [image("N", 3, 2, 4)];
+    expect(await samples({ path: "pets", skip: 1 }, inputs)).toEqual([second]);
+    expect(await samples({ path: "pets", take: 1 }, inputs)).toEqual([first]);
+    expect(await failure({ path: "pets", skip: 2 }, inputs)).toBe(
+      'bad-data data "pets": nothing is left behind skip: expected less than its 2 samples, got 2.',
+    );
+  });
+
   it("follow the layout, colour order, scale, mean and std", async () => {
     const options = { path: "pets", take: 1, layout: "nhwc", colour: "bgr", scale: 1, mean: [0, 1, 55], std: 2 };
     const [read] = await samples(options, [image(1, "H", "W", 3)]);

@@ -2,7 +2,7 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { messageOf, TersorError } from "../../util/errors.ts";
-import { type Dataset, shuffle, take } from "../dataset.ts";
+import { type Dataset, drop, shuffle, take } from "../dataset.ts";
 import type { InputInfo } from "../fit-input.ts";
 import { commonOptions, parseOptions } from "../options.ts";
 import { npyFormat, npzFormat, rawFormat } from "./arrays.ts";
@@ -61,7 +61,13 @@ export async function openData(spec: DataSpec, { inputs, options, folder = "." }
     ...(skipped ? { skipped } : {}),
   });
   const ordered = common.shuffle ? shuffle(dataset, common.seed) : dataset;
-  return common.take === undefined ? ordered : take(ordered, common.take);
+  const rest = common.skip === undefined ? ordered : drop(ordered, common.skip);
+  if (rest.size === 0 && common.skip !== undefined)
+    throw new TersorError(
+      "bad-data",
+      `data "${path}": nothing is left behind skip: expected less than its ${ordered.size} samples, got ${common.skip}.`,
+    );
+  return common.take === undefined ? rest : take(rest, common.take);
 }
 
 /** The common options; a format's own schema refuses what is none of its own. */
