@@ -1,11 +1,15 @@
-/** @file docs/methods.md from the tables of methods, ranges and equalizations. */
+/** @file docs/methods.md from the tables of methods, ranges, equalizations and criteria. */
 import type * as z from "zod";
 import { type RangeMethod, rangeMethods } from "../../src/calibrate/range/index.ts";
+import { criteria } from "../../src/prune/criteria/index.ts";
+import { type WeightCriterion, weightCriteria } from "../../src/prune/weights/saliency.ts";
 import { type Equalization, equalizations } from "../../src/quantize/equalize/index.ts";
 import { codeTables, methods, type QuantMethod, type StatsNeed } from "../../src/quantize/methods/index.ts";
 import { specOptions } from "../../src/quantize/spec.ts";
 import { staticOptions } from "../../src/quantize/static/options.ts";
 import { notice, optionsTable, page, paperLink, table } from "./markdown.ts";
+
+const single: readonly (readonly [string, WeightCriterion])[] = Object.entries(weightCriteria);
 
 const needs: Readonly<Record<StatsNeed, string>> = {
   nothing: "nothing",
@@ -28,7 +32,7 @@ export function methodsPage(): string {
   return page([
     "# Methods",
     notice,
-    "What Tersor quantizes with, from its tables. [Quantization](quantization.md) says which way suits what.",
+    "What Tersor quantizes and prunes with, from its tables. [Quantization](quantization.md) and [pruning](pruning.md) say which way suits what.",
     "## Codes of weights",
     "`--method`, or `method` of the step `quantize`. What a method needs is gathered on `--calibrate` data; its own options are those of its function in the library, and stay at their defaults elsewhere.",
     table(
@@ -58,5 +62,17 @@ export function methodsPage(): string {
       equal.map(([name, each]) => [name, each.summary, each.needs, paperLink(each.paper)]),
     ),
     ...options(equal.map(([name, each]) => [`the equalization \`${name}\``, each.options])),
+    "## What pruning removes first",
+    "`--criterion`, or `criterion` of the step `prune`: the least go. What needs activations or gradients gathers them on `--calibrate` data, in constant memory. [Pruning](pruning.md) says which suits what.",
+    "### Criteria of channels",
+    table(
+      ["criterion", "a channel matters by", "needs", "paper"],
+      Object.values(criteria).map((each) => [`\`${each.name}\``, each.summary, each.needs, paperLink(each.paper)]),
+    ),
+    "### Criteria of single weights",
+    table(
+      ["criterion", "a weight matters by", "needs", "paper"],
+      single.map(([name, each]) => [`\`${name}\``, each.summary, each.needs, paperLink(each.paper)]),
+    ),
   ]);
 }

@@ -1,14 +1,15 @@
-/** @file Statistics per channel: largest and mean magnitude, and mean, reduced inside the graph. */
+/** @file Statistics per channel: largest and mean magnitude, mean, and sum of squares, reduced inside the graph. */
 import { type Collector, floats } from "./collector.ts";
-import { channelProbe } from "./probes.ts";
+import { channelProbe, energyProbe } from "./probes.ts";
 
-type Kind = Parameters<typeof channelProbe>[0];
+type Kind = Parameters<typeof channelProbe>[0] | "energy";
 
 /** How what a run gave joins what was there; means are of runs of equal weight. */
 const joins: Readonly<Record<Kind, (old: number, seen: number, runs: number) => number>> = {
   absmax: (old, seen) => Math.max(old, seen),
   absmean: (old, seen, runs) => old + (seen - old) / runs,
   mean: (old, seen, runs) => old + (seen - old) / runs,
+  energy: (old, seen) => old + seen,
 };
 
 /**
@@ -21,7 +22,7 @@ export function perChannel(kind: Kind, axis: number): Collector<Float32Array> {
   const join = joins[kind];
   return {
     name: `${kind} per channel`,
-    needs: [channelProbe(kind, axis)],
+    needs: [kind === "energy" ? energyProbe(axis) : channelProbe(kind, axis)],
     add([seen]) {
       const numbers = floats(seen);
       if (runs++ === 0) sums = new Float64Array(numbers.length);

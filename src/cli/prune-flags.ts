@@ -21,7 +21,13 @@ export const pruneFlags: FlagGroup = {
       name: "criterion",
       value: "NAME",
       summary:
-        "what decides which go: l1 (default), l2, random; for channels bn-gamma, fpgm, activation-norm; for weights wanda, sparsegpt; for blocks sqnr (default), influence, random; all but l1, l2, bn-gamma, fpgm and random need --calibrate",
+        "what decides which go: l1 (default), l2, random; on --calibrate data wanda, taylor, fisher, obd; for channels also bn-gamma, fpgm and, on data, activation-norm; for weights sparsegpt, on data; for blocks sqnr (default), influence, both on data, or random",
+    },
+    {
+      name: "gradients",
+      value: "OF",
+      summary:
+        "what taylor, fisher and obd differentiate: auto (default), labels (cross-entropy) or outputs, which needs no labels",
     },
     {
       name: "ranking",

@@ -29,6 +29,17 @@ export async function activationsOf(
   return activations;
 }
 
+/** Sum of squares of every channel that a reader reads. */
+export async function energiesOf(
+  analysis: Analysis,
+  data: Dataset,
+  options: CalibrateOptions,
+  readers: readonly Reader[],
+): Promise<ReadonlyMap<Reader["node"], Float32Array>> {
+  const found = await collect(analysis, data, options, readers, ({ port }) => perChannel("energy", port.axis));
+  return found as ReadonlyMap<Reader["node"], Float32Array>;
+}
+
 /** What recovery needs of these readers. @throws unsupported-op where a convolution's padding depends on sizes that are not known */
 export async function recoveryStats(
   analysis: Analysis,

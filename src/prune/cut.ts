@@ -3,8 +3,9 @@ import { attr } from "../ir/attribute.ts";
 import type { Node } from "../ir/node.ts";
 import { type Dim, tensorType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
-import { fromNumbers, int64 } from "../tensor/tensor.ts";
-import type { Analysis } from "./analysis.ts";
+import type { DType } from "../tensor/dtype.ts";
+import { fromNumbers, int64, type Tensor } from "../tensor/tensor.ts";
+import type { Analysis, PortRow } from "./analysis.ts";
 import type { NodeCut } from "./channel-rule.ts";
 import { channelRule } from "./channel-rules.ts";
 import { shapeOf } from "./port.ts";
@@ -60,17 +61,45 @@ export function applyCut(analysis: Analysis, cut: Cut): void {
 
 /** Puts a factor of zero wherever a node sums over atoms that go, in place: the model then computes what the cut one does. */
 export function maskCut(analysis: Analysis, cut: Cut): void {
-  const { types } = analysis.inference;
   const kept = keptIndices(analysis, cut);
-  for (const { node, port } of analysis.summed) {
-    const { value, axis } = port;
+  maskSums(analysis, ({ value, axis, size }, dtype, dims) => {
     const indices = kept.get(value)?.[axis];
-    const type = value.tensor ? value.type : types.get(value);
-    if (!indices || type?.kind !== "tensor" || !type.shape) continue;
+    if (!indices) return undefined;
     const ones = new Set(indices);
-    const values = Array.from({ length: port.size }, (_, i) => (ones.has(i) ? 1 : 0));
-    const dims = type.shape.slice(axis).map((_, i) => (i === 0 ? port.size : 1));
-    const mask = node.graph.addInitializer(`${value.name}_mask`, fromNumbers(type.dtype, dims, values));
+    return fromNumbers(
+      dtype,
+      dims,
+      Array.from({ length: size }, (_, i) => (ones.has(i) ? 1 : 0)),
+    );
+  });
+}
+
+/** A mask that stands before a node, and the axis whose indices it is for. */
+export interface Gate {
+  readonly mask: Value;
+  readonly port: PortRow;
+}
+
+/**
+ * Multiplies with a mask, in place, wherever a node sums over an axis.
+ * @param maskOf the mask of an axis, of that dtype and with dims [size, 1, …] that broadcast along it; undefined for none
+ */
+export function maskSums(
+  analysis: Analysis,
+  maskOf: (port: PortRow, dtype: DType, dims: readonly number[]) => Tensor | undefined,
+): Gate[] {
+  const { types } = analysis.inference;
+  return analysis.summed.flatMap(({ node, port }) => {
+    const { value, axis } = port;
+    const type = value.tensor ? value.type : types.get(value);
+    if (type?.kind !== "tensor" || !type.shape) return [];
+    const tensor = maskOf(
+      port,
+      type.dtype,
+      type.shape.slice(axis).map((_, i) => (i === 0 ? port.size : 1)),
+    );
+    if (!tensor) return [];
+    const mask = node.graph.addInitializer(`${value.name}_mask`, tensor);
     const masked = node.graph.addNode(
       { opType: "Mul", inputs: [value, mask], outputs: [`${value.name}_masked`] },
       { before: node },
@@ -78,7 +107,8 @@ export function maskCut(analysis: Analysis, cut: Cut): void {
     node.inputs.forEach((input, index) => {
       if (input === value) node.setInput(index, masked.output());
     });
-  }
+    return [{ mask, port }];
+  });
 }
 
 class AppliedCut implements NodeCut {

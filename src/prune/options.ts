@@ -20,10 +20,16 @@ export const pruneOptions = z.strictObject({
     .default("channels")
     .describe("what the ratio is a share of, for channels and blocks; channels: their number"),
   criterion: z
-    .enum([...criterionNames, "wanda", "sparsegpt", "influence", "sqnr"])
+    .enum([...criterionNames, "sparsegpt", "influence", "sqnr"])
     .optional()
     .describe(
-      "what decides which go: default l1, for blocks sqnr; activation-norm, wanda, sparsegpt, influence and sqnr need calibration data; wanda and sparsegpt are for weights, the last two for blocks",
+      "what decides which go: default l1, for blocks sqnr; activation-norm, wanda, taylor, fisher, obd, sparsegpt, influence and sqnr need calibration data; bn-gamma, fpgm and activation-norm are for channels, sparsegpt is for weights, the last two for blocks",
+    ),
+  gradients: z
+    .enum(["auto", "labels", "outputs"])
+    .default("auto")
+    .describe(
+      "what taylor, fisher and obd differentiate: cross-entropy with the labels (auto, where they are classes), or the model's own outputs, without labels",
     ),
   ranking: z
     .enum(["layer", "global"])

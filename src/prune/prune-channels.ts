@@ -8,7 +8,7 @@ import { removeDeadCode } from "../passes/dead-code.ts";
 import { mergeInitializers } from "../passes/merge-initializers.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Analysis } from "./analysis.ts";
-import { activationsOf, recoveryStats } from "./calibration.ts";
+import { recoveryStats } from "./calibration.ts";
 import { type ChannelCost, CostMeter } from "./channel-cost.ts";
 import { type CriterionName, criteria } from "./criteria/index.ts";
 import { applyCut, type Cut, maskCut } from "./cut.ts";
@@ -78,8 +78,8 @@ export async function pruneChannels(
       "bad-recipe",
       `prune: criterion "${criterion}" is for weights: expected one of ${Object.keys(criteria).join(", ")} for channels.`,
     );
-  const needsData = chosen.needs === "activations" ? `criterion "${criterion}"` : `recovery "${recover}"`;
-  if (!calibration && (chosen.needs === "activations" || recover !== "none"))
+  const needsData = chosen.measure ? `criterion "${criterion}"` : `recovery "${recover}"`;
+  if (!calibration && (chosen.measure || recover !== "none"))
     throw new TersorError(
       "bad-recipe",
       `prune: ${needsData} needs calibration data: expected samples, got none. Name some with calibrate (on the command line: --calibrate).`,
@@ -88,10 +88,10 @@ export async function pruneChannels(
   const channeled = findGroups(prepared(model), { interface: options.cutInterface });
   const { analysis, grouping } = channeled;
   const isProtected = protection(channeled, options.protect);
-  const activations =
-    chosen.needs === "activations" && calibration
-      ? await activationsOf(analysis, calibration.data, calibration)
-      : undefined;
+  const fresh = () => findGroups(prepared(model), { interface: options.cutInterface }).analysis;
+  const seed = options.seed ?? 0;
+  const measured =
+    calibration && (await chosen.measure?.({ analysis, fresh, data: calibration, objective: options.gradients, seed }));
   const scored: ScoredGroup[] = [];
   const reasons = new Map<Group, string>();
   for (const group of grouping.groups) {
@@ -99,8 +99,8 @@ export async function pruneChannels(
       reasons.set(group, "protected");
       continue;
     }
-    const settings = { reduce: options.reduce, normalize: options.normalize ?? "mean", seed: options.seed ?? 0 };
-    const scores = scoresOf(analysis, group, { criterion: chosen, activations, ...settings });
+    const settings = { reduce: options.reduce, normalize: options.normalize ?? "mean", seed };
+    const scores = scoresOf(analysis, group, { criterion: chosen, measured, ...settings });
     if (scores) scored.push({ group, scores });
     else reasons.set(group, `criterion "${criterion}" finds nothing to look at`);
   }
@@ -124,8 +124,15 @@ export async function pruneChannels(
     removed,
     reached,
   };
-  const notes = reached ? [] : [missed(report.groups, options, removed)];
-  const masked = () => maskedModel(model, options, cut);
+  const notes = [
+    ...(measured?.note ? [measured.note] : []),
+    ...(reached ? [] : [missed(report.groups, options, removed)]),
+  ];
+  const masked = () => {
+    const copy = fresh();
+    maskCut(copy, cut);
+    return copy.model;
+  };
   if (cut.size === 0) return { model: given, plain: given, masked, notes, ...report };
   const repairs = await repairsFor(analysis, cut, options, calibration);
   applyCut(analysis, cut);
@@ -141,12 +148,6 @@ function tidied(model: Model): Model {
   // Shapes that do not fit would be found here, before anything is written.
   infer(tidy);
   return tidy;
-}
-
-function maskedModel(model: Model, options: ParsedPruneOptions, cut: Cut): Model {
-  const { analysis } = findGroups(prepared(model), { interface: options.cutInterface });
-  maskCut(analysis, cut);
-  return analysis.model;
 }
 
 async function repairsFor(

@@ -96,7 +96,8 @@ describe("channels", () => {
     [{ ratio: 0.5, protect: "fist" }, /^layer "fist": no such layer: .* Nearest: "first"\.$/],
     [{ ratio: 0.5, criterion: "activation-norm" }, /criterion "activation-norm" needs calibration data/],
     [{ ratio: 0.5, recover: "mean" }, /recovery "mean" needs calibration data/],
-    [{ ratio: 0.5, criterion: "wanda" }, /criterion "wanda" is for weights/],
+    [{ ratio: 0.5, criterion: "sparsegpt" }, /criterion "sparsegpt" is for weights/],
+    [{ ratio: 0.5, criterion: "taylor" }, /criterion "taylor" needs calibration data/],
   ] as const)("refuse %j", async (options, message) => {
     await expect(channels(options)).rejects.toMatchObject({
       code: "bad-recipe",
@@ -116,7 +117,7 @@ describe("criteria", () => {
     seed: 1,
     weight: () => ({ values: Float32Array.of(3, -4, 0, 1, 6, -8), elements: 2 }),
     gamma: () => [-1, 2, 0],
-    activation: () => undefined,
+    measured: () => undefined,
   };
   it("score channels", () => {
     expect(Array.from(criteria.l1.score(slice) ?? [])).toEqual([7, 1, 14]);
@@ -154,6 +155,18 @@ describe("weights", () => {
     const pattern = await zeros({ structure: "2:4" });
     expect(pattern.values[1]).toEqual([0, 0, 3, 4, 0, 0, 7, 8]);
     expect(pattern.layers[0]?.reason).toBe("2 inputs are fewer than 4");
+  });
+
+  it("of layers of different scales are ranked as LAMP says, or by their share of the mean", async () => {
+    // Magnitudes 1, 4, 2, 3 and four zeros; 1 to 8. By magnitude the second layer would lose two.
+    const of = async (normalize: "lamp" | "mean", ratio: number) => (await zeros({ ratio, normalize })).values;
+    // Of v, 1 is 1 / 204 of its layer; of w, 1 is 1 / 30.
+    expect(await of("lamp", 5 / 16)).toEqual([
+      [1, 0, 4, 0, 2, 0, 3, 0],
+      [0, 2, 3, 4, 5, 6, 7, 8],
+    ]);
+    // Means are 1.25 and 4.5: 1 is 0.8 of the one, 0.22 of the other.
+    expect((await of("mean", 7 / 16))[1]).toEqual([0, 0, 0, 4, 5, 6, 7, 8]);
   });
 
   it("have ratios of their own by layer", async () => {

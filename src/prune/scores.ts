@@ -2,8 +2,9 @@
 import type { Tensor } from "../tensor/tensor.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import type { Analysis, PortRow } from "./analysis.ts";
-import type { ChannelSlice, Criterion } from "./criteria/criterion.ts";
+import type { ChannelSlice, Criterion, Measured } from "./criteria/criterion.ts";
 import type { Group } from "./groups.ts";
+import { byAtom } from "./per-atom.ts";
 
 /** How the scores of a group's layers become one. */
 export type Reduction = "mean" | "sum" | "max";
@@ -16,8 +17,8 @@ export interface ScoreOptions {
   readonly reduce: Reduction;
   readonly normalize: Normalization;
   readonly seed: number;
-  /** Mean magnitude by atom, from calibration. */
-  readonly activations?: ReadonlyMap<number, number> | undefined;
+  /** From calibration, for criteria that look at data. */
+  readonly measured?: Measured | undefined;
 }
 
 /** A score for each atom of a group; undefined where no layer has what the criterion looks at. */
@@ -73,19 +74,8 @@ function sliceOf(analysis: Analysis, port: PortRow, options: ScoreOptions): Chan
     seed: options.seed,
     weight: () => ({ values: channelsFirst(tensor, port.axis), elements: tensor.size / port.size }),
     gamma: () => byAtom(analysis, port, gammas(analysis)),
-    activation: () => options.activations && byAtom(analysis, port, options.activations),
+    measured: () => options.measured?.of(port),
   };
-}
-
-/** A number for each channel, zero for those that have none; undefined where none has one. */
-function byAtom(analysis: Analysis, port: PortRow, numbers: ReadonlyMap<number, number>): Float64Array | undefined {
-  let found = false;
-  const result = Float64Array.from({ length: port.size }, (_, i) => {
-    const number = numbers.get(analysis.atomOf(port.base + i));
-    found ||= number !== undefined;
-    return number ?? 0;
-  });
-  return found ? result : undefined;
 }
 
 const gammasOf = new WeakMap<Analysis, Map<number, number>>();
@@ -112,11 +102,15 @@ function gammas(analysis: Analysis): ReadonlyMap<number, number> {
 /** A weight as [channels, elements], the channels being those of an axis. */
 export function channelsFirst(tensor: Tensor, axis: number): Float32Array {
   const values = tensor.toFloat32();
-  if (axis === 0) return values;
-  const channels = tensor.dims[axis] as number;
-  const outer = elementCount(tensor.dims.slice(0, axis));
-  const inner = elementCount(tensor.dims.slice(axis + 1));
-  const result = new Float32Array(values.length);
+  return axis === 0 ? values : axisFirst(values, tensor.dims, axis);
+}
+
+/** Numbers with an axis moved to the front. */
+export function axisFirst<T extends Float32Array | Float64Array>(values: T, dims: readonly number[], axis: number): T {
+  const channels = dims[axis] as number;
+  const outer = elementCount(dims.slice(0, axis));
+  const inner = elementCount(dims.slice(axis + 1));
+  const result = values.slice() as T;
   for (let o = 0; o < outer; o++)
     for (let c = 0; c < channels; c++) {
       const from = (o * channels + c) * inner;

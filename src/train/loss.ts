@@ -7,7 +7,7 @@ import type { LossName, LossRule, LossSettings } from "./loss-rule.ts";
 import { attention, relationAngle, relationDistance } from "./transfer-losses.ts";
 
 /** A prediction that is a probability already is taken back to its logits where the graph has them. */
-function logitsOf(y: Value, opType: "Softmax" | "Sigmoid"): Value | undefined {
+export function logitsOf(y: Value, opType: "Softmax" | "Sigmoid"): Value | undefined {
   const { producer } = y;
   return producer?.domain === "" && producer.opType === opType ? producer.input(0) : undefined;
 }

@@ -83,7 +83,7 @@ export interface TrainingStep {
  * @throws bad-data for names that the model lacks; shape-mismatch for losses that don't fit; as {@link gradient}.
  */
 export function trainingStep(model: Model, options: TrainingStepOptions): TrainingStep {
-  const forward = prepare(model, options.shapes);
+  const forward = forwardAt(model, options.shapes);
   const { graph } = forward;
   const op = makeEmitter(graph, forward.opset, infer(forward));
   const statistics =
@@ -112,8 +112,8 @@ export function trainingStep(model: Model, options: TrainingStepOptions): Traini
   };
 }
 
-/** A copy that the loss can be added to, with the sizes of one step. */
-function prepare(model: Model, shapes: InputShapes): Model {
+/** A copy that a loss can be added to, with the sizes of one step: at an operator set that gradients read, its weights as initializers. */
+export function forwardAt(model: Model, shapes: InputShapes): Model {
   const raised = convertOpset(model, Math.max(gradientOpset, model.opset)).model;
   const visible = constantToInitializer(inlineFunctions(raised).model).model;
   const copy = visible === model ? model.clone() : visible;

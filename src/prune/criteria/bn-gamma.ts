@@ -5,6 +5,7 @@ export const bnGamma: Criterion = {
   name: "bn-gamma",
   paper:
     "Liu et al. 2017, Learning Efficient Convolutional Networks through Network Slimming, https://arxiv.org/abs/1708.06519",
+  summary: "magnitude of the factor of its batch norm",
   needs: "gamma",
   score(slice) {
     const gamma = slice.gamma();

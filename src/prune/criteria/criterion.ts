@@ -1,4 +1,7 @@
 /** @file What a criterion is: how much the channels of a layer matter. */
+import type { Analysis, PortRow } from "../analysis.ts";
+import type { Objective } from "../gradients/objective.ts";
+import type { ChannelData } from "../prune-channels.ts";
 
 /** The channels that one layer makes, with what is known of each. */
 export interface ChannelSlice {
@@ -9,16 +12,38 @@ export interface ChannelSlice {
   weight(): { readonly values: Float32Array; readonly elements: number };
   /** Factors of the batch norm behind the layer, [channels]; undefined where there is none. */
   gamma(): ArrayLike<number> | undefined;
-  /** Mean magnitude of what the next layers read of every channel, [channels]; undefined where no layer was seen. */
-  activation(): ArrayLike<number> | undefined;
+  /** What {@link Criterion.measure} found of every channel, [channels]; undefined where it found nothing. */
+  measured(): ArrayLike<number> | undefined;
   readonly seed: number;
+}
+
+/** What a criterion that looks at data is given. */
+export interface MeasureContext {
+  readonly analysis: Analysis;
+  /** The same analysis of a copy of the model, which may be changed. */
+  fresh(): Analysis;
+  readonly data: ChannelData;
+  /** What gradients are of. */
+  readonly objective: "auto" | Objective;
+  readonly seed: number;
+}
+
+export interface Measured {
+  /** A number for each channel of a layer, larger for what should stay; undefined where nothing is known. */
+  of(port: PortRow): ArrayLike<number> | undefined;
+  /** What was looked at, for the report. */
+  readonly note?: string;
 }
 
 export interface Criterion {
   readonly name: string;
   readonly paper: string;
-  /** What it looks at; "activations" come from calibration data. */
-  readonly needs: "weights" | "gamma" | "activations";
+  /** In a phrase. */
+  readonly summary: string;
+  /** What it looks at; "activations" and "gradients" come from calibration data. */
+  readonly needs: "weights" | "gamma" | "activations" | "gradients";
+  /** Looks at calibration data, once for all layers. */
+  measure?(context: MeasureContext): Promise<Measured>;
   /** A score for each channel, larger for what should stay; undefined where the slice lacks what the criterion looks at. */
   score(slice: ChannelSlice): ArrayLike<number> | undefined;
 }

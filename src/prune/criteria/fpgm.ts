@@ -4,6 +4,7 @@ import type { Criterion } from "./criterion.ts";
 export const fpgm: Criterion = {
   name: "fpgm",
   paper: "He et al. 2019, Filter Pruning via Geometric Median, https://arxiv.org/abs/1811.00250",
+  summary: "distance to the layer's other channels",
   needs: "weights",
   score(slice) {
     const { values, elements } = slice.weight();

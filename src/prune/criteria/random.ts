@@ -5,6 +5,7 @@ import type { Criterion } from "./criterion.ts";
 export const random: Criterion = {
   name: "random",
   paper: "none: a baseline",
+  summary: "chance: the baseline",
   needs: "weights",
   score: ({ channels, seed, name }) =>
     Float64Array.from({ length: channels }, (_, channel) => uniform(seed, keyOf(`prune ${name}`), channel)),

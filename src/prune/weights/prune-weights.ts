@@ -1,16 +1,22 @@
 /** @file Unstructured and patterned pruning: single weights, N of M and blocks become exactly zero. */
-import type { Gram } from "../../calibrate/gram.ts";
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource } from "../../util/bytes.ts";
 import { TersorError } from "../../util/errors.ts";
 import { pickByName } from "../../util/name-pattern.ts";
-import { keyOf, uniform } from "../../util/rng.ts";
-import { recoveryStats } from "../calibration.ts";
 import { type ChosenPruneOptions, type ParsedPruneOptions, type Structure, structureOf } from "../options.ts";
 import { withGramOpset } from "../prepare.ts";
 import type { ChannelData } from "../prune-channels.ts";
+import { gatherEvidence, noEvidence } from "./evidence.ts";
+import { normalizeScores } from "./normalize.ts";
+import {
+  type Evidence,
+  type WeightCriterion,
+  type WeightCriterionName,
+  weightCriteria,
+  weightCriterion,
+} from "./saliency.ts";
 import { inStoredOrder, matrixOf, type WeightSite, weightSites } from "./sites.ts";
 import { BLOCK, sparseGpt } from "./sparsegpt.ts";
 import { below, type Line, lineBelow, patternGone, unitScores, unitsOf } from "./units.ts";
@@ -39,14 +45,11 @@ export interface WeightResult {
 interface Job {
   readonly site: WeightSite;
   readonly ratio: number;
-  readonly gram: Gram | undefined;
+  readonly evidence: Evidence;
 }
 
 /** Zeros of a matrix, in place of it. */
 type Zeroing = (matrix: Float32Array) => void;
-
-const magnitudes = new Set(["l1", "l2", "random"]);
-const ofActivations = new Set(["wanda", "sparsegpt"]);
 
 /**
  * Puts zeros into the weights of a model. They are computed when the model is written, one weight at a time.
@@ -59,8 +62,8 @@ export async function pruneWeights(
 ): Promise<WeightResult> {
   const options: ChosenPruneOptions = { ...given, criterion: given.criterion ?? "l1" };
   const structure = structureOf(options.structure);
-  checkOptions(options, structure, calibration);
-  const source = ofActivations.has(options.criterion) ? withGramOpset(model) : model;
+  const criterion = checkOptions(options, structure, calibration);
+  const source = criterion.needs === "second moments" ? withGramOpset(model) : model;
   const copy = constantToInitializer(source).model.clone();
   const { analysis, sites } = weightSites(copy);
   const asked = askedOf(sites, options);
@@ -68,20 +71,23 @@ export async function pruneWeights(
   const wanted: { site: WeightSite; ratio: number }[] = [];
   for (const site of sites) {
     const { ratio, reason } = asked.get(site) ?? {};
-    const cause = reason ?? unfit(site, structure, options.criterion);
+    const cause = reason ?? unfit(site, structure, options.criterion, criterion);
     if (cause) reasons.set(site, cause);
     else wanted.push({ site, ratio: ratio ?? options.ratio ?? 0 });
   }
-  const grams = new Map<WeightSite, Gram>();
-  if (ofActivations.has(options.criterion) && calibration) {
-    const readers = wanted.flatMap(({ site }) => site.reader ?? []);
-    const stats = await recoveryStats(analysis, calibration.data, calibration, readers, "least-squares");
-    for (const { site } of wanted) {
-      const gram = site.reader && stats.grams.get(site.reader.node);
-      if (gram) grams.set(site, gram);
-    }
-  }
-  const jobs = wanted.map((job): Job => ({ ...job, gram: grams.get(job.site) }));
+  const { of: evidenceOf, note } = calibration
+    ? await gatherEvidence(
+        analysis,
+        wanted.map(({ site }) => site),
+        { criterion, options, calibration },
+      )
+    : noEvidence;
+  const jobs = wanted.flatMap(({ site, ratio }): Job[] => {
+    const evidence = evidenceOf(site);
+    if (criterion.needs === "nothing" || evidence.gram || evidence.gradients) return [{ site, ratio, evidence }];
+    reasons.set(site, `criterion "${options.criterion}" finds nothing to look at`);
+    return [];
+  });
   const zeroing = plan(jobs, options, structure);
   const zeros = new Map<WeightSite, number>();
   for (const { site } of jobs) site.value.tensor = zeroed(site, zeroing.get(site), zeros);
@@ -89,18 +95,25 @@ export async function pruneWeights(
   return {
     model: isWhole ? model : copy,
     layers: () => sites.map((site) => reportOf(site, zeros, reasons.get(site))),
-    notes: [],
+    notes: note === undefined ? [] : [note],
   };
 }
 
-function checkOptions(options: ChosenPruneOptions, structure: Structure, calibration: ChannelData | undefined): void {
+function checkOptions(
+  options: ChosenPruneOptions,
+  structure: Structure,
+  calibration: ChannelData | undefined,
+): WeightCriterion {
   const { criterion, ratio, threshold, recover } = options;
   const fail = (message: string) => new TersorError("bad-recipe", `prune: ${message}`);
-  if (!magnitudes.has(criterion) && !ofActivations.has(criterion))
-    throw fail(`criterion "${criterion}" is for channels: expected l1, l2, random, wanda or sparsegpt for weights.`);
+  const row = weightCriterion(criterion);
+  if (!row)
+    throw fail(
+      `criterion "${criterion}" is for channels: expected one of ${Object.keys(weightCriteria).join(", ")} for weights.`,
+    );
   if (recover !== "none")
     throw fail(`recover "${recover}" is for channels. Leave it out, or take criterion sparsegpt.`);
-  if (ofActivations.has(criterion) && !calibration)
+  if (row.needs !== "nothing" && !calibration)
     throw fail(
       `criterion "${criterion}" needs calibration data: expected samples, got none. Name some with calibrate (on the command line: --calibrate).`,
     );
@@ -110,13 +123,11 @@ function checkOptions(options: ChosenPruneOptions, structure: Structure, calibra
     );
   if (ratio !== undefined && threshold !== undefined)
     throw fail("ratio and threshold say the same twice. Give one of them.");
-  if (
-    threshold !== undefined &&
-    (structure.kind !== "weights" || criterion === "random" || ofActivations.has(criterion))
-  )
+  if (threshold !== undefined && (structure.kind !== "weights" || criterion === "random" || row.needs !== "nothing"))
     throw fail(
       `threshold is for single weights by magnitude. Give a ratio for "${options.structure}" by "${criterion}".`,
     );
+  return row;
 }
 
 /** A ratio of its own, or why a layer is left alone. @throws bad-recipe */
@@ -144,11 +155,11 @@ function askedOf(sites: readonly WeightSite[], { layers, protect }: ChosenPruneO
 }
 
 /** Why a structure or criterion can't be had for a weight. */
-function unfit(site: WeightSite, structure: Structure, criterion: string): string | undefined {
+function unfit(site: WeightSite, structure: Structure, name: string, { needs }: WeightCriterion): string | undefined {
   const inputs = site.columns / site.inner;
   if (structure.kind === "n:m" && inputs < structure.m) return `${inputs} inputs are fewer than ${structure.m}`;
-  if (ofActivations.has(criterion) && !site.reader)
-    return `criterion "${criterion}" is for Conv without groups, Gemm and MatMul with a weight of its own`;
+  if (needs === "second moments" && !site.reader)
+    return `criterion "${name}" is for Conv without groups, Gemm and MatMul with a weight of its own`;
   return undefined;
 }
 
@@ -157,20 +168,20 @@ function plan(jobs: readonly Job[], options: ChosenPruneOptions, structure: Stru
   const { criterion, threshold } = options;
   const scoresOf = (job: Job, matrix = matrixOf(job.site)): Float32Array => {
     const { rows, columns } = job.site;
-    const saliency = saliencyOf(job, matrix, options);
-    return unitScores(
-      saliency,
-      rows,
-      columns,
-      unitsOf(rows, columns, structure.kind === "block" ? structure : undefined),
-    );
+    const units = unitsOf(rows, columns, structure.kind === "block" ? structure : undefined);
+    const scores = unitScores(saliencyOf(job, matrix, options), rows, columns, units);
+    return isGlobal ? normalizeScores(scores, options.normalize ?? "none") : scores;
   };
   const isGlobal =
-    (options.ranking ?? "global") === "global" && structure.kind !== "n:m" && !ofActivations.has(criterion);
-  const lines = isGlobal && threshold === undefined ? globalLines(jobs, scoresOf) : new Map<WeightSite, Line>();
+    (options.ranking ?? "global") === "global" &&
+    structure.kind !== "n:m" &&
+    threshold === undefined &&
+    weightCriterion(criterion)?.isGlobal === true;
+  const lines = isGlobal ? globalLines(jobs, scoresOf) : new Map<WeightSite, Line>();
   return new Map(
     jobs.map((job): [WeightSite, Zeroing] => {
-      const { site, ratio, gram } = job;
+      const { site, ratio, evidence } = job;
+      const { gram } = evidence;
       const { rows, columns } = site;
       if (criterion === "sparsegpt" && gram) {
         // A pattern must not run across two choices.
@@ -229,16 +240,12 @@ function* generate(jobs: readonly Job[], scoresOf: (job: Job) => Float32Array): 
   for (const job of jobs) yield scoresOf(job);
 }
 
-/** The saliency of every element; wanda is |w| times the norm of its input (Sun et al. 2023, https://arxiv.org/abs/2306.11695). */
-function saliencyOf({ site, gram }: Job, matrix: Float32Array, { criterion, seed }: ChosenPruneOptions): Float32Array {
-  const { columns, value } = site;
-  if (criterion === "random") {
-    const key = keyOf(`prune ${value.name}`);
-    return Float32Array.from(matrix, (_, i) => uniform(seed ?? 0, key, i));
-  }
-  if (criterion !== "wanda" || !gram) return matrix.map(Math.abs);
-  const norms = Float64Array.from({ length: columns }, (_, j) => Math.sqrt(gram.sums[j * columns + j] as number));
-  return matrix.map((w, i) => Math.abs(w) * (norms[i % columns] as number));
+function saliencyOf(
+  { site, evidence }: Job,
+  matrix: Float32Array,
+  { criterion, seed }: ChosenPruneOptions,
+): Float32Array {
+  return weightCriteria[criterion as WeightCriterionName].saliency(site, matrix, evidence, seed ?? 0);
 }
 
 /** The same share of every row, as wanda compares the weights of one output. */

@@ -6,7 +6,7 @@ import type { Named } from "../../util/name-pattern.ts";
 import { analyze } from "../analysis.ts";
 import { layerName } from "../groups.ts";
 import { type Reader, readersOf } from "../readers.ts";
-import { channelsFirst } from "../scores.ts";
+import { axisFirst, channelsFirst } from "../scores.ts";
 
 /** One constant that a layer multiplies with, however often it is used. */
 export interface WeightSite extends Named {
@@ -62,6 +62,11 @@ export function weightSites(model: Model) {
 /** The matrix of a weight, a copy. */
 export function matrixOf({ tensor, outAxis }: WeightSite): Float32Array {
   return outAxis === 0 ? tensor.toFloat32().slice() : channelsFirst(tensor, outAxis);
+}
+
+/** Numbers of a weight, in the order in which it is stored, as its matrix. */
+export function rowsFirst({ tensor, outAxis }: WeightSite, stored: Float64Array): Float64Array {
+  return outAxis === 0 ? stored : axisFirst(stored, tensor.dims, outAxis);
 }
 
 /** A matrix in the order in which the weight is stored. */
