@@ -38,7 +38,7 @@ const inputFlags: readonly Flag[] = [
     value: "PATH",
     type: "json",
     summary:
-      "samples: a folder of images, .npy, .npz, .jsonl, .csv, .tsv, .txt, raw .bin with its .bin.json, a module, or a .json file of options",
+      "samples: a folder of images or of .wav files, .npy, .npz, .jsonl, .csv, .tsv, .txt, raw .bin with its .bin.json, a module, or a .json file of options",
   },
   { name: "data-options", value: "JSON", type: "json", summary: "options of the data, as JSON or a .json file" },
   { name: "skip-bad", summary: "leave out samples that can't be read, and say which (default: the first one ends it)" },

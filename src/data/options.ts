@@ -3,7 +3,7 @@ import { z } from "zod";
 import { dtypes, isDType } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 
-export const formatNames = ["images", "npy", "npz", "raw", "jsonl", "csv", "tsv", "text", "module"] as const;
+export const formatNames = ["images", "npy", "npz", "raw", "jsonl", "csv", "tsv", "text", "module", "audio"] as const;
 export type FormatName = (typeof formatNames)[number];
 
 const count = z.int().positive();

@@ -24,7 +24,9 @@ export class TextTokenizer {
     this.#file = file;
     try {
       const description = JSON.parse(json) as TokenizerFile;
-      this.#tokenizer = new Tokenizer(description, {});
+      // Models of whole words are only told by the second argument what an unknown word is.
+      const unknown = description.model?.unk_token;
+      this.#tokenizer = new Tokenizer(description, typeof unknown === "string" ? { unk_token: unknown } : {});
       this.#padding = paddingOf(description, this.#tokenizer);
       const bare = this.#tokenizer.encode("a", { add_special_tokens: false }).ids;
       this.#endsSpecial = this.#tokenizer.encode("a").ids.at(-1) !== bare.at(-1);
@@ -65,6 +67,7 @@ export class TextTokenizer {
 
 interface TokenizerFile {
   readonly padding?: { readonly pad_id?: number } | null;
+  readonly model?: { readonly unk_token?: string | null };
 }
 
 /** What the file's own padding section says, else the token that goes by a usual name. */

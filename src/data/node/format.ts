@@ -21,7 +21,7 @@ export interface DataFormat<Options extends { readonly path: string } = { readon
   readonly summary: string;
   readonly options: z.ZodType<Options>;
   /** Whether a path is of this format when the options do not say. */
-  matches(path: string, isFolder: boolean): boolean;
+  matches(path: string, isFolder: boolean): boolean | Promise<boolean>;
   open(options: Options, context: OpenContext): Promise<Dataset>;
 }
 

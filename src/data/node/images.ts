@@ -1,5 +1,5 @@
 /** @file Data format: a folder of images, labelled by its sub-folders or by a file of labels. Decoding: sharp. */
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import sharp, { type ResizeOptions } from "sharp";
 import { z } from "zod";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
@@ -8,12 +8,17 @@ import { indexedDataset, type Sample } from "../dataset.ts";
 import { fitInputs, type InputInfo, onlyInput, shapeText } from "../fit-input.ts";
 import { classesOption, commonOptions, layout, normalizationOptions } from "../options.ts";
 import { type Layout, normalize } from "../preprocess.ts";
-import { filesBelow, nameOf, statOf } from "./files.ts";
-import { classesOf, defineFormat, type OpenContext } from "./format.ts";
-import { imageLabels } from "./image-labels.ts";
+import { type FileKind, labelledFiles } from "./file-labels.ts";
+import { nameOf } from "./files.ts";
+import { defineFormat } from "./format.ts";
 
 const side = z.int().positive();
-const imageFile = /\.(jpe?g|png|webp|gif|avif|tiff?|bmp|svg)$/i;
+const images: FileKind = {
+  pattern: /\.(jpe?g|png|webp|gif|avif|tiff?|bmp|svg)$/i,
+  many: "images",
+  one: "image",
+  endings: ".jpg, .png or .webp",
+};
 
 const options = z.strictObject({
   ...commonOptions,
@@ -43,20 +48,11 @@ export const imagesFormat = defineFormat({
   name: "images",
   summary: "A folder of images; its sub-folders are the classes, or labels.json, labels.csv or labels.txt beside them.",
   options,
-  matches: (path, isFolder) => isFolder || imageFile.test(path),
+  matches: (path, isFolder) => isFolder || images.pattern.test(path),
   async open(options, context) {
     const root = context.resolve(options.path);
-    const { isFolder } = await statOf(root);
-    const folder = isFolder ? root : dirname(root);
-    const files = isFolder ? (await filesBelow(root)).filter((file) => imageFile.test(file)) : [nameOf(root)];
-    if (files.length === 0)
-      throw new TersorError(
-        "bad-data",
-        `${root}: no images: expected files such as .jpg, .png or .webp in it or its sub-folders, got none.`,
-      );
+    const { folder, files, labels } = await labelledFiles(options, context, images);
     const target = targetOf(context.inputs, options, root);
-    const classes = await classesOf(options.classes, context);
-    const labels = isFolder ? await imageLabels(folder, files, labelFile(options, context), classes) : undefined;
     return indexedDataset({
       name: nameOf(root),
       size: files.length,
@@ -72,10 +68,6 @@ export const imagesFormat = defineFormat({
     });
   },
 });
-
-function labelFile(options: ImageOptions, context: OpenContext): string | undefined {
-  return options.labels === undefined ? undefined : context.resolve(options.labels);
-}
 
 /** What an image becomes. */
 interface Target {

@@ -325,7 +325,7 @@ describe("options", () => {
     expect(await failure({}, [vector])).toMatch(/"path"/);
     expect(await failure("{", [vector])).toMatch(/not readable as JSON/);
     write("x.xyz", "");
-    expect(await failure("x.xyz", [vector])).toMatch(/unknown format: expected a folder of images/);
+    expect(await failure("x.xyz", [vector])).toMatch(/unknown format: expected a folder of images or of .wav files/);
   });
 
   it("shuffle, then take", async () => {

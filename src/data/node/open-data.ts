@@ -6,6 +6,7 @@ import { type Dataset, drop, shuffle, take } from "../dataset.ts";
 import type { InputInfo } from "../fit-input.ts";
 import { commonOptions, parseOptions } from "../options.ts";
 import { npyFormat, npzFormat, rawFormat } from "./arrays.ts";
+import { audioFormat } from "./audio.ts";
 import { exists, readJson, statOf } from "./files.ts";
 import { type DataFormat, resolverOf } from "./format.ts";
 import { imagesFormat } from "./images.ts";
@@ -23,6 +24,7 @@ export const dataFormats: readonly DataFormat[] = [
   textFormat,
   moduleFormat,
   rawFormat,
+  audioFormat,
   imagesFormat,
 ];
 
@@ -105,10 +107,10 @@ async function headerOf(path: string): Promise<Readonly<Record<string, unknown>>
 
 async function formatOf(path: string, name: string | undefined): Promise<DataFormat> {
   const { isFolder } = await statOf(path);
-  const format = dataFormats.find((each) => (name ? each.name === name : each.matches(path, isFolder)));
-  if (format) return format;
+  for (const format of dataFormats)
+    if (name ? format.name === name : await format.matches(path, isFolder)) return format;
   throw new TersorError(
     "bad-data",
-    `data "${path}": unknown format: expected a folder of images, .npy, .npz, .jsonl, .csv, .tsv, .txt, .bin or .js, got none of them. Give option "format" (${dataFormats.map((each) => each.name).join(", ")}).`,
+    `data "${path}": unknown format: expected a folder of images or of .wav files, .npy, .npz, .jsonl, .csv, .tsv, .txt, .bin or .js, got none of them. Give option "format" (${dataFormats.map((each) => each.name).join(", ")}).`,
   );
 }

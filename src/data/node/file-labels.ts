@@ -1,11 +1,12 @@
-/** @file Labels of a folder of images: from a file, or from the sub-folders. */
+/** @file A folder of files with a label each, images or sound: labelled by a file of labels, or by the sub-folders. */
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { TersorError } from "../../util/errors.ts";
 import { parseDelimited } from "../delimited.ts";
 import { parseLabel, readLabels, sortClasses } from "../labels.ts";
 import { parseOptions } from "../options.ts";
-import { exists, nameOf, readJson, readText } from "./files.ts";
+import { exists, filesBelow, nameOf, readJson, readText, statOf } from "./files.ts";
+import { classesOf, type OpenContext } from "./format.ts";
 
 type RawLabel = string | number;
 /** A label a file in the files' order, or by file. */
@@ -13,20 +14,63 @@ type LabelTable = readonly RawLabel[] | ReadonlyMap<string, RawLabel>;
 
 const fileNames = ["labels.json", "labels.csv", "labels.txt"];
 
+/** What a folder holds: `pattern` tells its files, the rest names them in messages. */
+export interface FileKind {
+  readonly pattern: RegExp;
+  /** "images", say; `one` of them, and some endings. */
+  readonly many: string;
+  readonly one: string;
+  readonly endings: string;
+}
+
+export interface LabelledFiles {
+  readonly folder: string;
+  /** Relative to the folder, sorted. */
+  readonly files: readonly string[];
+  readonly labels: readonly RawLabel[] | undefined;
+}
+
+interface LabelOptions {
+  readonly path: string;
+  readonly labels?: string | undefined;
+  readonly classes?: string | readonly string[] | undefined;
+}
+
+/** The files at a path, a folder or a single one, and their labels. @throws bad-data when there are none, or labels do not fit them. */
+export async function labelledFiles(
+  options: LabelOptions,
+  context: OpenContext,
+  kind: FileKind,
+): Promise<LabelledFiles> {
+  const root = context.resolve(options.path);
+  const { isFolder } = await statOf(root);
+  const folder = isFolder ? root : dirname(root);
+  const files = isFolder ? (await filesBelow(root)).filter((file) => kind.pattern.test(file)) : [nameOf(root)];
+  if (files.length === 0)
+    throw new TersorError(
+      "bad-data",
+      `${root}: no ${kind.many}: expected files such as ${kind.endings} in it or its sub-folders, got none.`,
+    );
+  const classes = await classesOf(options.classes, context);
+  const table = options.labels === undefined ? undefined : context.resolve(options.labels);
+  return { folder, files, labels: isFolder ? await labelsOf(folder, files, table, classes, kind) : undefined };
+}
+
 /**
  * One label a file, or undefined where nothing says them.
  * @param files relative to `folder`, sorted; @param file the file of labels, else one beside or in the folder is looked for
  * @throws bad-data when the labels do not fit the files.
  */
-export async function imageLabels(
+async function labelsOf(
   folder: string,
   files: readonly string[],
   file: string | undefined,
   classes: readonly string[] | undefined,
+  kind: FileKind,
 ): Promise<readonly RawLabel[] | undefined> {
   const found = file ?? (await findLabels(folder));
   if (found !== undefined) {
-    const labels = assign(await readTable(found), files, found);
+    const labels = assign(await readTable(found), files, found, kind);
     return labels.map((label, index) => parseLabel(label, classes, `${found}: "${files[index]}"`));
   }
   const folders = files.map((each) => (each.includes("/") ? (each.split("/")[0] as string) : undefined));
@@ -35,7 +79,7 @@ export async function imageLabels(
   if (bare >= 0)
     throw new TersorError(
       "bad-data",
-      `${folder}: "${files[bare]}" has no class: expected every image in a sub-folder (its class), or a labels file. Move it, or add labels.json.`,
+      `${folder}: "${files[bare]}" has no class: expected every ${kind.one} in a sub-folder (its class), or a labels file. Move it, or add labels.json.`,
     );
   const names = classes ?? sortClasses(folders as string[]);
   return (folders as string[]).map((name) => parseLabel(name, names, `${folder}: sub-folder "${name}"`));
@@ -73,7 +117,7 @@ async function readTable(path: string): Promise<LabelTable> {
   );
 }
 
-/** "file label" lines where every first word looks like an image file, else a label a line. */
+/** "file label" lines where every first word looks like a file, else a label a line. */
 function linesTable(lines: readonly string[], path: string): LabelTable {
   const pairs = lines.map((line) => /^(\S+\.\w{3,4})\s+(.*)$/.exec(line));
   if (!pairs.every((pair) => pair)) return readLabels(lines);
@@ -84,7 +128,7 @@ function linesTable(lines: readonly string[], path: string): LabelTable {
 }
 
 function byFile(pairs: readonly (readonly [string, string | undefined])[], path: string): LabelTable {
-  const isHeader = /^(file|image|path|name|id)(name|_?path)?$/i.test(pairs[0]?.[0] ?? "");
+  const isHeader = /^(file|image|audio|path|name|id)(name|_?path)?$/i.test(pairs[0]?.[0] ?? "");
   const rows = isHeader ? pairs.slice(1) : pairs;
   const short = rows.find(([, label]) => label === undefined);
   if (short)
@@ -93,18 +137,18 @@ function byFile(pairs: readonly (readonly [string, string | undefined])[], path:
   return new Map(rows.map(([file], index) => [file, labels[index] as RawLabel]));
 }
 
-function assign(table: LabelTable, files: readonly string[], path: string): readonly RawLabel[] {
+function assign(table: LabelTable, files: readonly string[], path: string, kind: FileKind): readonly RawLabel[] {
   if (Array.isArray(table)) {
     if (table.length === files.length) return table;
     throw new TersorError(
       "bad-data",
-      `${path}: wrong number of labels: expected one for each of ${files.length} images, in the order of their names, got ${table.length}.`,
+      `${path}: wrong number of labels: expected one for each of ${files.length} ${kind.many}, in the order of their names, got ${table.length}.`,
     );
   }
   const byName = table as ReadonlyMap<string, RawLabel>;
   return files.map((file) => {
     const label = byName.get(file) ?? byName.get(nameOf(file)) ?? byName.get(nameOf(file).replace(/\.\w+$/, ""));
     if (label !== undefined) return label;
-    throw new TersorError("bad-data", `${path}: no label for "${file}": expected one for every image.`);
+    throw new TersorError("bad-data", `${path}: no label for "${file}": expected one for every ${kind.one}.`);
   });
 }
