@@ -1,83 +1,137 @@
 /**
- * @file What quantization-aware training regains of the accuracy that rounding loses: ResNet-20 on CIFAR-10.
+ * @file What quantization-aware training regains of the accuracy that rounding loses: ResNet-20 on CIFAR-10, a language model on stories.
  *
- * Usage: node bench/qat.mjs [--settings TEXT] [--samples N] [--epochs N] [--rate X] [--seeds N] [--shared FOLDER]
- * Needs `npm run build`. The fp32 model is quantized, and trained after itself on training images without their labels; it is
- * judged on the test images, whose labels nothing has seen, with graph optimizations on and off. No epoch is chosen: the last one counts.
+ * Usage: node bench/qat.mjs --only ROW [--seed N] [--threads N] [--samples N] [--epochs N] [--json FILE] [--shared FOLDER]
+ *        node bench/qat.mjs --table FILE…
+ * Needs `npm run build`. The fp32 model is quantized, and trained after itself on data without labels; it is judged on other data, as ONNX Runtime
+ * runs it in integers, with its graph optimizations off, and as training saw it. No epoch is chosen: the last one counts.
  */
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseArgs } from "node:util";
-import { batches, unbatch } from "../dist/data/batch.js";
-import { collect, datasetOf } from "../dist/data/dataset.js";
-import { chooseMetric } from "../dist/evaluate/choose-metric.js";
+import { collect } from "../dist/data/dataset.js";
+import { loadModel } from "../dist/node/load.js";
+import { thaw } from "../dist/quantize/qat/thaw.js";
+import { inputsOf } from "../dist/recipe/inputs-of.js";
 import { runRecipe } from "../dist/recipe/node/run-recipe.js";
-import { markdown } from "./measure.mjs";
-import { dataSpecs, defaultShared, inFolder, openSession, openSpec, zoo } from "./zoo.mjs";
+import { judge, singleRows, spread, tableOf, timeOf } from "./single-rows.mjs";
+import { dataSpecs, openSpec, zoo } from "./zoo.mjs";
 
-const { values: args } = parseArgs({
-  options: {
-    settings: { type: "string", default: "" },
-    samples: { type: "string", default: "4000" },
-    epochs: { type: "string", default: "3" },
-    rate: { type: "string", default: "0.0005" },
-    seeds: { type: "string", default: "1" },
-    shared: { type: "string", default: defaultShared },
-  },
-});
-
-const training = {
+const images = {
   ...dataSpecs.cifar,
   path: "cifar10-jpeg/train_x.u8.bin",
   labels: { path: "cifar10-jpeg/train_y.u8.bin", dtype: "uint8" },
 };
 
-const settings = [
-  { name: "static, int4 weights, uint8 activations", step: { static: { target: "node-x64", weights: "int4" } } },
-  { name: "int2 weights", step: { quantize: { dtype: "int2", granularity: "channel", scale: "mse" } } },
-];
+/** Windows of 257 tokens to train on; the others judge. */
+const TRAINING_STORIES = 126;
 
-const metric = await chooseMetric("top-1", {});
-const { path } = zoo(args.shared).find(({ name }) => name === "resnet20_cifar10");
-const session = await openSession(path);
-const { inputs } = session;
-await session.release();
-const test = await collect(await openSpec(dataSpecs.cifar, inputs, args.shared));
+const tasks = {
+  resnet20: {
+    model: "resnet20_cifar10",
+    metric: "top-1",
+    distill: { samples: 4000, epochs: 3, rate: 0.0005, augment: { flip: true, crop: 2 } },
+    data: () => ({ training: images, test: dataSpecs.cifar }),
+  },
+  stories: {
+    model: "stories260K",
+    metric: "perplexity",
+    distill: { epochs: 12, rate: 0.0005, batchSize: 6, temperature: 1, schedule: { name: "cosine", warmup: 0.05 } },
+    data: (shared, folder) => {
+      const tokens = readFileSync(join(shared, "data", dataSpecs.stories.path));
+      const at = 2 * 257 * TRAINING_STORIES;
+      const part = (name, bytes) => {
+        writeFileSync(join(folder, name), bytes);
+        return { ...dataSpecs.stories, path: join(folder, name) };
+      };
+      return { training: part("training.bin", tokens.subarray(0, at)), test: part("test.bin", tokens.subarray(at)) };
+    },
+  },
+};
 
-async function judge(file, optimization) {
-  const score = metric.create();
-  const opened = await openSession(file, { optimization });
-  for await (const batch of batches(datasetOf("test", test), { size: 50, pad: "split" })) {
-    const outputs = unbatch(await opened.run(batch.inputs), batch.samples.length);
-    for (const [i, sample] of batch.samples.entries()) score.add(outputs[i], sample);
-  }
-  await opened.release();
-  return score.value();
-}
+const int4 = { static: { target: "node-x64", weights: "int4" } };
+const int2 = { quantize: { dtype: "int2", granularity: "channel", scale: "mse" } };
+const blocks = { quantize: { dtype: "int4", granularity: "group:32" } };
+const settings = {
+  "int4-fixed": { task: "resnet20", title: "int4 weights, uint8 activations", step: int4, scales: "fixed" },
+  "int4-learned": { task: "resnet20", title: "int4 weights, uint8 activations", step: int4, scales: "learned" },
+  "int2-fixed": { task: "resnet20", title: "int2 weights", step: int2, scales: "fixed" },
+  "int2-learned": { task: "resnet20", title: "int2 weights", step: int2, scales: "learned" },
+  "stories-int4-fixed": { task: "stories", title: "int4 weights in groups of 32", step: blocks, scales: "fixed" },
+  "stories-int4-learned": { task: "stories", title: "int4 weights in groups of 32", step: blocks, scales: "learned" },
+};
 
-async function row(name, model, steps, file, seed = 0) {
-  const start = process.cpuUsage();
-  const recipe = { model, output: file, data: training, seed, steps };
-  await runRecipe(recipe, { folder: join(args.shared, "data") });
-  const { user, system } = process.cpuUsage(start);
-  const scores = [await judge(file, "all"), await judge(file, "disabled")];
-  console.error(name, ...scores);
-  return [name, ...scores.map((score) => score.toFixed(2)), ((user + system) / 1e6).toFixed(0)];
-}
-
-await inFolder(undefined, async (folder) => {
-  const fp32 = [await judge(path, "all"), await judge(path, "disabled")];
-  const rows = [["fp32", ...fp32.map((score) => score.toFixed(2)), ""]];
-  const numbers = { samples: Number(args.samples), epochs: Number(args.epochs), rate: Number(args.rate) };
-  const distill = { ...numbers, teacher: "original", labels: 0, validation: 0, augment: { flip: true, crop: 2 } };
-  for (const { name, step } of settings.filter((each) => each.name.includes(args.settings))) {
+const rowOf =
+  ({ task, step, scales }) =>
+  async ({ seed, threads, samples, epochs, shared, folder }) => {
+    const { model, metric, distill, data } = tasks[task];
+    const { path } = zoo(shared).find(({ name }) => name === model);
+    const { training, test } = data(shared, folder);
     const before = [{ simplify: {} }, step];
-    rows.push(await row(name, path, before, join(folder, "quantized.onnx")));
-    for (const scales of ["fixed", "learned"])
-      for (let seed = 0; seed < Number(args.seeds); seed++) {
-        const trained = [...before, { distill: { ...distill, scales } }];
-        const title = `… trained, scales ${scales}${args.seeds === "1" ? "" : `, seed ${seed}`}`;
-        rows.push(await row(title, path, trained, join(folder, `${scales}${seed}.onnx`), seed));
-      }
-  }
-  console.log(markdown(["ResNet-20, top-1 in %", "optimized", "not optimized", "CPU s"], rows));
-});
+    const given = { ...distill, ...(samples && { samples }), ...(epochs && { epochs }) };
+    const common = { teacher: "original", labels: 0, validation: 0, threads, scales };
+    const make = async (name, steps) => {
+      const output = join(folder, `${name}.onnx`);
+      await runRecipe({ model: path, output, data: training, seed, steps }, { folder: join(shared, "data") });
+      return output;
+    };
+    const rounded = await make("rounded", before);
+    const trained = await make("trained", [...before, { distill: { ...given, ...common } }]);
+    const held = await collect(
+      await openSpec({ ...test, ...(samples && { take: samples }) }, inputsOf(loadModel(path)), shared),
+    );
+    const score = (file, optimization = "all") => judge(file, held, metric, { optimization, batch: 21 });
+    const opened = thaw(loadModel(trained));
+    return {
+      fp32: await score(path),
+      rounded: await score(rounded),
+      trained: await score(trained),
+      unoptimized: await score(trained, "disabled"),
+      asTrained: await score(opened.model, "basic"),
+      count: held.length,
+    };
+  };
+
+function tables(runs) {
+  const header = [
+    "",
+    "fp32",
+    "rounded",
+    "trained",
+    "seeds",
+    "regained, %",
+    "bound",
+    "verdict",
+    "training, unoptimized, integers: most apart",
+    "CPU / wall s",
+  ];
+  const rows = Object.entries(settings).map(([name, { task, title, scales }]) => [
+    name,
+    (each) => {
+      const shares = each.map(({ fp32, rounded, trained }) => (100 * (trained - rounded)) / (fp32 - rounded));
+      const mean = shares.reduce((sum, share) => sum + share, 0) / shares.length;
+      const least = task === "stories" ? 50 : 80;
+      const apart = each.map(({ trained, unoptimized, asTrained }) => {
+        const scores = [trained, unoptimized, asTrained];
+        return Math.max(...scores) - Math.min(...scores);
+      });
+      const one = (key) => spread(each.map((run) => run[key]));
+      const verdict = mean >= least ? "kept" : "MISSED";
+      const difference = Math.max(...apart).toFixed(2);
+      return [
+        `${title}, scales ${scales}`,
+        one("fp32"),
+        one("rounded"),
+        one("trained"),
+        each.length,
+        spread(shares, 0),
+        `≥ ${least}`,
+        verdict,
+        difference,
+        timeOf(each),
+      ];
+    },
+  ]);
+  return tableOf(header, rows, runs);
+}
+
+await singleRows(Object.fromEntries(Object.entries(settings).map(([name, each]) => [name, rowOf(each)])), tables);
