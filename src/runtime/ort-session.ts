@@ -103,7 +103,7 @@ class OrtSession implements Session {
     const { subject, slots } = this.#context;
     const { signal, read = {}, write = {} } = options;
     this.#check(signal);
-    const all = slots.fill(feeds, read);
+    const all = slots.fill(feeds, read, this.inputs);
     checkFeeds(this.inputs, all);
     const [names, written] = splitFetches(this.outputs, fetches, write);
     if (names.length + written.length === 0) return {};

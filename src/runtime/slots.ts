@@ -1,6 +1,8 @@
 /** @file Tensors that stay where models run: what one run leaves there, the next one takes, without a message or a copy. */
+
+import { elementCount } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
-import type { Feeds, HostTensor, Outputs } from "./runtime.ts";
+import type { Feeds, HostTensor, IoInfo, Outputs } from "./runtime.ts";
 
 /** Shared by the sessions of one runtime. The tensors belong to the runtime: what goes in is not to be written any more. */
 export interface Slots {
@@ -33,9 +35,20 @@ export class MemorySlots implements Slots {
     for (const [name, tensor] of Object.entries(tensors)) this.#tensors.set(name, tensor);
   }
 
-  /** The feeds, and what slots hold for the inputs that `read` names. */
-  fill(feeds: Feeds, read: SlotMap): Feeds {
-    return { ...feeds, ...Object.fromEntries(Object.entries(read).map(([input, slot]) => [input, this.#at(slot)])) };
+  /**
+   * The feeds, and what slots hold for the inputs that `read` names. An input of fixed dims takes a tensor of as many elements in
+   * these dims: what wrote it may have had others.
+   */
+  fill(feeds: Feeds, read: SlotMap, inputs: readonly IoInfo[]): Feeds {
+    const known = new Map(inputs.map(({ name, dims }) => [name, dims]));
+    const filled = Object.entries(read).map(([input, slot]) => {
+      const tensor = this.#at(slot);
+      const dims = known.get(input) ?? [];
+      const isFixed = dims.every((dim) => typeof dim === "number");
+      const fits = isFixed && elementCount(dims) === elementCount(tensor.dims);
+      return [input, fits ? { ...tensor, dims } : tensor] as const;
+    });
+    return { ...feeds, ...Object.fromEntries(filled) };
   }
 
   #at(name: string): HostTensor {

@@ -4,6 +4,7 @@ import { encode } from "../../test/wire.ts";
 import { datasetOf, type IndexedDataset, type Sample } from "../data/dataset.ts";
 import { chooseMetric } from "../evaluate/choose-metric.ts";
 import { parse } from "../ir/text/index.ts";
+import { build, linear, relu } from "../nn/index.ts";
 import { inProcessRuntime } from "../runtime/in-process.ts";
 import { hostTensor } from "../tensor/host-tensor.ts";
 import { fromNumbers } from "../tensor/tensor.ts";
@@ -92,6 +93,38 @@ describe("fit", () => {
       expect(encode(rest.model)).toEqual(encode(whole.model));
       expect(rest.history).toEqual(whole.history);
     }
+  });
+
+  it("trains weights so large that steps leave them in tiles: validated, stopped and gone on with as others are", async () => {
+    const wide = build([linear(512), relu(), linear(2)], { input: [600], seed: 1 });
+    const rng = new Rng(3, "wide");
+    const samples = Array.from({ length: 96 }, (_, i): Sample => {
+      const x = Array.from({ length: 600 }, () => rng.normal() + (i % 2 ? 0.2 : -0.2));
+      return { id: `#${i}`, inputs: { x: hostTensor("float32", [1, 600], x) }, label: i % 2 };
+    });
+    const env = {
+      runtime: inProcessRuntime("ort-node"),
+      session: { threads: 1 },
+      data: datasetOf("wide", samples.slice(0, 64)),
+      validation: { data: datasetOf("held out", samples.slice(64)), metric: top1 },
+    };
+    const options = {
+      batchSize: 16,
+      rate: 1e-3,
+      epochs: 2,
+      average: 0.5,
+      optimizer: { name: "adamw", weightDecay: 0.1 },
+    } as const;
+    const saved: Checkpoint[] = [];
+    const whole = await trainModel(wide, options, {
+      ...env,
+      onCheckpoint: async (checkpoint) => void saved.push(structuredClone(checkpoint)),
+    });
+    expect(whole.best?.value).toBeGreaterThan(90);
+    expect(whole.model.graph.find("linear1.weight")?.tensor?.dims).toEqual([512, 600]);
+    expect(saved[0]?.state["linear1.weight"]?.dims).toEqual([512, 600]);
+    const rest = await trainModel(wide, options, { ...env, resume: saved[0] });
+    expect(Buffer.compare(encode(rest.model), encode(whole.model))).toBe(0);
   });
 
   it("averages the gradients of several batches as one large batch does", async () => {

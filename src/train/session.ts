@@ -121,13 +121,13 @@ export class TrainSession {
   /** The weights as they are now, averaged where an average is kept: by name. */
   async weights(): Promise<Record<string, HostTensor>> {
     const names = this.#weightSlots();
-    const tensors = await this.#options.runtime.slots.get(Object.values(names));
+    const tensors = await this.#stateOf(Object.values(names));
     return Object.fromEntries(Object.entries(names).map(([name, slot]) => [name, tensors[slot] as HostTensor]));
   }
 
   /** Everything that the next step reads. */
   async state(): Promise<Outputs> {
-    return this.#options.runtime.slots.get(this.#state.map(({ name }) => name));
+    return this.#stateOf(this.#state.map(({ name }) => name));
   }
 
   /** What {@link state} gave, put back. */
@@ -146,6 +146,15 @@ export class TrainSession {
     const { runtime, teacherSlots } = this.#options;
     const tensors = await runtime.slots.get([...teacherSlots.values()]);
     return new Map([...teacherSlots].map(([name, slot]) => [name, tensors[slot] as HostTensor]));
+  }
+
+  /** What slots hold, in the dims of the state: steps leave it in tiles. */
+  async #stateOf(names: readonly string[]): Promise<Outputs> {
+    const dims = new Map(this.#state.map((each) => [each.name, each.dims]));
+    const tensors = await this.#options.runtime.slots.get(names);
+    return Object.fromEntries(
+      Object.entries(tensors).map(([name, tensor]) => [name, { ...tensor, dims: dims.get(name) ?? tensor.dims }]),
+    );
   }
 
   /** Weights and running statistics of the model, and the slots to read them from. */

@@ -16,6 +16,7 @@ import { type DropoutMask, startDropping, trainableDropouts } from "./dropout.ts
 import { emitLosses, newInput, type TargetInput, type ValueTypes } from "./emit-losses.ts";
 import type { LossSettings } from "./loss-rule.ts";
 import { type OptimizerSettings, optimizers } from "./optimizer.ts";
+import { inTiles } from "./tiles/tiles.ts";
 
 export interface TrainingStepOptions {
   readonly losses: readonly LossSettings[];
@@ -46,7 +47,7 @@ export interface TrainingStepOptions {
 export interface StateTensor {
   /** Name of the step's input. */
   readonly name: string;
-  /** Name of the output that is the next one's input. */
+  /** Name of the output that is the next one's input. It has as many elements, but may have them in tiles: see `inTiles`. */
   readonly next: string;
   readonly dims: readonly number[];
   /** The initializer that it begins as; zeros where absent. */
@@ -100,12 +101,13 @@ export function trainingStep(model: Model, options: TrainingStepOptions): Traini
   const beside = new Map(learned.map((name) => [name, graph.find(name)?.tensor?.toTypedArray()]));
   const result = gradient(forward, { of: total.name, with: [...options.parameters, ...learned] });
   const update = emitUpdates(result.model, result.gradients, { ...options, beside });
+  const state = [...update.state, ...next.map((each) => stateInput(result.model.graph, each.name, each.next))];
   return {
     ...names,
     ...update,
     scalars: new Map([...update.scalars, ...weights]),
-    model: removeDeadCode(result.model).model,
-    state: [...update.state, ...next.map((each) => stateInput(result.model.graph, each.name, each.next))],
+    model: inTiles(removeDeadCode(result.model).model).model,
+    state,
     targets,
     masks,
     withoutGradient: result.withoutGradient,

@@ -23,7 +23,19 @@ export interface Step {
 }
 
 /** Emits all steps: what the last one carries on, and what all give, [count · batch, …] in the order of time. */
-export function recurrence(op: Emitter, { count, reverse, carries, reads, step }: Recurrence): Step {
+export function recurrence(op: Emitter, spec: Recurrence): Step {
+  const { carries, gives } = stackedSteps(op, spec);
+  return {
+    carries,
+    gives: gives.map((value) => {
+      const [count = 0, batch = 0, ...rest] = op.shape(value);
+      return op.reshape(value, [count * batch, ...rest]);
+    }),
+  };
+}
+
+/** As {@link recurrence}, but what the steps give is stacked: [count, batch, …]. */
+export function stackedSteps(op: Emitter, { count, reverse, carries, reads, step }: Recurrence): Step {
   const body = new Graph(`${op.subject}.step`, op.graph);
   const inner = op.inside(body);
   inner.subject = `${op.subject}.step`;
@@ -68,12 +80,7 @@ export function recurrence(op: Emitter, { count, reverse, carries, reads, step }
     const output = node.output(i);
     const dims = type?.shape as readonly number[];
     op.declare(output, type && tensorType(type.dtype, i < carries.length ? dims : [count, ...dims]));
-    return { output, dims };
+    return output;
   });
-  return {
-    carries: outputs.slice(0, carries.length).map(({ output }) => output),
-    gives: outputs
-      .slice(carries.length)
-      .map(({ output, dims: [batch = 0, ...rest] }) => op.reshape(output, [count * batch, ...rest])),
-  };
+  return { carries: outputs.slice(0, carries.length), gives: outputs.slice(carries.length) };
 }
