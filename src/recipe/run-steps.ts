@@ -39,9 +39,12 @@ export async function runSteps(
   return { model: current, records: () => done.map((record) => record()) };
 }
 
-/** Whether accuracy bounds were kept and ratios reached; true without any. */
+/** Whether accuracy bounds were kept, ratios reached and trainings not broken off; true without any. */
 export function boundsMet(records: readonly StepRecord[]): boolean {
   return records.every(
-    ({ report }) => ((report.bound as BoundReport | undefined)?.met ?? true) && report.reached !== false,
+    ({ report }) =>
+      ((report.bound as BoundReport | undefined)?.met ?? true) &&
+      report.reached !== false &&
+      report.diverged === undefined,
   );
 }

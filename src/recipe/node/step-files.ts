@@ -1,6 +1,6 @@
 /** @file Files that steps keep for themselves in Node: checkpoints and logs. */
 import { appendFileSync, closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
-import { dirname, resolve } from "node:path";
+import { resolve } from "node:path";
 import { reason } from "../../node/file-source.ts";
 import type { StepFiles } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
@@ -13,7 +13,7 @@ export function stepFiles(folder: string): StepFiles {
         return readFileSync(resolve(folder, path));
       } catch (cause) {
         if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-        throw new TersorError("bad-data", `file "${path}": can't be read: ${reason(cause)}.`, { cause });
+        throw new TersorError("bad-data", `file "${path}": can't be read: ${reason(cause)}`, { cause });
       }
     },
     write: async (path, bytes) => writeWhole(resolve(folder, path), bytes),
@@ -48,7 +48,7 @@ function writeWhole(path: string, bytes: Uint8Array): void {
 function failed(path: string, cause: unknown): TersorError {
   return new TersorError(
     "bad-data",
-    `file "${path}": can't be written: ${reason(cause)}. What was there before is still whole. Check the folder "${dirname(path)}" and the space that is left.`,
+    `file "${path}": can't be written: ${reason(cause)} What was there before is still whole.`,
     { cause },
   );
 }
