@@ -10,8 +10,12 @@ import { encode } from "./wire.ts";
 const runtime = inProcessRuntime("ort-node");
 
 /** Encodes a model, loads it as it is written, and passes the session to `use`. */
-export async function withSession<T>(model: Model, use: (session: Session) => Promise<T>): Promise<T> {
-  const session = await runtime.create(encode(model), { threads: 1, optimization: "disabled" });
+export async function withSession<T>(
+  model: Model,
+  use: (session: Session) => Promise<T>,
+  optimization: "disabled" | "all" = "disabled",
+): Promise<T> {
+  const session = await runtime.create(encode(model), { threads: 1, optimization });
   try {
     return await use(session);
   } finally {
@@ -19,8 +23,8 @@ export async function withSession<T>(model: Model, use: (session: Session) => Pr
   }
 }
 
-export function runModel(model: Model, feeds: Feeds): Promise<Outputs> {
-  return withSession(model, (session) => session.run(feeds));
+export function runModel(model: Model, feeds: Feeds, optimization?: "disabled" | "all"): Promise<Outputs> {
+  return withSession(model, (session) => session.run(feeds), optimization);
 }
 
 /** What a model without inputs computes, in the order of its outputs: as constant folding wants it. */

@@ -189,6 +189,20 @@ export class EmitterCore {
     return perm.every((axis, i) => axis === i) ? value : this.#one("Transpose", value, { perm });
   }
 
+  /**
+   * Values before and after along one axis, zeros without `fill`. Written for all axes: ONNX Runtime moves a Transpose past a Pad as if it
+   * never named any.
+   */
+  pad(value: Value, axis: number, before: number, after: number, fill?: Value): Value {
+    if (before === 0 && after === 0) return value;
+    const rank = this.rank(value);
+    const pads = Array.from({ length: 2 * rank }, () => 0);
+    const at = this.axis(value, axis);
+    pads[at] = before;
+    pads[rank + at] = after;
+    return this.#one("Pad", value, pads, ...(fill ? [fill] : []));
+  }
+
   /** The sum of values of one shape. */
   sum(values: readonly Value[]): Value {
     const [first] = values;

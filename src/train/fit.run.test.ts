@@ -66,6 +66,15 @@ describe("fit", () => {
     },
   );
 
+  it("trains weights that old exporters keep in Constant nodes", async () => {
+    const old = parse(`<ir_version: 10, opset_import: ["": 21]> mlp (float[N,2] x) => (float[N,2] y) {
+      w = Constant <value = float[2,2] {0.5, 0.1, 0.2, 0.3}> () y = MatMul(x, w) }`);
+    const env = { runtime: inProcessRuntime("ort-node"), session: { threads: 1 }, data };
+    const { trained, history } = await trainModel(old, { epochs: 2, rate: 0.1 }, env);
+    expect(trained).toEqual(["w"]);
+    expect(history[1]?.loss).toBeLessThan(history[0]?.loss ?? 0);
+  });
+
   it("gives the same bytes for the same seed, and others for another", async () => {
     const run = async (seed: number) => encode((await train({ epochs: 2, seed })).model);
     expect(await run(3)).toEqual(await run(3));

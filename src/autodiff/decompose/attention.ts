@@ -140,7 +140,7 @@ const attention: Decomposition = ({ node, op, x: [query, key, value, mask, pastK
 function maskBias(op: Emitter, mask: Value, like: Value, t: number): Value {
   const bias = op.dtype(mask) === "bool" ? biasOf(op, mask, like) : mask;
   const missing = t - (op.shape(mask).at(-1) ?? t);
-  return missing > 0 ? op.Pad(bias, [0, missing], op.like(like, excluded(op, like)), [-1]) : bias;
+  return missing > 0 ? op.pad(bias, -1, 0, missing, op.like(like, excluded(op, like))) : bias;
 }
 
 /** ONNX Runtime's masks: lengths [b], keys [b, t], queries and keys [b, s, t], or all [b, h, s, t]; 0 excludes. */

@@ -46,7 +46,7 @@ function toScale({ op, node, x: [x, scale] }: GradientContext, gradient: Value):
     );
   const size = node.int("block_size", 0);
   const missing = (dims[axis] ?? 0) * size - (shape[axis] ?? 0);
-  const whole = missing === 0 ? gradient : op.Pad(gradient, [0, missing], undefined, [axis]);
+  const whole = op.pad(gradient, axis, 0, missing);
   return op.ReduceSum(op.reshape(whole, [...dims.slice(0, axis + 1), size, ...dims.slice(axis + 1)]), [axis + 1], {
     keepdims: 0,
   });

@@ -18,11 +18,6 @@ function strided(op: Emitter, value: Value, axis: number, first: number, count: 
   return op.Slice(value, [first], [end < 0 ? Number.MIN_SAFE_INTEGER : end], [axis], [step]);
 }
 
-/** Zeros before and after along one axis. */
-function withZeros(op: Emitter, value: Value, axis: number, before: number, after: number): Value {
-  return before === 0 && after === 0 ? value : op.Pad(value, [before, after], undefined, [axis]);
-}
-
 /** The inverse of `strided`: elements put back at first, first + step, … of an axis of `size`, zeros between them. */
 function scattered(op: Emitter, value: Value, axis: number, first: number, step: number, size: number): Value {
   const count = op.shape(value)[axis] ?? 0;
@@ -32,12 +27,12 @@ function scattered(op: Emitter, value: Value, axis: number, first: number, step:
   let spaced = forward;
   if (width > 1 && count > 1) {
     const shape = op.shape(forward);
-    const gaps = withZeros(op, op.Unsqueeze(forward, [axis + 1]), axis + 1, 0, width - 1);
+    const gaps = op.pad(op.Unsqueeze(forward, [axis + 1]), axis + 1, 0, width - 1);
     const joined = op.reshape(gaps, [...shape.slice(0, axis), count * width, ...shape.slice(axis + 1)]);
     spaced = strided(op, joined, axis, 0, (count - 1) * width + 1);
   }
   const length = count === 0 ? 0 : (count - 1) * width + 1;
-  return withZeros(op, spaced, axis, count === 0 ? 0 : start, size - length - (count === 0 ? 0 : start));
+  return op.pad(spaced, axis, count === 0 ? 0 : start, size - length - (count === 0 ? 0 : start));
 }
 
 /** Start and step of a slice along each of its axes. */
@@ -97,7 +92,7 @@ function unpadded(op: Emitter, dy: Value, axis: number, begin: number, end: numb
   const total = op.shape(dy)[axis] ?? 0;
   const size = total - begin - end;
   const middle = strided(op, dy, axis, Math.max(begin, 0), total - Math.max(begin, 0) - Math.max(end, 0));
-  const inside = withZeros(op, middle, axis, Math.max(-begin, 0), Math.max(-end, 0));
+  const inside = op.pad(middle, axis, Math.max(-begin, 0), Math.max(-end, 0));
   const sides = borders[mode]?.(size, Math.max(begin, 0), Math.max(end, 0)) ?? [];
   const parts = sides.flatMap((border, i) => {
     const { first, step, count } = border;
@@ -191,11 +186,10 @@ export const shapes = {
     const pads = padsOf(context);
     const dx = pads.reduceRight((inner, { axis, begin, end }) => unpadded(op, inner, axis, begin, end, mode), dy);
     if (!needs[2] || mode !== "constant") return [dx];
-    const isBorder = op.Pad(
-      op.Expand(op.like(x, 0), op.shape(x)),
-      pads.flatMap(({ begin }) => begin).concat(pads.map(({ end }) => end)),
-      op.like(value, 1),
-      pads.map(({ axis }) => axis),
+    const inside = op.Expand(op.like(x, 0), op.shape(x));
+    const isBorder = pads.reduce(
+      (all, { axis, begin, end }) => op.pad(all, axis, begin, end, op.like(value, 1)),
+      inside,
     );
     return [dx, undefined, op.Mul(dy, isBorder)];
   },
