@@ -114,6 +114,22 @@ describe("thaw", () => {
     expect(thaw(net)).toBeUndefined();
   });
 
+  it("leaves lookups in codes as they are, and trains the rest", async () => {
+    const words = parse`<ir_version: 11, opset_import: ["": 21, "com.microsoft": 1]> words (int64[N] x) => (float[N,4] y)
+      <float[64,32] table = ${normal(20, 0.3, 64, 32)}, float[32,4] w = ${normal(21, 0.3, 32, 4)}> { h = Gather(table, x) y = MatMul(h, w) }`;
+    const quantized = quantize(words, { dtype: "int4", granularity: "group:16", minElements: 1 }).model;
+    expect(quantized.graph.nodes.map(({ opType }) => opType)).toEqual(["GatherBlockQuantized", "MatMulNBits"]);
+    const open = thawed(quantized);
+    expect(open.left).toContain("table_Q4");
+    const labelled = Array.from(
+      { length: 64 },
+      (_, i): Sample => ({ id: `${i}`, inputs: { x: hostTensor("int64", [1], [i]) }, label: i % 4 }),
+    );
+    const options = { rate: 0.01, epochs: 2, freeze: [...open.fixed] };
+    const { trained } = await trainModel(open.model, options, { ...env, data: datasetOf("words", labelled) });
+    expect(trained).toEqual(open.weights.map(({ name }) => name));
+  });
+
   it("keeps the sums of two products within 16 bits, whatever is trained", async () => {
     const open = thawed(await statically(net, { target: "node-x64" }));
     const pushed = open.model.clone();

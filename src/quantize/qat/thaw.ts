@@ -114,6 +114,9 @@ class Thawing {
     for (const { inputs, opType, domain } of graph.nodes)
       if (domain === "" && (opType === "QuantizeLinear" || opType === "DequantizeLinear"))
         if (inputs[1]?.tensor) this.#declareScale(inputs[1], inputs[1].name);
+    // Lookups in codes that stay as they are: no gradient passes to their scales.
+    for (const { inputs, opType } of graph.nodes)
+      if (opType === "GatherBlockQuantized" && inputs[2]) this.constants.add(inputs[2].name);
   }
 
   bias(slot: BiasSlot): ThawedBias {
