@@ -49,13 +49,13 @@ const tasks = {
 };
 
 const int4 = { static: { target: "node-x64", weights: "int4" } };
-const int2 = { quantize: { dtype: "int2", granularity: "channel", scale: "mse" } };
+const int2 = { static: { target: "node-x64", weights: "int2" } };
 const blocks = { quantize: { dtype: "int4", granularity: "group:32" } };
 const settings = {
   "int4-fixed": { task: "resnet20", title: "int4 weights, uint8 activations", step: int4, scales: "fixed" },
   "int4-learned": { task: "resnet20", title: "int4 weights, uint8 activations", step: int4, scales: "learned" },
-  "int2-fixed": { task: "resnet20", title: "int2 weights", step: int2, scales: "fixed" },
-  "int2-learned": { task: "resnet20", title: "int2 weights", step: int2, scales: "learned" },
+  "int2-fixed": { task: "resnet20", title: "int2 weights, uint8 activations", step: int2, scales: "fixed" },
+  "int2-learned": { task: "resnet20", title: "int2 weights, uint8 activations", step: int2, scales: "learned" },
   "stories-int4-fixed": { task: "stories", title: "int4 weights in groups of 32", step: blocks, scales: "fixed" },
   "stories-int4-learned": { task: "stories", title: "int4 weights in groups of 32", step: blocks, scales: "learned" },
 };

@@ -142,7 +142,7 @@ const resnetRow = (settings) => async (options) => {
   const step = {
     data: images("train"),
     validation: 0.1,
-    epochs: 12,
+    epochs: 10,
     batchSize: 64,
     schedule: { name: "cosine", warmup: 0.05 },
     augment: { flip: true, crop: 3 },

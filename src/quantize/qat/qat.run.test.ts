@@ -66,6 +66,7 @@ const cases: Readonly<Record<string, () => Model | Promise<Model>>> = {
   "int8 with all codes": () => statically(net, { weights: "int8", target: "node-arm64" }),
   "uint8 per tensor": () => statically(net, { weights: "uint8", granularity: "tensor" }),
   "int4 widened": () => statically(net, { weights: "int4" }),
+  "int2 widened": () => statically(net, { weights: "int2" }),
   "int4 in groups": () => weightOnly({ dtype: "int4", granularity: "group:8", format: "dequantize" }),
   "uint4 with zero points": () =>
     weightOnly({ dtype: "uint4", symmetric: false, granularity: "group:8", format: "dequantize" }),

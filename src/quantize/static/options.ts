@@ -23,15 +23,18 @@ export const staticOptions = z.strictObject({
     .default(false)
     .describe("zero point of activations in the middle, except of those that are never negative"),
   weights: z
-    .enum(["int8", "uint8", "int4"])
+    .enum(["int8", "uint8", "int4", "int2"])
     .optional()
-    .describe("codes of weights; the target's by default. int4 is stored in 4 bits and computed in 8"),
+    .describe("codes of weights; the target's by default. int4 and int2 are stored in 4 and 2 bits and computed in 8"),
   granularity: z.enum(["tensor", "channel"]).default("channel").describe("which weights share a scale"),
   method: z
     .enum(staticMethods)
     .default("rtn")
     .describe("rtn: each weight to the nearest code; gptq: least error of the outputs on the calibration data"),
-  scale: z.enum(["absmax", "mse"]).optional().describe("how a weight's scale is chosen; mse for int4, else absmax"),
+  scale: z
+    .enum(["absmax", "mse"])
+    .optional()
+    .describe("how a weight's scale is chosen; mse for int4 and int2, else absmax"),
   calibration: z.enum(rangeNames).default("mse").describe("how an activation's range is chosen"),
   percent: z
     .number()

@@ -42,9 +42,9 @@ export interface StaticPlan {
   meanCollectors(): Map<string, Collector<Float32Array>>;
 }
 
-/** Lowest opset of what is written: QuantizeLinear per channel; Cast from int4. */
+/** Lowest opset of what is written: QuantizeLinear per channel; Cast from the packed types. */
 const OPSET = 13;
-const OPSET_INT4 = 21;
+const PACKED_OPSETS: Readonly<Record<string, number>> = { int4: 21, int2: 25 };
 
 /**
  * Decides what computes with integers. The model should be simplified first: a batch norm that is not folded keeps the
@@ -59,7 +59,7 @@ export function planStatic(
 ): StaticPlan {
   const settings = staticOptions.parse(options);
   const notes: string[] = [];
-  const need = usesInt4(settings) ? OPSET_INT4 : OPSET;
+  const need = Math.max(...codeTypes(settings).map((dtype) => PACKED_OPSETS[dtype] ?? OPSET));
   const copy = model.opset < need ? convertOpset(model, need).model.clone() : model.clone();
   if (model.opset < need) notes.push(`opset raised from ${model.opset} to ${need}: what is written needs it`);
   const { layers } = findLayers(copy);
@@ -110,9 +110,10 @@ function hasBias(unit: Unit): boolean {
   return hasWeight(unit) && rule.bias !== undefined && isFixed(node.inputs[rule.bias]);
 }
 
-function usesInt4({ weights, layers }: StaticSettings): boolean {
+/** Types that codes of weights may have. */
+function codeTypes({ weights = "int8", layers }: StaticSettings): string[] {
   const own = typeof layers === "string" ? parseLayerRules(layers) : ((layers ?? []) as LayerRule[]);
-  return weights === "int4" || own.some(({ options }) => options.dtype === "int4");
+  return [weights, ...own.flatMap(({ options }) => options.dtype ?? [])];
 }
 
 function plannedWeights(
@@ -129,7 +130,7 @@ function plannedWeights(
     const { options } = asked[layer.index] as AskedLayer;
     if (isUsed(layer)) {
       const isEdge = layer === used[0] || layer === used.at(-1);
-      if (isEdge && settings.weights === "int4" && !options.dtype)
+      if (isEdge && PACKED_OPSETS[settings.weights ?? ""] && !options.dtype)
         return {
           layer,
           choice: choiceOf(layer, { ...options, dtype: "int8" }, settings),
@@ -167,10 +168,10 @@ function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings
   const { target, granularity, weights, scale } = settings;
   const subject = `weight "${layer.value.name}"`;
   const dtype = own.dtype ?? weights ?? target.weights.dtype;
-  if (dtype !== "int8" && dtype !== "uint8" && dtype !== "int4")
+  if (dtype !== "int8" && dtype !== "uint8" && dtype !== "int4" && dtype !== "int2")
     throw new TersorError(
       "bad-recipe",
-      `${subject}: dtype ${dtype}: expected int8, uint8 or int4. Others have no integer kernel.`,
+      `${subject}: dtype ${dtype}: expected int8, uint8, int4 or int2. Others have no integer kernel.`,
     );
   const activations = settings.activations ?? target.activations;
   if (activations === "int8" && dtype === "uint8")
@@ -194,14 +195,15 @@ function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings
     throw new TersorError("bad-recipe", `${subject}: bits ${own.bits}: expected 4, 7 or 8.`);
   const sumsInPairs = target.saturates && !layer.sites.every(({ node }) => isDepthwise(node));
   const wide = dtype === "uint8" || !sumsInPairs ? 8 : 7;
-  const bits = dtype === "int4" || own.bits === 4 ? 4 : ((own.bits as 7 | 8 | undefined) ?? wide);
-  const by = own.scale ?? scale ?? (bits === 4 ? "mse" : "absmax");
+  const packed = { int4: 4, int2: 2 } as const;
+  const bits = dtype === "int4" || dtype === "int2" ? packed[dtype] : ((own.bits as 4 | 7 | 8 | undefined) ?? wide);
+  const by = own.scale ?? scale ?? (bits <= 4 ? "mse" : "absmax");
   if (by !== "absmax" && by !== "mse")
     throw new TersorError("bad-recipe", `${subject}: scale ${by}: expected absmax or mse.`);
   return {
     dtype,
     bits,
-    perChannel: per === "channel" && hasChannels(layer) && (target.weights.perChannel || bits === 4),
+    perChannel: per === "channel" && hasChannels(layer) && (target.weights.perChannel || bits <= 4),
     scale: by,
     method: settings.method,
   };

@@ -166,8 +166,8 @@ test("int8 weights per channel saturate without VNNI only where the target does 
   }
 });
 
-test("weights of 4 bits run in the same integer kernels", async () => {
-  const { model } = await quantized(between("e = Conv(c, u) t = Relu(e)"), [2, 8, 8, 8], { weights: "int4" });
+test.each(["int4", "int2"] as const)("%s weights run in the same integer kernels", async (weights) => {
+  const { model } = await quantized(between("e = Conv(c, u) t = Relu(e)"), [2, 8, 8, 8], { weights });
   expect(await kernelsOf(model)).toMatchObject({ QLinearConv: 3, QuantizeLinear: 1 });
   const feeds = { x: input(2, 8, 8, 8) };
   const [node, web] = [await run(model, feeds, {}), await run(model, feeds, {}, "ort-web")];

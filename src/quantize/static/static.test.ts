@@ -248,12 +248,15 @@ describe("choices", () => {
     );
   });
 
-  test("int4 is stored in 4 bits and widened; first and last layers keep 8", () => {
+  test.each([
+    ["int4", 21],
+    ["int2", 25],
+  ] as const)("%s is stored packed and widened; first and last layers keep 8 bits", (weights, opset) => {
     const middle = `, float[4,4,1,1] v = ${w}, float[4,4,1,1] u = ${w}`;
-    const { model, layers } = quantized(conv("d = Conv(c, v) y = Conv(d, u)", middle), { weights: "int4" });
-    expect(layers().map(({ spec }) => spec)).toEqual(["int8 channel", "int4 channel", "int8 channel"]);
-    expect(model.graph.find("v_quantized")?.tensor?.dtype).toBe("int4");
-    expect(model.opset).toBe(21);
+    const { model, layers } = quantized(conv("d = Conv(c, v) y = Conv(d, u)", middle), { weights });
+    expect(layers().map(({ spec }) => spec)).toEqual(["int8 channel", `${weights} channel`, "int8 channel"]);
+    expect(model.graph.find("v_quantized")?.tensor?.dtype).toBe(weights);
+    expect(model.opset).toBe(opset);
     expect(model.graph.nodes.filter(({ opType }) => opType === "Cast")).toHaveLength(1);
   });
 

@@ -12,9 +12,9 @@ import type { staticMethods } from "./options.ts";
 
 /** How the weights of one layer are quantized. */
 export interface WeightChoice {
-  readonly dtype: "int8" | "uint8" | "int4";
+  readonly dtype: "int8" | "uint8" | "int4" | "int2";
   /** 7: int8 codes any two of which, times uint8, add up within 16 bits. */
-  readonly bits: 4 | 7 | 8;
+  readonly bits: 2 | 4 | 7 | 8;
   readonly perChannel: boolean;
   readonly scale: "absmax" | "mse";
   readonly method: (typeof staticMethods)[number];
@@ -29,6 +29,7 @@ export interface StaticWeight extends QuantizedWeight {
 }
 
 const grids: Readonly<Record<WeightChoice["bits"], CodeRange>> = {
+  2: { qmin: -2, qmax: 1 },
   4: { qmin: -8, qmax: 7 },
   7: { qmin: -64, qmax: 64 },
   8: { qmin: -127, qmax: 127 },
@@ -69,7 +70,7 @@ export function quantizeStaticWeight(
   const grid = inPairs ? grids[8] : grids[choice.bits];
   const spec: QuantSpec = {
     dtype: choice.dtype,
-    bits: choice.bits === 4 ? 4 : 8,
+    bits: choice.bits === 7 ? 8 : choice.bits,
     symmetric: true,
     granularity,
     scale: { by: "absmax" },

@@ -265,15 +265,15 @@ class StaticWriter {
     const { name, uses } = layer.value;
     const graph = this.#graph;
     const scale = graph.addInitializer(`${name}_scale`, fromNumbers("float32", weight.slices.scaleDims, weight.scales));
-    const isInt4 = choice.dtype === "int4";
+    const isPacked = choice.dtype === "int4" || choice.dtype === "int2";
     const zeros = new Array(weight.scales.length).fill(choice.dtype === "uint8" ? 128 : 0);
-    const stored = isInt4 ? "int8" : choice.dtype;
+    const stored = isPacked ? "int8" : choice.dtype;
     const zeroPoint = graph.addInitializer(`${name}_zero_point`, fromNumbers(stored, weight.slices.scaleDims, zeros));
     let codes = graph.addInitializer(`${name}_quantized`, weight.codes);
     const [first] = graph.nodes;
     const place = first && { before: first };
-    if (isInt4) {
-      // Runtimes have no integer kernels for 4-bit weights, but they widen constants when they load a model.
+    if (isPacked) {
+      // Runtimes have no integer kernels for weights of 4 or 2 bits, but they widen constants when they load a model.
       const attributes = { to: attr.int(dtypeInfo("int8").code) };
       codes = this.#add({ opType: "Cast", inputs: [codes], outputs: [`${name}_widened`], attributes }, place).output();
     }
