@@ -162,7 +162,7 @@ const staticFlags: FlagGroup = {
       value: "PATH",
       type: "json",
       summary:
-        "samples that show the ranges of activations; measure on others. As --data; int8, uint8 and int4 weights",
+        "samples that show the ranges of activations; measure on others. As --data; int8, uint8, int4 and int2 weights",
     },
     {
       name: "calibration-samples",
