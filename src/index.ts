@@ -98,6 +98,7 @@ export { type PruneOptions, pruneOptions } from "./prune/options.ts";
 export { type ChannelData, type ChannelResult, pruneChannels } from "./prune/prune-channels.ts";
 export { pruneWeights, type WeightResult } from "./prune/weights/prune-weights.ts";
 export { quantizeDynamic } from "./quantize/dynamic/dynamic.ts";
+export { type PreparedDynamic, prepareDynamic } from "./quantize/dynamic/on-data.ts";
 export { type DynamicOptions, q8Preset } from "./quantize/dynamic/options.ts";
 export { equalizeCrossLayer } from "./quantize/equalize/cross-layer.ts";
 export { awqOnData, smoothQuantOnData } from "./quantize/equalize/on-data.ts";

@@ -84,16 +84,17 @@ describe("ranges", () => {
   });
 });
 
-test("per channel: largest, mean magnitude, mean", async () => {
+test("per channel: largest, mean magnitude, mean, mean square", async () => {
   const model = parse`(float[N,2,2] x) => (y) { y = Neg(x) }`;
   const x = hostTensor("float32", [1, 2, 2], [1, -3, 5, 1]);
-  const kinds = ["absmax", "absmean", "mean"] as const;
+  const kinds = ["absmax", "absmean", "mean", "mean-square"] as const;
   const results = [];
   for (const kind of kinds) results.push([...(await one(model, "x", perChannel(kind, 1), x))]);
   expect(results).toEqual([
     [3, 5],
     [2, 3],
     [-1, 3],
+    [5, 13],
   ]);
   expect([...(await one(model, "x", perChannel("mean", -1), x))]).toEqual([3, -1]);
 });

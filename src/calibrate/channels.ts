@@ -1,14 +1,17 @@
-/** @file Statistics per channel: largest and mean magnitude, mean, and sum of squares, reduced inside the graph. */
+/** @file Statistics per channel: largest and mean magnitude, mean, mean square and sum of squares, reduced inside the graph. */
 import { type Collector, floats } from "./collector.ts";
-import { channelProbe, energyProbe } from "./probes.ts";
+import { type ChannelKind, channelProbe, energyProbe } from "./probes.ts";
 
-type Kind = Parameters<typeof channelProbe>[0] | "energy";
+type Kind = ChannelKind | "energy";
+
+const runningMean = (old: number, seen: number, runs: number) => old + (seen - old) / runs;
 
 /** How what a run gave joins what was there; means are of runs of equal weight. */
 const joins: Readonly<Record<Kind, (old: number, seen: number, runs: number) => number>> = {
   absmax: (old, seen) => Math.max(old, seen),
-  absmean: (old, seen, runs) => old + (seen - old) / runs,
-  mean: (old, seen, runs) => old + (seen - old) / runs,
+  absmean: runningMean,
+  mean: runningMean,
+  "mean-square": runningMean,
   energy: (old, seen) => old + seen,
 };
 

@@ -56,6 +56,10 @@ function abs({ graph }: ProbeContext, value: Value): Value {
   return graph.addNode({ opType: "Abs", inputs: [value], outputs: [`${value.name}_Abs`] }).output();
 }
 
+function square({ graph }: ProbeContext, value: Value): Value {
+  return graph.addNode({ opType: "Mul", inputs: [value, value], outputs: [`${value.name}_square`] }).output();
+}
+
 /** The value itself: it is copied out of the runtime at every run. */
 export const valueProbe: Probe = { key: "value", build: ({ value }) => value };
 
@@ -126,15 +130,26 @@ function otherAxes({ value }: ProbeContext, axis: number): number[] {
   return Array.from({ length: rank }, (_, i) => i).filter((i) => i !== kept);
 }
 
-/** Per index of `axis`: largest magnitude, mean magnitude, or mean; [channels]. */
-export function channelProbe(kind: "absmax" | "absmean" | "mean", axis: number): Probe {
+/** What each statistic per channel reduces, and how. */
+const channelKinds = {
+  absmax: { of: abs, by: "ReduceMax" },
+  absmean: { of: abs, by: "ReduceMean" },
+  mean: { of: (_: ProbeContext, value: Value) => value, by: "ReduceMean" },
+  "mean-square": { of: square, by: "ReduceMean" },
+} as const;
+
+export type ChannelKind = keyof typeof channelKinds;
+
+/** Per index of `axis`: largest magnitude, mean magnitude, mean, or mean square; [channels]. */
+export function channelProbe(kind: ChannelKind, axis: number): Probe {
   return {
     key: `${kind} of axis ${axis}`,
     isSum: kind === "mean",
     build(context) {
       const axes = otherAxes(context, axis);
-      const input = kind === "mean" ? context.value : abs(context, context.value);
-      return axes.length === 0 ? input : reduce(context, kind === "absmax" ? "ReduceMax" : "ReduceMean", input, axes);
+      const { of, by } = channelKinds[kind];
+      const input = of(context, context.value);
+      return axes.length === 0 ? input : reduce(context, by, input, axes);
     },
   };
 }

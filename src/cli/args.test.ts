@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { dynamicOptions } from "../quantize/dynamic/options.ts";
 import { compareOptions } from "../recipe/steps/compare.ts";
+import { dynamicStepOptions } from "../recipe/steps/dynamic.ts";
 import { equalizeStepOptions } from "../recipe/steps/equalize.ts";
 import { float16StepOptions } from "../recipe/steps/float16.ts";
 import { pruneStepOptions } from "../recipe/steps/prune.ts";
@@ -76,7 +76,7 @@ describe("flags", () => {
   it("exist for every option of quantize, prune and compare", () => {
     expect([...Object.keys(quantizeStepOptions.shape)].filter((key) => !flagsOf("quantize").has(key))).toEqual([]);
     const renamed = ["weights", "data", "samples"];
-    for (const { shape } of [staticStepOptions, dynamicOptions, float16StepOptions, equalizeStepOptions])
+    for (const { shape } of [staticStepOptions, dynamicStepOptions, float16StepOptions, equalizeStepOptions])
       expect(Object.keys(shape).filter((key) => !flagsOf("quantize").has(key) && !renamed.includes(key))).toEqual([]);
     expect([...Object.keys(compareOptions.shape)].filter((key) => !flagsOf("compare").has(key))).toEqual([]);
     expect([...Object.keys(pruneStepOptions.shape)].filter((key) => !flagsOf("prune").has(key))).toEqual([]);

@@ -59,11 +59,15 @@ export interface Io {
   readonly signal: AbortSignal;
 }
 
+const isNumber = (text: string) => /^-?\d+(\.\d+)?$/.test(text);
+
 /** How the text of a value is read. @throws bad-recipe; `flag` opens the message */
 const readers = {
   text: (text: string) => text,
+  /** A number, or a word that stands for one. */
+  choice: (text: string) => (isNumber(text) ? Number(text) : text),
   number: (text: string, flag: string) => {
-    if (/^-?\d+(\.\d+)?$/.test(text)) return Number(text);
+    if (isNumber(text)) return Number(text);
     throw new TersorError("bad-recipe", `${flag}: expected a number, got "${text}".`);
   },
   /** A JSON object or array, or a plain text as it is. */

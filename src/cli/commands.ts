@@ -224,8 +224,8 @@ const equalizeFlags: FlagGroup = {
     {
       name: "alpha",
       value: "A",
-      type: "number",
-      summary: "smoothquant: the share of the outliers that moves (default 0.5)",
+      type: "choice",
+      summary: "smoothquant: the share of the outliers that moves; auto (default): what gives least noise",
     },
     {
       name: "insert-mul",
@@ -236,9 +236,19 @@ const equalizeFlags: FlagGroup = {
 };
 
 const dynamicFlags: FlagGroup = {
-  title: "Dynamic quantization: activations go to 8 bits while the model runs, without data",
+  title: "Dynamic quantization: activations go to 8 bits while the model runs",
   flags: [
-    { name: "dynamic", summary: "integer products for MatMul, Gemm, Conv and LSTM; int8 or uint8 weights" },
+    {
+      name: "dynamic",
+      summary:
+        "integer products for MatMul, Gemm, Conv and LSTM; int8 or uint8 weights. With --calibrate, outliers of activations move into weights",
+    },
+    {
+      name: "min-activation-sqnr",
+      value: "DB",
+      type: "number",
+      summary: "with --calibrate: layers whose activations would leave less keep them float (default 32)",
+    },
     { name: "reduce-range", summary: "7-bit weights (default where the target's products would overflow)" },
     { name: "no-reduce-range", option: "reduceRange", sets: false, summary: "8-bit weights in any case" },
     { name: "depthwise", summary: "depthwise convolutions too: smaller, but slower than float" },

@@ -13,15 +13,16 @@ describe("quantization", () => {
       { calibrate: "d", method: "gptq", activations: "uint8" },
       { static: { data: "d", method: "gptq", activations: "uint8" } },
     ],
-    [{ dynamic: true, calibrate: "d", equalize: "smoothquant" }, { dynamic: {} }],
+    [{ dynamic: true, calibrate: "d", equalize: "smoothquant" }, { dynamic: { calibrate: "d" } }],
   ])("%j", async (options, step) => {
     expect(await quantizeStepFor(options, naming)).toEqual(step);
   });
 
   test("flags of two ways don't go together", async () => {
-    await expect(quantizeStepFor({ dynamic: true, calibrate: "d" }, naming)).rejects.toThrow(
-      /--calibrate: does not go with dynamic quantization/,
+    await expect(quantizeStepFor({ dynamic: true, activations: "int8" }, naming)).rejects.toThrow(
+      /--activations: does not go with dynamic quantization/,
     );
+    expect(await quantizeStepFor({ dynamic: true, calibrate: "d" }, naming)).toEqual({ dynamic: { calibrate: "d" } });
   });
 });
 

@@ -19,11 +19,11 @@ interface Mode {
 
 /** Loads the schemas: not before one is needed. */
 async function modes(): Promise<readonly Mode[]> {
-  const [{ quantizeStepOptions }, { staticStepOptions }, { dynamicOptions }, { float16StepOptions }] =
+  const [{ quantizeStepOptions }, { staticStepOptions }, { dynamicStepOptions }, { float16StepOptions }] =
     await Promise.all([
       import("../recipe/steps/quantize.ts"),
       import("../recipe/steps/static.ts"),
-      import("../quantize/dynamic/options.ts"),
+      import("../recipe/steps/dynamic.ts"),
       import("../recipe/steps/float16.ts"),
     ]);
   const renamed = { dtype: "weights", calibrate: "data", calibrationSamples: "samples" };
@@ -37,7 +37,7 @@ async function modes(): Promise<readonly Mode[]> {
       hidden: [],
     },
     { step: "float16", title: "a float16 model (--float16)", schema: float16StepOptions, renamed: {}, hidden: [] },
-    { step: "dynamic", title: "dynamic quantization (--dynamic)", schema: dynamicOptions, renamed: {}, hidden: [] },
+    { step: "dynamic", title: "dynamic quantization (--dynamic)", schema: dynamicStepOptions, renamed: {}, hidden: [] },
   ];
 }
 

@@ -10,7 +10,7 @@ import { describeSpec } from "../spec.ts";
 import { dequantizeWriter } from "../write/dequantize.ts";
 import type { LayerPlan, WrittenLayer } from "../write/format.ts";
 import { type DynamicOptions, type DynamicSettings, dynamicOptions } from "./options.ts";
-import { type DynamicPlan, isQuantized, type PlannedLayer, planDynamic } from "./plan.ts";
+import { type DynamicPlan, isQuantized, type PlannedLayer, planDynamic, type WeightsOnly } from "./plan.ts";
 import { DynamicWriter } from "./writer.ts";
 
 /** Lowest opset of DynamicQuantizeLinear. */
@@ -20,32 +20,34 @@ const OPSET = 11;
  * MatMul and Gemm become MatMulInteger, Conv ConvInteger, LSTM and Attention the integer ones of com.microsoft, and lookups
  * read codes. One DynamicQuantizeLinear serves all that read a value.
  * @param overrides options of single layers on top of `options.layers`: layers that they don't match stay as asked
+ * @param weightsOnly layers whose weights alone are quantized, with the reason
  * @throws bad-recipe for options that contradict each other or fit no layer; bad-data for NaN in weights (when they are read)
  */
 export function quantizeDynamic(
   model: Model,
   options: DynamicOptions = {},
   overrides: readonly LayerRule[] = [],
+  weightsOnly: WeightsOnly = new Map(),
 ): QuantizeResult {
   const settings = dynamicOptions.parse(options);
   const notes: string[] = [];
   const prepared = constantToInitializer(model);
   let copy = prepared.modified ? prepared.model : model.clone();
-  let plan = planDynamic(copy, settings, overrides);
+  let plan = planDynamic(copy, settings, overrides, weightsOnly);
   const need = opsetOf(plan);
   if (copy.opset < need) {
     notes.push(`opset raised from ${copy.opset} to ${need}: what is written needs it`);
     copy = convertOpset(copy, need).model;
-    plan = planDynamic(copy, settings, overrides);
+    plan = planDynamic(copy, settings, overrides, weightsOnly);
   }
   const writer = new DynamicWriter(copy, plan.units, settings.measure);
   for (const unit of plan.units) unit.rule.write(unit, writer);
-  const tables = new Map<PlannedLayer, WrittenLayer>();
+  const floats = new Map<PlannedLayer, WrittenLayer>();
   for (const planned of plan.layers)
-    if (planned.isTable) tables.set(planned, dequantizeWriter.write(tablePlan(planned, settings), copy));
-  const changed = plan.units.length > 0 || tables.size > 0;
+    if (planned.floatUses.length > 0) floats.set(planned, dequantizeWriter.write(floatPlan(planned, settings), copy));
+  const changed = plan.units.length > 0 || floats.size > 0;
   const staying = new Set(plan.layers.filter(({ layer }) => !layer.value.isUnused));
-  const partsOf = (planned: PlannedLayer): Part[] => [...writer.written(planned), ...listOf(tables.get(planned))];
+  const partsOf = (planned: PlannedLayer): Part[] => [...writer.written(planned), ...listOf(floats.get(planned))];
   return {
     model: changed ? removeDeadCode(copy).model : copy,
     layers: () => plan.layers.map((planned) => report(planned, partsOf(planned), staying.has(planned))),
@@ -55,13 +57,13 @@ export function quantizeDynamic(
 }
 
 function opsetOf({ layers, units }: DynamicPlan): number {
-  const tables = layers.filter(({ isTable }) => isTable).map((planned) => dequantizeWriter.opset(tablePlan(planned)));
-  return Math.max(units.length > 0 ? OPSET : 0, ...tables);
+  const floats = layers.filter(({ floatUses }) => floatUses.length > 0);
+  return Math.max(units.length > 0 ? OPSET : 0, ...floats.map((planned) => dequantizeWriter.opset(floatPlan(planned))));
 }
 
-/** A table is looked up as it is in weight quantization. */
-function tablePlan({ layer, spec }: PlannedLayer, settings?: DynamicSettings): LayerPlan {
-  const sites = layer.sites.filter(({ node }) => node.opType === "Gather");
+/** What reads codes as floats does so as in weight quantization. */
+function floatPlan({ layer, spec, floatUses }: PlannedLayer, settings?: DynamicSettings): LayerPlan {
+  const sites = layer.sites.filter(({ node }) => floatUses.includes(node));
   return { layer: { ...layer, sites }, spec, seed: 0, measure: settings?.measure ?? false, accuracyLevel: 0 };
 }
 
@@ -77,18 +79,17 @@ const written: Readonly<Record<string, string>> = {
   Gemm: "MatMulInteger",
   Conv: "ConvInteger",
   LSTM: "DynamicQuantizeLSTM",
-  Gather: "DequantizeLinear",
   "com.microsoft.Attention": "QAttention",
 };
 
 function report(planned: PlannedLayer, parts: readonly Part[], stays: boolean): LayerReport {
-  const { layer, spec, reason } = planned;
+  const { layer, spec, reason, units } = planned;
   if (!isQuantized(planned)) return layerReport(layer, { reason });
   const known = parts.map((part) => part.sqnr()).filter((sqnr) => sqnr !== undefined);
   return layerReport(layer, {
     reason,
     spec: describeSpec(spec),
-    format: written[layer.opType] ?? layer.opType,
+    format: units.length > 0 ? (written[layer.opType] ?? layer.opType) : "DequantizeLinear",
     bytes: parts.reduce((sum, { bytes }) => sum + bytes, stays ? layer.weight.byteLength : 0),
     sqnr: known.length > 0 ? Math.min(...known) : undefined,
   });

@@ -16,8 +16,8 @@ export interface PlannedLayer {
   readonly spec: QuantSpec;
   /** Nodes that read its codes. */
   readonly units: readonly DynamicUnit[];
-  /** Whether its rows are looked up as codes. */
-  readonly isTable: boolean;
+  /** Nodes that read it as codes that become floats: lookups, and those whose activations stay float. */
+  readonly floatUses: readonly Node[];
   /** Why it is kept, or why part of its uses are. */
   readonly reason?: string;
 }
@@ -38,9 +38,12 @@ export interface DynamicPlan {
 }
 
 /** Whether anything of a layer is quantized. */
-export function isQuantized({ units, isTable }: PlannedLayer): boolean {
-  return units.length > 0 || isTable;
+export function isQuantized({ units, floatUses }: PlannedLayer): boolean {
+  return units.length > 0 || floatUses.length > 0;
 }
+
+/** Why the activations of layers stay float, by the name of their weight. */
+export type WeightsOnly = ReadonlyMap<string, string>;
 
 /**
  * @param overrides options of single layers on top of `settings.layers`
@@ -50,13 +53,15 @@ export function planDynamic(
   model: Model,
   settings: DynamicSettings,
   overrides: readonly LayerRule[] = [],
+  weightsOnly: WeightsOnly = new Map(),
 ): DynamicPlan {
   const { layers, skipped } = findLayers(model);
   const asked = askedLayers(layers, settings.layers as string | LayerRule[] | undefined, overrides);
-  const drafts = layers.map((layer) => draftOf(layer, asked[layer.index] as AskedLayer, settings));
+  const drafts = layers.map((layer) => draftOf(layer, asked[layer.index] as AskedLayer, settings, weightsOnly));
   const inputsOf = new Map<Node, Map<number, Draft>>();
   for (const draft of drafts)
     for (const { node, input } of draft.reason ? [] : draft.layer.sites) {
+      if (draft.floatUses.includes(node)) continue;
       const inputs = inputsOf.get(node) ?? new Map<number, Draft>();
       inputsOf.set(node, inputs.set(input, draft));
     }
@@ -66,7 +71,7 @@ export function planDynamic(
   for (const node of nestedGraphs(model.graph).flatMap((graph) => graph.nodes)) {
     const inputs = inputsOf.get(node) ?? new Map<number, Draft>();
     const rule = dynamicRules[opKey(node)];
-    if ((inputs.size === 0 && !products.has(node)) || opKey(node) === "Gather") continue;
+    if (inputs.size === 0 && !products.has(node)) continue;
     const none = noInteger[opKey(node)] ?? `${opKey(node)} has no integer form: quantize its weights only`;
     const obstacle = rule ? rule.obstacle?.(node, new Set(inputs.keys()), settings) : none;
     if (obstacle || !rule) {
@@ -92,11 +97,15 @@ export function planDynamic(
 interface Draft extends PlannedLayer {
   readonly units: DynamicUnit[];
   readonly obstacles: string[];
-  isTable: boolean;
   reason?: string;
 }
 
-function draftOf(layer: WeightLayer, { options, named, reason }: AskedLayer, settings: DynamicSettings): Draft {
+function draftOf(
+  layer: WeightLayer,
+  { options, named, reason }: AskedLayer,
+  settings: DynamicSettings,
+  weightsOnly: WeightsOnly,
+): Draft {
   const { weight, value } = layer;
   const subject = `weight "${value.name}"`;
   const { target } = settings;
@@ -127,8 +136,11 @@ function draftOf(layer: WeightLayer, { options, named, reason }: AskedLayer, set
       ? `${weight.dtype}: activations can be quantized as they come from float32 only`
       : undefined) ??
     (few ? `${weight.size} weights: below ${settings.minElements} nothing is gained` : undefined);
-  const isTable = !why && layer.sites.some(({ node }) => opKey(node) === "Gather");
-  return { layer, spec, units: [], obstacles: [], isTable, ...(why && { reason: why }) };
+  const floatReason = weightsOnly.get(value.name);
+  const isFloatUse = (node: Node) => floatReason !== undefined || opKey(node) === "Gather";
+  const floatUses = why ? [] : layer.sites.map(({ node }) => node).filter(isFloatUse);
+  const said = why ?? floatReason;
+  return { layer, spec, units: [], obstacles: [], floatUses, ...(said && { reason: said }) };
 }
 
 function isDynamicDType(dtype: string): dtype is DynamicDType {

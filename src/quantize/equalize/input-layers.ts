@@ -15,6 +15,9 @@ export interface InputLayer {
   readonly fromEnd: number;
   /** Channels that only some of the weights of a grouped layer read still belong to one input channel each. */
   channelOf(index: number): number;
+  /** Number of output channels, and the one that a weight belongs to. */
+  readonly outputs: number;
+  outputOf(index: number): number;
 }
 
 type Row = (node: Node, dims: readonly number[]) => Omit<InputLayer, "node" | "weight" | "tensor"> | undefined;
@@ -32,6 +35,8 @@ const rows: Readonly<Record<string, Row>> = {
         const row = Math.floor(index / inner);
         return Math.floor(Math.floor(row / perGroup) / (outputs / group)) * perGroup + (row % perGroup);
       },
+      outputs,
+      outputOf: (index) => Math.floor(index / inner / perGroup),
     };
   },
   // w [in, out], or [out, in] with transB
@@ -42,13 +47,21 @@ const rows: Readonly<Record<string, Row>> = {
       channels: transposed ? columns : rows,
       fromEnd: 1,
       channelOf: (index) => (transposed ? index % columns : Math.floor(index / columns)),
+      outputs: transposed ? rows : columns,
+      outputOf: (index) => (transposed ? Math.floor(index / columns) : index % columns),
     };
   },
   // w [in, out]
   MatMul: (_, dims) => {
     if (dims.length !== 2) return undefined;
     const [channels = 1, columns = 1] = dims;
-    return { channels, fromEnd: 1, channelOf: (index) => Math.floor(index / columns) };
+    return {
+      channels,
+      fromEnd: 1,
+      channelOf: (index) => Math.floor(index / columns),
+      outputs: columns,
+      outputOf: (index) => index % columns,
+    };
   },
 };
 

@@ -10,6 +10,7 @@ import type { Outputs } from "../../runtime/runtime.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
 import { quantizeDynamic } from "../dynamic/dynamic.ts";
+import { prepareDynamic } from "../dynamic/on-data.ts";
 import { quantize } from "../quantize.ts";
 import { resolveSpec, specOptions } from "../spec.ts";
 import { awqOnData, smoothQuantOnData } from "./on-data.ts";
@@ -53,6 +54,23 @@ test("smoothquant keeps the outputs and makes dynamic activations finer", async 
   );
   const plain = await noiseOf(quantizeDynamic(model).model);
   expect(await noiseOf(quantizeDynamic(result.model).model)).toBeLessThan(plain * 0.5);
+  const { model: chosen } = await smoothQuantOnData(model, seen, { alpha: "auto", insert: false }, running);
+  expect(await noiseOf(quantizeDynamic(chosen).model)).toBeLessThan(plain * 0.6);
+});
+
+test("layers that outliers would leave too few decibels get integer weights and float activations", async () => {
+  const { model: smooth, scaled, weightsOnly } = await prepareDynamic(model, seen, { minSqnr: 60 }, running);
+  expect(scaled).toBe(2);
+  expect([...weightsOnly.keys()]).toEqual(["q", "k", "v"]);
+  const { model: quantized, layers } = quantizeDynamic(smooth, {}, [], weightsOnly);
+  expect(await noiseOf(quantized)).toBeLessThan((await noiseOf(quantizeDynamic(smooth).model)) * 0.9);
+  for (const { status, format, reason } of layers())
+    expect([status, format, reason]).toEqual([
+      "quantized",
+      "DequantizeLinear",
+      expect.stringMatching(/^weights only: outliers of its input would leave \d\d dB, below 60$/),
+    ]);
+  expect((await prepareDynamic(model, seen, { minSqnr: 20 }, running)).weightsOnly.size).toBe(0);
 });
 
 test("awq keeps the outputs and makes weights finer where activations are large", async () => {

@@ -13,10 +13,11 @@ import { findLayers, type WeightLayer } from "../sites.ts";
 import type { QuantSpec } from "../spec.ts";
 import { searchInputScale } from "./awq.ts";
 import { type InputLayer, inputLayers } from "./input-layers.ts";
+import type { InputStats } from "./noise.ts";
 import { type EqualizeResult, scaleInputs, smoothQuant } from "./smoothquant.ts";
 
 export interface SmoothQuantOptions {
-  readonly alpha: number;
+  readonly alpha: number | "auto";
   /** Whether a Mul is inserted where no constant takes the division in. */
   readonly insert: boolean;
 }
@@ -29,12 +30,29 @@ export async function smoothQuantOnData(
   running: CalibrateOptions,
 ): Promise<EqualizeResult> {
   const typed = observable(model);
-  const collectors = new Map(
-    sharedInputs(typed).map(({ value }) => [value.name, [perChannel("absmax", -1)] as const] as const),
+  const stats = await inputStats(typed, sharedInputs(typed), data, running);
+  const absMax = new Map([...stats].map(([name, own]) => [name, own.absMax]));
+  const meanSquare = new Map([...stats].map(([name, own]) => [name, own.meanSquare]));
+  return smoothQuant(model, absMax, { alpha, insert }, meanSquare);
+}
+
+/** What {@link outputNoise} needs to know, by name of the input. @throws as {@link calibrate} */
+export async function inputStats(
+  typed: Model,
+  inputs: readonly SharedInput[],
+  data: Dataset,
+  running: CalibrateOptions,
+): Promise<ReadonlyMap<string, InputStats>> {
+  const collectors = inputs.map(
+    ({ value }) => [value.name, [perChannel("absmax", -1), perChannel("mean-square", -1)]] as const,
   );
-  const { stats } = await calibrate(typed, data, collectors, running);
-  const absMax = [...stats].flatMap(([name, [largest]]) => (largest ? [[name, largest] as const] : []));
-  return smoothQuant(model, new Map(absMax), { alpha, insert });
+  const { stats } = await calibrate(typed, data, new Map(collectors), running);
+  return new Map(
+    [...stats].map(([name, [absMax, meanSquare]]) => [
+      name,
+      { absMax: absMax as Float32Array, meanSquare: meanSquare as Float32Array },
+    ]),
+  );
 }
 
 /** AWQ's scaling of the inputs of MatMul and Gemm, whose weights will be quantized by `spec`. @throws as {@link calibrate} */
@@ -64,13 +82,13 @@ export async function awqOnData(
   return scaleInputs(model, new Map(better), { insert, operators: ["MatMul", "Gemm"] });
 }
 
-interface SharedInput {
+export interface SharedInput {
   readonly value: Value;
   readonly layers: readonly InputLayer[];
 }
 
-/** Float32 values of the main graph that MatMul or Gemm multiply with constant weights. */
-function sharedInputs({ graph }: Model): SharedInput[] {
+/** Float32 values of the main graph that MatMul or Gemm multiply with constant weights. The model's types must be inferred. */
+export function sharedInputs({ graph }: Model): SharedInput[] {
   return [...graph.values].flatMap((value) => {
     const isFloat = value.type?.kind === "tensor" && value.type.dtype === "float32" && !value.isConstant;
     const layers = isFloat

@@ -12,10 +12,16 @@ import { inferTypes } from "../../passes/infer-shapes.ts";
 import { edit } from "../../passes/pass.ts";
 import { TersorError } from "../../util/errors.ts";
 import { foldInputScale } from "./fold-scale.ts";
-import { inputLayers, largestPerInput } from "./input-layers.ts";
+import { type InputLayer, inputLayers, largestPerInput } from "./input-layers.ts";
+import { layerSquares, outputNoise } from "./noise.ts";
 
 export const smoothQuantOptions = z.strictObject({
-  alpha: z.number().min(0).max(1).default(0.5).describe("share of the outliers that moves to the weights"),
+  alpha: z
+    .union([z.literal("auto"), z.number().min(0).max(1)])
+    .default("auto")
+    .describe(
+      "share of the outliers that moves to the weights; auto: for every input the one from which least noise is expected",
+    ),
   insert: z.boolean().default(false).describe("insert a Mul where no constant of the model takes the division in"),
   operators: z
     .array(z.enum(["MatMul", "Gemm", "Conv"]))
@@ -40,26 +46,55 @@ export interface EqualizeResult {
   readonly values: readonly EqualizedValue[];
 }
 
+/** What `alpha: "auto"` chooses from, or it leaves an input as it is. */
+const ALPHAS = Array.from({ length: 21 }, (_, i) => i / 20);
+
 /**
  * Scales the inputs of layers by max|x|^alpha / max|w|^(1 - alpha) per channel.
  * @param absMax largest |x| per channel, by name of the layers' inputs; inputs without it are left alone
+ * @param meanSquare mean x² likewise; `alpha: "auto"` needs it, and leaves inputs without it alone
  * @throws bad-data when a statistic has the wrong number of channels
  */
 export function smoothQuant(
   model: Model,
   absMax: ChannelStats,
   options: z.input<typeof smoothQuantOptions> = {},
+  meanSquare: ChannelStats = new Map(),
 ): EqualizeResult {
   const { alpha, insert, operators } = smoothQuantOptions.parse(options);
   return equalizeInputs(model, { insert, operators }, (value, layers) => {
-    const largest = absMax.get(value.name);
+    const largest = checked(absMax.get(value.name), value, layers);
     if (!largest) return undefined;
-    const weights = layers.map(largestPerInput);
-    return Array.from(largest, (x, i) => {
-      const w = Math.max(...weights.map((each) => each[i] as number));
-      // A dead input or channel says nothing.
-      return x > 0 && w > 0 ? Math.min(1e5, Math.max(1e-5, x ** alpha / w ** (1 - alpha))) : 1;
-    });
+    const weights = largestOf(layers);
+    if (alpha !== "auto") return scaleOf(largest, weights, alpha);
+    const squares = checked(meanSquare.get(value.name), value, layers);
+    if (!squares) return undefined;
+    const own = layers.map(layerSquares);
+    const noiseOf = (scale: ArrayLike<number>) => outputNoise(own, { absMax: largest, meanSquare: squares }, scale);
+    let best: number[] | undefined;
+    let least = noiseOf(new Float64Array(weights.length).fill(1));
+    for (const each of ALPHAS) {
+      const scale = scaleOf(largest, weights, each);
+      const noise = noiseOf(scale);
+      if (noise >= least) continue;
+      least = noise;
+      best = scale;
+    }
+    return best;
+  });
+}
+
+/** Largest |w| of each input channel's weights, over all layers. */
+function largestOf(layers: readonly InputLayer[]): Float64Array {
+  const [first = new Float64Array(), ...rest] = layers.map(largestPerInput);
+  return first.map((w, i) => Math.max(w, ...rest.map((each) => each[i] as number)));
+}
+
+function scaleOf(absMax: Float32Array, weights: Float64Array, alpha: number): number[] {
+  return Array.from(absMax, (x, i) => {
+    const w = weights[i] ?? 0;
+    // A dead input or channel says nothing.
+    return x > 0 && w > 0 ? Math.min(1e5, Math.max(1e-5, x ** alpha / w ** (1 - alpha))) : 1;
   });
 }
 
@@ -73,7 +108,7 @@ export function scaleInputs(
   return equalizeInputs(model, { insert, operators }, (value) => scales.get(value.name));
 }
 
-type Choose = (value: Value, layers: ReturnType<typeof inputLayers>) => ArrayLike<number> | undefined;
+type Choose = (value: Value, layers: readonly InputLayer[]) => ArrayLike<number> | undefined;
 
 function equalizeInputs(
   model: Model,
@@ -88,14 +123,8 @@ function equalizeInputs(
     for (const graph of copy.graphs()) {
       for (const value of [...graph.values]) {
         const layers = inputLayers(value).filter(({ node }) => node.graph === graph && operators.includes(node.opType));
-        const [first] = layers;
-        const scale = first && choose(value, layers);
-        if (!first || !scale) continue;
-        if (layers.some(({ channels }) => channels !== scale.length))
-          throw new TersorError(
-            "bad-data",
-            `value "${value.name}": wrong number of channels in its statistic: expected ${first.channels}, got ${scale.length}. Calibrate again with this model.`,
-          );
+        const scale = layers.length > 0 ? checked(choose(value, layers), value, layers) : undefined;
+        if (!scale) continue;
         const place = foldInputScale(value, scale, layers, typeOf, { insert });
         values.push({ value: value.name, layers: layers.map(({ node }) => nameOf(node)), place });
       }
@@ -103,6 +132,20 @@ function equalizeInputs(
     return values.some(({ place }) => place !== undefined);
   });
   return { ...result, values };
+}
+
+/** What is known of a value per channel, if its length is right. */
+function checked<T extends ArrayLike<number>>(
+  numbers: T | undefined,
+  { name }: Value,
+  layers: readonly InputLayer[],
+): T | undefined {
+  const wrong = numbers && layers.find(({ channels }) => channels !== numbers.length);
+  if (!wrong) return numbers;
+  throw new TersorError(
+    "bad-data",
+    `value "${name}": wrong number of channels in its statistic: expected ${wrong.channels}, got ${numbers.length}. Calibrate again with this model.`,
+  );
 }
 
 function nameOf(node: Node): string {

@@ -1,27 +1,84 @@
 /** @file Step: integer weights, and activations quantized as they come. */
+import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import { quantizeDynamic } from "../../quantize/dynamic/dynamic.ts";
+import { type PreparedDynamic, prepareDynamic } from "../../quantize/dynamic/on-data.ts";
 import { type DynamicOptions, dynamicOptions } from "../../quantize/dynamic/options.ts";
 import { planDynamic } from "../../quantize/dynamic/plan.ts";
 import type { LayerRule } from "../../quantize/layers.ts";
-import type { Step, StepResult } from "../../step.ts";
+import type { Step, StepContext, StepResult } from "../../step.ts";
 import { dynamicLadders, rulesAt } from "../bound/ladders.ts";
+import { openCalibration } from "../calibration.ts";
+import { inputOptions, runtimeOptions } from "./compare.ts";
 
-export const dynamicStep: Step<typeof dynamicOptions> = {
+export const dynamicStepOptions = dynamicOptions.extend({
+  calibrate: inputOptions.data.describe(
+    "samples that show outliers of activations: they move into weights, and layers that keep too many get integer weights alone",
+  ),
+  calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
+  batchSize: z.int().min(1).optional().describe("samples in one calibration run; default the model's, else 1"),
+  threads: runtimeOptions.threads,
+  minActivationSqnr: z
+    .number()
+    .default(32)
+    .describe("with samples: a layer whose output would have fewer dB because of its activations keeps them float"),
+});
+
+export const dynamicStep: Step<typeof dynamicStepOptions> = {
   name: "dynamic",
-  summary: "Quantize weights to 8 bits, and activations while the model runs: integer products without calibration.",
-  options: dynamicOptions,
+  summary:
+    "Quantize weights to 8 bits, and activations while the model runs: integer products, with or without calibration.",
+  options: dynamicStepOptions,
   needs: [],
-  async run(model, options) {
-    return dynamicResult(model, options, []);
+  async run(model, options, ctx) {
+    return dynamicResult(await prepared(model, options, ctx), ownOptions(options), []);
   },
-  async variants(model, options) {
-    const ladders = dynamicLadders(planDynamic(model, dynamicOptions.parse(options)));
-    return { ladders, apply: async (levels) => dynamicResult(model, options, rulesAt(ladders, levels)) };
+  async variants(model, options, ctx) {
+    const ready = await prepared(model, options, ctx);
+    const own = ownOptions(options);
+    const ladders = dynamicLadders(planDynamic(ready.model, dynamicOptions.parse(own), [], ready.weightsOnly));
+    return { ladders, apply: async (levels) => dynamicResult(ready, own, rulesAt(ladders, levels)) };
   },
 };
 
-function dynamicResult(model: Model, options: DynamicOptions, overrides: readonly LayerRule[]): StepResult {
-  const { model: result, layers, skipped, notes } = quantizeDynamic(model, options, overrides);
-  return { model: result, report: () => ({ layers: layers(), skipped, notes }) };
+type Options = z.input<typeof dynamicStepOptions>;
+
+/** The part of the options that dynamic quantization itself knows. */
+function ownOptions(options: Options): DynamicOptions {
+  const known = Object.entries(options).filter(([name]) => name in dynamicOptions.shape);
+  return Object.fromEntries(known);
+}
+
+type Ready = Omit<PreparedDynamic, "scaled"> & { readonly notes: readonly string[] };
+
+async function prepared(model: Model, options: Options, ctx: StepContext): Promise<Ready> {
+  const {
+    calibrate,
+    calibrationSamples: samples,
+    batchSize,
+    threads,
+    minActivationSqnr,
+  } = dynamicStepOptions.parse(options);
+  const unchanged = { model, weightsOnly: new Map<string, string>() };
+  if (calibrate === undefined) return { ...unchanged, notes: [] };
+  if (ctx.dryRun) return { ...unchanged, notes: ["calibration is left out of a dry run"] };
+  const calibration = await openCalibration(model, { data: calibrate, samples, batchSize, threads }, ctx);
+  if (!calibration) return { ...unchanged, notes: [] };
+  const { data, running, show } = calibration;
+  const ready = await show((onProgress) =>
+    prepareDynamic(model, data, { minSqnr: minActivationSqnr }, { ...running, onProgress }),
+  );
+  return { ...ready, notes: [`smoothquant: inputs of layers scaled: ${ready.scaled}`] };
+}
+
+function dynamicResult(
+  { model, weightsOnly, notes }: Ready,
+  options: DynamicOptions,
+  overrides: readonly LayerRule[],
+): StepResult {
+  const result = quantizeDynamic(model, options, overrides, weightsOnly);
+  return {
+    model: result.model,
+    report: () => ({ layers: result.layers(), skipped: result.skipped, notes: [...notes, ...result.notes] }),
+  };
 }
