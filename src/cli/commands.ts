@@ -1,6 +1,6 @@
 /** @file The commands and their flags. Static text: `--help` must not load schemas; a test keeps the two in step. */
 import type { CommandSpec, Flag, FlagGroup } from "./args.ts";
-import { pruneCalibrationFlags, pruneFlags } from "./prune-flags.ts";
+import { pruneCalibrationFlags, pruneFlags, pruneScheduleFlags } from "./prune-flags.ts";
 import {
   boundFlags,
   dynamicFlags,
@@ -158,6 +158,7 @@ export const commands: readonly CommandSpec[] = [
       outputFlags,
       { ...pruneFlags, flags: [...pruneFlags.flags, seed, noSimplify] },
       pruneCalibrationFlags,
+      pruneScheduleFlags,
       {
         title: "Measuring the result against the original",
         flags: [
@@ -170,6 +171,7 @@ export const commands: readonly CommandSpec[] = [
     examples: [
       "tersor prune model.onnx --ratio 0.3 --by macs --round-to 8",
       "tersor prune model.onnx --ratio 0.3 --recover least-squares --calibrate images/ --data other-images/",
+      "tersor prune model.onnx --structure weights --ratio 0.8 --schedule cubic --finetune images/ --finetune-epochs 2 --data other-images/",
       "tersor prune model.onnx --structure 2:4 --criterion sparsegpt --calibrate images/",
     ],
     load: () => import("./commands/prune.ts"),

@@ -81,6 +81,37 @@ export const pruneFlags: FlagGroup = {
   ],
 };
 
+export const pruneScheduleFlags: FlagGroup = {
+  title: "Training between steps",
+  flags: [
+    {
+      name: "schedule",
+      value: "NAME",
+      summary:
+        "how the ratio grows: once (default), iterative: in equal steps, or cubic: fast first, slowly at the end",
+    },
+    { name: "steps", value: "N", type: "number", summary: "steps of a schedule (default 5)" },
+    {
+      name: "finetune",
+      value: "PATH",
+      type: "json",
+      summary:
+        "samples to train on after every step, as --data; measure on others. On their labels, or after the original model where there are none",
+    },
+    { name: "finetune-epochs", value: "N", type: "number", summary: "passes over them after every step (default 3)" },
+    { name: "finetune-rate", value: "X", type: "number", summary: "learning rate (default 0.001)" },
+    { name: "finetune-batch", value: "N", type: "number", summary: "samples in a training step (default 32)" },
+    { name: "finetune-samples", value: "N", type: "number", summary: "train on the first N samples" },
+    {
+      name: "finetune-options",
+      value: "JSON",
+      type: "json",
+      summary:
+        'other options of the step finetune, and from: auto (default), labels or original; {"augment":{"flip":true}}',
+    },
+  ],
+};
+
 export const pruneCalibrationFlags: FlagGroup = {
   title: "Calibration",
   flags: [

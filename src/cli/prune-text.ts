@@ -24,6 +24,7 @@ export function pruneText(report: PruneStepReport, width: number, colors: Palett
     ...blockTable(report, width, colors),
     ...layerTable(report, width, colors),
     ...keptText(report, colors),
+    ...scheduleTable(report, width, colors),
     ...(notes.length > 0 ? ["", colors.bold("Notes"), ...notes.map((note) => `  ${printable(note)}`)] : []),
   ].join("\n");
 }
@@ -115,6 +116,28 @@ function layerTable({ layers = [] }: PruneStepReport, width: number, colors: Pal
       reason ? printable(reason) : "",
     ]);
   return ["", colors.bold(titled("Layers", layers.length)), renderTable(columns, rows, { width, colors })];
+}
+
+/** A row for each step: what was to be gone, and what training made of it. */
+function scheduleTable({ schedule = [] }: PruneStepReport, width: number, colors: Palette): string[] {
+  if (schedule.length === 0) return [];
+  const metric = schedule.find(({ training }) => training?.validation)?.training?.validation?.metric;
+  const columns: Column[] = [
+    { title: "step", align: "right" },
+    { title: "removed", align: "right" },
+    { title: "loss", align: "right" },
+    { title: metric ? `${metric.name} before` : "", align: "right" },
+    { title: metric ? "trained" : "", align: "right" },
+  ];
+  const number = (x: number | undefined) => (x === undefined ? "" : x.toPrecision(4));
+  const rows = schedule.map(({ ratio, training }, i) => [
+    `${i + 1}`,
+    ratio === undefined ? "" : percent(ratio, 1),
+    number(training?.history.at(-1)?.loss),
+    number(training?.validation?.before),
+    number(training?.validation?.after),
+  ]);
+  return ["", colors.bold("Steps"), renderTable(columns, rows, { width, colors })];
 }
 
 function titled(what: string, count: number): string {

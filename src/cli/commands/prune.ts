@@ -1,5 +1,6 @@
 /** @file `tersor prune`. */
 import { basename, dirname, extname, join } from "node:path";
+import type * as z from "zod";
 import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
 import { parseOptions } from "../../recipe/parse-options.ts";
@@ -7,6 +8,7 @@ import type { Recipe } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
 import { pruneStepOptions } from "../../recipe/steps/prune.ts";
+import { TersorError } from "../../util/errors.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
@@ -20,10 +22,13 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   const naming = flagNaming(command);
   const output = outputFor(model, options.output as string | undefined);
   // The data of the recipe is for measuring; what calibrates is named apart.
-  const prune = pick(
-    options,
-    Object.keys(pruneStepOptions.shape).filter((key) => key !== "data"),
-  );
+  const prune: PruneOptions = {
+    ...pick(
+      options,
+      Object.keys(pruneStepOptions.shape).filter((key) => key !== "data" && key !== "finetune"),
+    ),
+    ...finetuneOf(options),
+  };
   parseOptions(pruneStepOptions, prune, "prune", naming);
   const isMeasured = options.data !== undefined || options.check === true || options.metric !== undefined;
   const measuring = pick(options, [
@@ -68,6 +73,31 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   ];
   io.print(parts.filter((part) => part !== "").join("\n\n"));
   return boundsMet(manifest.steps) ? 0 : 1;
+}
+
+type PruneOptions = z.input<typeof pruneStepOptions>;
+
+/** Flags that are options of the training. */
+const finetuneFlags = {
+  finetuneEpochs: "epochs",
+  finetuneRate: "rate",
+  finetuneBatch: "batchSize",
+  finetuneSamples: "samples",
+} as const;
+
+/** @throws bad-recipe for options of a training without samples to train on */
+function finetuneOf(options: Options): Pick<PruneOptions, "finetune"> {
+  const given = Object.entries(finetuneFlags).flatMap(([flag, name]) =>
+    options[flag] === undefined ? [] : [[name, options[flag]] as const],
+  );
+  const more = options.finetuneOptions as object | undefined;
+  if (options.finetune !== undefined)
+    return { finetune: { data: options.finetune as string, ...more, ...Object.fromEntries(given) } };
+  if (given.length === 0 && more === undefined) return {};
+  throw new TersorError(
+    "bad-recipe",
+    "prune: options of a training without samples: expected --finetune PATH. Name samples to train on, others than those of --data.",
+  );
 }
 
 function pick(options: Options, keys: readonly string[]): Options {

@@ -38,6 +38,8 @@ export interface WeightResult {
   readonly model: Model;
   /** Computed when asked for, unless the model was written by then. */
   layers(): readonly WeightReport[];
+  /** Names of weights with nothing but zeros: training must be told to leave them alone. Computes them. */
+  emptied(): readonly string[];
   readonly notes: readonly string[];
 }
 
@@ -53,12 +55,14 @@ type Zeroing = (matrix: Float32Array) => void;
 
 /**
  * Puts zeros into the weights of a model. They are computed when the model is written, one weight at a time.
+ * @param part of the ratios that is taken, in a step of a schedule
  * @throws bad-recipe for criteria of channels, a missing ratio, layers that do not exist, and criteria without their data
  */
 export async function pruneWeights(
   model: Model,
   given: ParsedPruneOptions,
   calibration: ChannelData | undefined,
+  part = 1,
 ): Promise<WeightResult> {
   const options: ChosenPruneOptions = { ...given, criterion: given.criterion ?? "l1" };
   const structure = structureOf(options.structure);
@@ -73,7 +77,7 @@ export async function pruneWeights(
     const { ratio, reason } = asked.get(site) ?? {};
     const cause = reason ?? unfit(site, structure, options.criterion, criterion);
     if (cause) reasons.set(site, cause);
-    else wanted.push({ site, ratio: ratio ?? options.ratio ?? 0 });
+    else wanted.push({ site, ratio: part * (ratio ?? options.ratio ?? 0) });
   }
   const { of: evidenceOf, note } = calibration
     ? await gatherEvidence(
@@ -94,6 +98,7 @@ export async function pruneWeights(
   const isWhole = jobs.every(({ ratio }) => ratio === 0) && structure.kind !== "n:m" && options.threshold === undefined;
   return {
     model: isWhole ? model : copy,
+    emptied: () => sites.flatMap(({ value }) => (isZero(value.tensor) ? [value.name] : [])),
     layers: () => sites.map((site) => reportOf(site, zeros, reasons.get(site))),
     notes: note === undefined ? [] : [note],
   };
@@ -309,6 +314,10 @@ function countZeros(values: Float32Array): number {
   let count = 0;
   for (const x of values) if (x === 0) count++;
   return count;
+}
+
+function isZero(tensor: Tensor | undefined): boolean {
+  return tensor?.toFloat32().every((x) => x === 0) === true;
 }
 
 function reportOf(site: WeightSite, zeros: ReadonlyMap<WeightSite, number>, reason: string | undefined): WeightReport {

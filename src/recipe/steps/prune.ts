@@ -4,7 +4,7 @@ import { take } from "../../data/dataset.ts";
 import { FidelityMeter } from "../../evaluate/fidelity.ts";
 import type { Model } from "../../ir/model.ts";
 import { type BlockReport, type BlockResult, pruneBlocks } from "../../prune/blocks/prune-blocks.ts";
-import { pruneOptions, type Structure, structureOf } from "../../prune/options.ts";
+import { type ParsedPruneOptions, pruneOptions, type Structure, structureOf } from "../../prune/options.ts";
 import {
   type ChannelData,
   type ChannelResult,
@@ -13,11 +13,13 @@ import {
   pruneChannels,
 } from "../../prune/prune-channels.ts";
 import { pruneWeights, type WeightReport } from "../../prune/weights/prune-weights.ts";
-import type { ModelSize, Step, StepContext, StepReport } from "../../step.ts";
+import type { ModelSize, Step, StepContext, StepReport, StepResult } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { chooseInputs, sampleBatches } from "../compare.ts";
 import { countParams } from "../describe-model.ts";
 import { type BeforeAfter, inputOptions, runtimeOptions } from "./compare.ts";
+import type { TrainReport } from "./finetune.ts";
+import { type FinetuneBetween, partsOf, scheduleOptions, shareOfRest, trainBetween } from "./prune-schedule.ts";
 
 export const pruneStepOptions = pruneOptions.extend({
   calibrate: inputOptions.data.describe(
@@ -33,6 +35,7 @@ export const pruneStepOptions = pruneOptions.extend({
     .boolean()
     .default(false)
     .describe("run the cut model against the one with zeros in place of what was removed: they compute the same"),
+  ...scheduleOptions,
   compressed: z.boolean().default(true).describe("measure the sizes after gzip and brotli"),
   ...inputOptions,
   ...runtimeOptions,
@@ -55,8 +58,16 @@ export interface PruneStepReport extends StepReport {
   readonly macs?: BeforeAfter<number>;
   readonly params: BeforeAfter<number>;
   readonly size?: BeforeAfter<ModelSize>;
+  /** What was trained after each step of a schedule. */
+  readonly schedule?: readonly ScheduleRecord[];
   /** Largest difference between the cut and the masked model, as a share of the largest output. */
   readonly proof?: { readonly data: string; readonly maxRelativeError: number };
+}
+
+export interface ScheduleRecord {
+  /** Share that was to be gone by then. */
+  readonly ratio?: number;
+  readonly training?: TrainReport;
 }
 
 export const pruneStep: Step<typeof pruneStepOptions> = {
@@ -72,22 +83,119 @@ export const pruneStep: Step<typeof pruneStepOptions> = {
     checkShare(options, kind);
     if (!isCut && options.prove)
       throw new TersorError("bad-recipe", "prune: prove is for channels and blocks: zeros in weights remove nothing.");
-    const calibration = await calibrationFor(model, options, ctx);
-    if (!isCut) {
-      const { model: result, layers, notes } = await pruneWeights(model, own, calibration);
-      const size = await sizes(model, result, options, ctx);
-      const params = { before: countParams(model), after: countParams(result) };
-      return {
-        model: result,
-        report: (): PruneStepReport => ({ structure: options.structure, layers: layers(), params, ...size, notes }),
-      };
-    }
-    const result = await (kind === "blocks" ? pruneBlocks : pruneChannels)(model, own, calibration);
-    const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : undefined;
-    const size = await sizes(model, result.model, options, ctx);
-    return { model: result.model, report: () => cutReport(options.structure, result, { ...size, ...proof }) };
+    const plan: Plan = { options, own, finetune: given.finetune, ctx };
+    if (kind === "channels") return runSchedule(model, plan, cutChannels);
+    return runSchedule(model, plan, kind === "blocks" ? cutBlocks : zeroWeights);
   },
 };
+
+interface Plan {
+  readonly options: Options;
+  /** Those of pruning itself, of all steps together. */
+  readonly own: ParsedPruneOptions;
+  readonly finetune: FinetuneBetween | undefined;
+  readonly ctx: StepContext;
+}
+
+/** One step of a schedule. */
+interface Pruned {
+  readonly model: Model;
+  /** Share of everything that is gone, of what `by` says; undefined where shares are not added up. */
+  readonly removed?: number;
+  /** Names of weights with nothing but zeros. */
+  emptied(): readonly string[];
+  report(): PruneStepReport;
+}
+
+/** @param part of all that is to go that is gone after this step */
+type PruneOnce = (model: Model, part: number, plan: Plan, before: Pruned | undefined) => Promise<Pruned>;
+
+async function runSchedule(model: Model, plan: Plan, prune: PruneOnce): Promise<StepResult> {
+  const { options, finetune, ctx } = plan;
+  const { schedule, steps, ratio } = options;
+  if (schedule !== "once" && ratio === undefined)
+    throw new TersorError("bad-recipe", `prune: schedule "${schedule}" raises a ratio: expected one from 0 to 1.`);
+  let current = model;
+  let last: Pruned | undefined;
+  const history: ScheduleRecord[] = [];
+  for (const part of partsOf(schedule, steps)) {
+    last = await prune(current, part, plan, last);
+    current = last.model;
+    const record = { ...(ratio !== undefined && { ratio: ratio * part }) };
+    if (finetune && !ctx.dryRun) {
+      const { model: trained, report } = await trainBetween(current, finetune, last.emptied(), ctx);
+      current = trained;
+      history.push({ ...record, training: report });
+    } else history.push(record);
+  }
+  const size = await sizes(model, current, options, ctx);
+  const isTrained = finetune !== undefined && !ctx.dryRun;
+  return {
+    model: current,
+    report: () => {
+      const report = { ...(last as Pruned).report(), ...size };
+      const skipped = finetune && ctx.dryRun ? ["training is left out of a dry run"] : [];
+      const notes = [...(report.notes ?? []), ...history.flatMap(({ training }) => training?.notes ?? []), ...skipped];
+      return { ...report, ...((isTrained || history.length > 1) && { schedule: history }), notes: [...new Set(notes)] };
+    },
+  };
+}
+
+const zeroWeights: PruneOnce = async (model, part, { options, own, ctx }) => {
+  const calibration = await calibrationFor(model, options, ctx);
+  const { model: result, layers, emptied, notes } = await pruneWeights(model, own, calibration, part);
+  const params = { before: countParams(model), after: countParams(result) };
+  const { structure } = options;
+  return { model: result, emptied, report: () => ({ structure, layers: layers(), params, notes }) };
+};
+
+const cutBlocks: PruneOnce = async (model, _, plan) => {
+  const { options, own, ctx } = plan;
+  if (options.schedule !== "once")
+    throw new TersorError(
+      "bad-recipe",
+      `prune: schedule "${options.schedule}" is for channels and weights, not for blocks.`,
+    );
+  const calibration = await calibrationFor(model, options, ctx);
+  const result = await pruneBlocks(model, own, calibration, shapesOf(model, options));
+  const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : {};
+  return { model: result.model, emptied: () => [], report: () => cutReport(options.structure, result, proof) };
+};
+
+const cutChannels: PruneOnce = async (model, part, plan, before) => {
+  const { options, own, ctx } = plan;
+  const calibration = await calibrationFor(model, options, ctx);
+  const ratio = shareOfRest((own.ratio ?? 0) * part, before?.removed ?? 0);
+  const result = await pruneChannels(model, { ...own, ratio }, calibration, shapesOf(model, options));
+  const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : {};
+  const removed = 1 - (1 - (before?.removed ?? 0)) * (1 - result.removed);
+  const report = () => joined(before?.report(), { ...cutReport(options.structure, result, proof), removed });
+  return { model: result.model, removed, emptied: () => [], report };
+};
+
+/** The report of a step with what was removed before it. */
+function joined(before: PruneStepReport | undefined, after: PruneStepReport): PruneStepReport {
+  if (!before) return after;
+  const gone = new Map(before.groups?.map((group) => [group.name, group]));
+  const errors = [before, after].flatMap(({ proof }) => proof ?? []);
+  const [proof] = errors.toSorted((a, b) => b.maxRelativeError - a.maxRelativeError);
+  return {
+    ...after,
+    groups: (after.groups ?? []).map((group) => {
+      const { channels = group.channels, removed = 0 } = gone.get(group.name) ?? {};
+      return { ...group, channels, removed: removed + group.removed };
+    }),
+    ...(after.macs && before.macs && { macs: { before: before.macs.before, after: after.macs.after } }),
+    params: { before: before.params.before, after: after.params.after },
+    ...(proof && { proof }),
+  };
+}
+
+/** Shapes of inputs that were given by name. */
+function shapesOf({ graph }: Model, { shapes = {} }: Options): Record<string, readonly number[]> {
+  const names = new Set(graph.inputs.map(({ name }) => name));
+  return Object.fromEntries(Object.entries(shapes).filter(([name]) => names.has(name)));
+}
 
 /** @throws bad-recipe where nothing says how much is to go, or something that does not fit the structure */
 function checkShare({ ratio, threshold, count }: Options, kind: Structure["kind"]): void {
