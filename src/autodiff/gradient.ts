@@ -65,6 +65,7 @@ export function gradient(model: Model, options: GradientOptions): GradientResult
   let plan = planOf(op, options);
   while (decompose(op, nodesOn(graph, plan.path))) plan = planOf(op, options);
   const { loss, wanted, path } = plan;
+  const names = new Map(wanted.map((value) => [value, value.name]));
   checkRules(nodesOn(graph, path));
   checkLoss(op, loss);
   const forward = new Set(graph.values);
@@ -75,12 +76,15 @@ export function gradient(model: Model, options: GradientOptions): GradientResult
   for (const value of wanted) {
     const sum = sums.get(value);
     if (!sum) continue;
-    const output = asOutput(op, sum, `${value.name}.grad`, forward);
+    const name = names.get(value) as string;
+    const output = asOutput(op, sum, `${name}.grad`, forward);
     output.type = op.typeOf(value);
     graph.addOutput(output);
-    gradients.set(value.name, output.name);
+    gradients.set(name, output.name);
   }
-  const withoutGradient = wanted.map(({ name }) => name).filter((name) => !gradients.has(name));
+  const withoutGradient = [...names.values()].filter((name) => !gradients.has(name));
+  // Rules may put what they compute in the place of a node.
+  graph.sort();
   return { model: removeDeadCode(prepared).model, gradients, withoutGradient };
 }
 

@@ -98,8 +98,8 @@ const families: Readonly<Record<string, Family>> = {
 };
 
 /**
- * The functions of a recurrent node, `defaults.length` for each direction, its clip applied to what enters them. Alphas and betas
- * go to the functions that take one, in order.
+ * The functions of a recurrent node, `defaults.length` for each direction, its clip applied to what enters them, but for an LSTM's
+ * cell state: ONNX Runtime does not clip that. Alphas and betas go to the functions that take one, in order.
  * @throws unsupported-op for a function that ONNX does not list
  */
 export function activationsOf(node: Node, defaults: readonly string[], directions: number): Activation[] {
@@ -109,7 +109,7 @@ export function activationsOf(node: Node, defaults: readonly string[], direction
   const alphas = [...(node.get("activation_alpha", "floats") ?? [])];
   const betas = [...(node.get("activation_beta", "floats") ?? [])];
   const clip = node.float("clip", 0);
-  return names.map((name) => {
+  return names.map((name, at) => {
     const family = families[name.toLowerCase()];
     if (!family)
       throw new TersorError(
@@ -119,7 +119,7 @@ export function activationsOf(node: Node, defaults: readonly string[], direction
     const alpha = family.alpha === undefined ? 0 : (alphas.shift() ?? family.alpha);
     const beta = family.beta === undefined ? 0 : (betas.shift() ?? family.beta);
     return (op, z) => {
-      if (clip <= 0) return family.apply(op, z, alpha, beta);
+      if (clip <= 0 || at % defaults.length === 2) return family.apply(op, z, alpha, beta);
       const clipped = op.Clip(z, -clip, clip);
       const { value, slope } = family.apply(op, clipped, alpha, beta);
       return { value, slope: op.Mul(slope, op.mask(op.Equal(z, clipped), z)) };

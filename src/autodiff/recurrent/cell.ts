@@ -4,7 +4,8 @@ import type { Value } from "../../ir/value.ts";
 import type { Emitter } from "../emitter.ts";
 import type { Activation } from "./activation.ts";
 
-export interface Cell {
+/** What a cell is before it runs: {@link Cell} without what depends on its states. */
+export interface CellInputs {
   readonly op: Emitter;
   readonly node: Node;
   readonly activations: readonly Activation[];
@@ -23,12 +24,29 @@ export interface Cell {
   readonly biases: readonly [Value, Value] | undefined;
   /** Of an LSTM: input, output, forget, [h] each. */
   readonly peepholes: readonly [Value, Value, Value] | undefined;
-  /** The hidden state that enters each step, [t·n, h]. */
-  readonly previous: Value;
+  /** The hidden state that enters the first step, [n, h]. */
+  readonly initialHidden: Value;
   /** The cell state that enters the first step, [n, h]. */
   readonly initialCell: Value;
   /** 1 for steps within their sequence's length, [t·n, 1]; undefined when all are. */
   readonly valid: Value | undefined;
+}
+
+/** The layer computed by steps of our own, which keep what its gradient needs. */
+export interface CellRun {
+  /** Sums that enter the gates, [t·n, g·h]. */
+  readonly sums: Value;
+  /** The cell state that leaves each step, [t·n, h]. */
+  readonly cells: Value;
+  /** The hidden state that leaves each step, zero beyond a sequence's length, [t·n, h]. */
+  readonly y: Value;
+  /** The last states, [n, h] each. */
+  readonly last: readonly Value[];
+}
+
+export interface Cell extends CellInputs {
+  /** The hidden state that enters each step, [t·n, h]. */
+  readonly previous: Value;
   /** Gradients: of Y [t·n, h], zero beyond a sequence's length, and of the last states [n, h]. */
   readonly dy: Value | undefined;
   readonly dHidden: Value;

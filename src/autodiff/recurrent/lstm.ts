@@ -1,6 +1,6 @@
 /**
- * @file The gradient of an LSTM. Its gates are computed again, all steps at once, from Y; what remains step by step is the cell
- * state forward and, back, one product with R and six elementwise operations.
+ * @file The gradient of an LSTM. The layer is computed by steps of our own, which keep the sums that enter the gates; back, a step is
+ * one product with R and six elementwise operations.
  */
 import type { Value } from "../../ir/value.ts";
 import type { Emitter } from "../emitter.ts";
@@ -8,6 +8,8 @@ import type { Activated, Activation } from "./activation.ts";
 import {
   type Cell,
   type CellGradients,
+  type CellInputs,
+  type CellRun,
   columns,
   entering,
   hiddenGradient,
@@ -17,29 +19,63 @@ import {
 } from "./cell.ts";
 import { recurrence } from "./recurrence.ts";
 
+type Gates = (op: Emitter, sums: readonly [Value, Value], before: Value) => { i: Activated; f: Activated };
+
+/** The input and forget gates, of the sums that enter them and the cell state before. */
+function gatesOf({ node, activations, peepholes }: CellInputs): Gates {
+  const [gate] = activations as [Activation];
+  const coupled = node.int("input_forget", 0) === 1;
+  return (op, [si, sf], before) => {
+    const i = gate(op, peek(op, si, before, peepholes?.[0]));
+    return { i, f: coupled ? oneMinus(op, i) : gate(op, peek(op, sf, before, peepholes?.[2])) };
+  };
+}
+
+function peek(op: Emitter, sum: Value, state: Value, weight: Value | undefined): Value {
+  return weight ? op.Add(sum, op.Mul(state, weight)) : sum;
+}
+
 // i = f(zi + Pi c'), o = f(zo + Po c), f = f(zf + Pf c'), g = g(zg); c = f c' + i g; h = o h(c), where c' is the c before
-export function lstmGradients(cell: Cell): CellGradients {
-  const { op, x, w, r, biases, previous, peepholes, steps, batch, hidden } = cell;
+export function lstmRun(cell: CellInputs): CellRun {
+  const { op, x, w, r, biases, peepholes, steps, reverse } = cell;
+  const [gate, squash, output] = cell.activations as [Activation, Activation, Activation];
+  const gates = gatesOf(cell);
+  const { carries, gives } = recurrence(op, {
+    count: steps,
+    reverse,
+    carries: [cell.initialHidden, cell.initialCell],
+    reads: [op.Gemm(x, w, biases && op.Add(...biases), { transB: 1 }), ...(cell.valid ? [cell.valid] : [])],
+    step: (inner, carried, [entering, valid]) => {
+      const [hidden, before] = carried as [Value, Value];
+      const sums = inner.Gemm(hidden, r, entering, { transB: 1 });
+      const [zi, zo, zf, zg] = columns(inner, sums, 4) as [Value, Value, Value, Value];
+      const { i, f } = gates(inner, [zi, zf], before);
+      const next = inner.Add(inner.Mul(f.value, before), inner.Mul(i.value, squash(inner, zg).value));
+      const o = gate(inner, peek(inner, zo, next, peepholes?.[1]));
+      const y = inner.Mul(o.value, output(inner, next).value);
+      if (!valid) return { carries: [y, next], gives: [sums, next, y] };
+      const isValid = inner.Greater(valid, 0);
+      const kept = inner.Where(isValid, next, before);
+      return { carries: [inner.Where(isValid, y, hidden), kept], gives: [sums, kept, inner.Mul(y, valid)] };
+    },
+  });
+  const [sums, cells, y] = gives as [Value, Value, Value];
+  return { sums, cells, y, last: carries };
+}
+
+export function lstmGradients(cell: Cell, { sums, cells: c }: CellRun): CellGradients {
+  const { op, x, w, r, previous, peepholes, steps, batch, hidden } = cell;
   const [gate, squash, output] = cell.activations as [Activation, Activation, Activation];
   const coupled = cell.node.int("input_forget", 0) === 1;
-  const bias = biases && op.Add(...biases);
-  const z = columns(op, op.Gemm(previous, r, op.Gemm(x, w, bias, { transB: 1 }), { transB: 1 }), 4);
-  const [zi, zo, zf, zg] = z as [Value, Value, Value, Value];
+  const [zi, zo, zf, zg] = columns(op, sums, 4) as [Value, Value, Value, Value];
   const g = squash(op, zg);
-  const gates = (inner: Emitter, [si, sf]: readonly [Value, Value], before: Value) => {
-    const peek = (sum: Value, weight: Value | undefined) => (weight ? inner.Add(sum, inner.Mul(before, weight)) : sum);
-    const i = gate(inner, peek(si, peepholes?.[0]));
-    return { i, f: coupled ? oneMinus(inner, i) : gate(inner, peek(sf, peepholes?.[2])) };
-  };
-
-  const c = cellStates(cell, gates, [zi, zf], g.value);
   const inTime = op.reshape(c, [steps, batch, hidden]);
   const before = op.reshape(entering(op, inTime, cell.initialCell, { reverse: cell.reverse, steps }), [
     steps * batch,
     hidden,
   ]);
-  const { i, f } = gates(op, [zi, zf], before);
-  const o = gate(op, peepholes ? op.Add(zo, op.Mul(c, peepholes[1])) : zo);
+  const { i, f } = gatesOf(cell)(op, [zi, zf], before);
+  const o = gate(op, peek(op, zo, c, peepholes?.[1]));
   const squashed = output(op, c);
 
   // What dh and dc are multiplied by, on their way to the gates and to the step before.
@@ -90,35 +126,6 @@ export function lstmGradients(cell: Cell): CellGradients {
     initialHidden,
     initialCell,
   };
-
-  /** The cell state that leaves each step, [t·n, h]. */
-  function cellStates(
-    { initialCell: first, reverse }: Cell,
-    gatesOf: typeof gates,
-    sums: readonly [Value, Value],
-    candidate: Value,
-  ): Value {
-    const ahead = peepholes ? undefined : gatesOf(op, sums, candidate);
-    const reads = ahead
-      ? [keptWhereEnded(cell, ahead.f.value), whereValid(cell, op.Mul(ahead.i.value, candidate))]
-      : [...sums, candidate, ...(cell.valid ? [cell.valid] : [])];
-    const carryOn = (state: Value) => ({ carries: [state], gives: [state] });
-    const { gives: states } = recurrence(op, {
-      count: steps,
-      reverse,
-      carries: [first],
-      reads,
-      step: (inner, [state], now) => {
-        const last = state as Value;
-        if (ahead) return carryOn(inner.Add(inner.Mul(last, now[0]), now[1]));
-        const [si, sf, entering, valid] = now as [Value, Value, Value, Value | undefined];
-        const { i: input, f: forget } = gatesOf(inner, [si, sf], last);
-        const next = inner.Add(inner.Mul(forget.value, last), inner.Mul(input.value, entering));
-        return carryOn(valid ? inner.Where(inner.Greater(valid, 0), next, last) : next);
-      },
-    });
-    return states[0] as Value;
-  }
 }
 
 function oneMinus(op: Emitter, { value, slope }: Activated): Activated {
