@@ -57,6 +57,13 @@ export const trainFlags: FlagGroup = {
     },
     { name: "train", value: "NAMES", summary: "names or globs of the weights to train (default all)" },
     { name: "freeze", value: "NAMES", summary: "names or globs of weights that stay as they are" },
+    {
+      name: "groups",
+      value: "JSON",
+      type: "json",
+      summary:
+        'weights with a rate or decay of their own, such as [{"weights":["head*"],"rate":10},{"weights":["*norm*"],"weightDecay":0}]',
+    },
     { name: "batch-norm", value: "MODE", summary: "train (default): follow the batches; frozen: stay as they are" },
     { name: "no-dropout", option: "dropout", sets: false, summary: "let Dropout layers pass everything on" },
     {

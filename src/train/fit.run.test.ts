@@ -158,6 +158,36 @@ describe("fit", () => {
     expect(result.model.graph.find("b1")?.tensor?.toNumbers()).toEqual(mlp.graph.find("b1")?.tensor?.toNumbers());
   });
 
+  it("gives groups of weights a rate and a decay of their own", async () => {
+    const one = { epochs: 1, batchSize: 512, schedule: "constant", rate: 0.01 } as const;
+    const trainedTo = async (options: TrainOptions, name: string) => {
+      const { model } = await train({ ...one, ...options });
+      return Array.from(model.graph.find(name)?.tensor?.toNumbers() ?? []);
+    };
+    const begun = (name: string) => Array.from(mlp.graph.find(name)?.tensor?.toNumbers() ?? []);
+    for (const name of ["sgd", "adamw"] as const) {
+      const groups = [
+        { weights: ["w1"], rate: 3 },
+        { weights: ["*1"], rate: 0.5, weightDecay: 0.1 },
+      ];
+      const [plain, grouped] = [
+        await trainedTo({ optimizer: { name } }, "w1"),
+        await trainedTo({ optimizer: { name }, groups }, "w1"),
+      ];
+      for (const [i, w] of begun("w1").entries())
+        expect((grouped[i] as number) - w).toBeCloseTo(3 * ((plain[i] as number) - w), 5);
+      const [bias, decayed] = [
+        await trainedTo({ optimizer: { name } }, "b1"),
+        await trainedTo({ optimizer: { name }, groups }, "b1"),
+      ];
+      for (const [i, b] of begun("b1").entries())
+        expect((decayed[i] as number) - b).toBeCloseTo(0.5 * ((bias[i] as number) - b) - 0.5 * 0.01 * 0.1 * b, 6);
+      expect(await trainedTo({ optimizer: { name }, groups }, "w2")).toEqual(
+        await trainedTo({ optimizer: { name } }, "w2"),
+      );
+    }
+  });
+
   it("stops when the loss is no number, and gives the last good weights", async () => {
     const { diverged, model } = await train({ optimizer: "sgd", rate: 1e38, schedule: "constant" });
     expect(diverged).toContain("The likely cause is a learning rate that is too high");
@@ -166,6 +196,7 @@ describe("fit", () => {
 
   it.each([
     [{ freeze: ["w9"] }, '"w9": matches none of the model\'s 4 weights. Did you mean w1, w2?'],
+    [{ groups: [{ weights: ["w9"], rate: 2 }] }, '"w9": matches none of the model\'s 4 weights. Did you mean w1, w2?'],
     [{ train: ["b*"], freeze: ["b1", "b2"] }, "nothing to train: the model has 4 float32 weights, and none is left"],
     [{ loss: { name: "cross-entropy", output: "z" } }, 'loss cross-entropy: output "z": the model has no such value'],
     [{ loss: { name: "mse", target: "teacher:y" } }, 'loss target "teacher:y": there is no teacher.'],

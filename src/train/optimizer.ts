@@ -76,6 +76,9 @@ function adam({ op, state, scalar, settings: { beta1, beta2 } }: Update, g: Valu
   return { m2, v2, change };
 }
 
+/** Scalars that the learning rate is a factor of. */
+export const rateScalars: ReadonlySet<string> = new Set(["rate", "alpha"]);
+
 const rateOnly = (_: number, rate: number) => ({ rate });
 
 export const optimizers: Readonly<Record<OptimizerSettings["name"], OptimizerRule>> = {

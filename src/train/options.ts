@@ -28,6 +28,16 @@ export const trainOptions = z.strictObject({
     .max(1024)
     .default(1)
     .describe("average the gradients of this many batches into one update"),
+  groups: z
+    .array(
+      z.strictObject({
+        weights: patterns.describe("names or globs, as for train"),
+        rate: z.number().positive().default(1).describe("factor on the learning rate"),
+        weightDecay: z.number().min(0).optional().describe("in place of the optimizer's; vectors have it too"),
+      }),
+    )
+    .default([])
+    .describe("weights with a rate or a decay of their own; the first group that names a weight counts"),
   clipNorm: z.number().positive().optional().describe("shorten the gradients where their norm is above this"),
   average: z
     .number()

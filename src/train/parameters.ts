@@ -16,26 +16,48 @@ export interface ParameterChoice {
   readonly freeze?: readonly string[] | undefined;
 }
 
+const trainable = ({ graph }: Model) => parametersOf(graph).filter(({ tensor }) => tensor?.dtype === "float32");
+
+/** Those of the weights that a pattern names. @throws bad-data for a pattern that names none */
+function matching(all: readonly Value[], patterns: readonly string[]): Set<Value> {
+  const found = new Set<Value>();
+  for (const pattern of patterns) {
+    const matches = matcher(pattern);
+    const values = all.filter((value) => namesOf(value).some(matches));
+    if (values.length === 0) throw unknown(pattern, all);
+    for (const value of values) found.add(value);
+  }
+  return found;
+}
+
 /** Names of the float32 weights to train. @throws bad-data for a pattern that matches nothing, or where nothing is left */
 export function chooseParameters(model: Model, { train, freeze = [] }: ParameterChoice): string[] {
-  const all = parametersOf(model.graph).filter(({ tensor }) => tensor?.dtype === "float32");
-  const hit = (patterns: readonly string[]) => {
-    const found = new Set<Value>();
-    for (const pattern of patterns) {
-      const matches = matcher(pattern);
-      const values = all.filter((value) => namesOf(value).some(matches));
-      if (values.length === 0) throw unknown(pattern, all);
-      for (const value of values) found.add(value);
-    }
-    return found;
-  };
-  const chosen = train ? hit(train) : new Set(all);
-  for (const value of hit(freeze)) chosen.delete(value);
+  const all = trainable(model);
+  const chosen = train ? matching(all, train) : new Set(all);
+  for (const value of matching(all, freeze)) chosen.delete(value);
   if (chosen.size > 0) return all.filter((value) => chosen.has(value)).map(({ name }) => name);
   throw new TersorError(
     "bad-data",
     `nothing to train: the model has ${all.length} float32 weights, and none is left. Quantized weights are trained as they are with "tersor finetune" of a QDQ model only; freeze fewer.`,
   );
+}
+
+/** What a weight has of its own in the optimizer. */
+export interface ParameterGroup {
+  /** Names or globs of weights or of the nodes that use them. */
+  readonly weights: readonly string[];
+  /** Factor on the learning rate. */
+  readonly rate: number;
+  readonly weightDecay?: number | undefined;
+}
+
+/** The first group that names each weight, by the weight's name. @throws bad-data for a pattern that matches nothing */
+export function groupsByName(model: Model, groups: readonly ParameterGroup[]): ReadonlyMap<string, ParameterGroup> {
+  const all = trainable(model);
+  const found = groups
+    .toReversed()
+    .map((group) => [...matching(all, group.weights)].map(({ name }) => [name, group] as const));
+  return new Map(found.flat());
 }
 
 /** A weight goes by its own name and by those of the nodes that it is an input of. */

@@ -15,7 +15,8 @@ import { startTraining, trainableBatchNorms } from "./batch-norm.ts";
 import { type DropoutMask, startDropping, trainableDropouts } from "./dropout.ts";
 import { emitLosses, newInput, type TargetInput, type ValueTypes } from "./emit-losses.ts";
 import type { LossSettings } from "./loss-rule.ts";
-import { type OptimizerSettings, optimizers } from "./optimizer.ts";
+import { type OptimizerSettings, optimizers, rateScalars } from "./optimizer.ts";
+import { groupsByName, type ParameterGroup } from "./parameters.ts";
 import { inTiles } from "./tiles/tiles.ts";
 
 export interface TrainingStepOptions {
@@ -29,6 +30,8 @@ export interface TrainingStepOptions {
   readonly batchNorm: "train" | "frozen";
   /** Whether dropouts drop. */
   readonly dropout: boolean;
+  /** Parameters with a rate or a decay of their own. */
+  readonly groups?: readonly ParameterGroup[] | undefined;
   /** Largest norm of all gradients together; longer ones are shortened. */
   readonly clipNorm?: number | undefined;
   /** Steps whose gradients are averaged into one update. */
@@ -86,6 +89,7 @@ export interface TrainingStep {
 export function trainingStep(model: Model, options: TrainingStepOptions): TrainingStep {
   const forward = forwardAt(model, options.shapes);
   const { graph } = forward;
+  const groupOf = groupsByName(forward, options.groups ?? []);
   const op = makeEmitter(graph, forward.opset, infer(forward));
   const statistics =
     options.batchNorm === "train" ? trainableBatchNorms(graph).flatMap((node) => startTraining(op, node)) : [];
@@ -100,7 +104,7 @@ export function trainingStep(model: Model, options: TrainingStepOptions): Traini
 
   const beside = new Map(learned.map((name) => [name, graph.find(name)?.tensor?.toTypedArray()]));
   const result = gradient(forward, { of: total.name, with: [...options.parameters, ...learned] });
-  const update = emitUpdates(result.model, result.gradients, { ...options, beside });
+  const update = emitUpdates(result.model, result.gradients, { ...options, beside, groupOf });
   const state = [...update.state, ...next.map((each) => stateInput(result.model.graph, each.name, each.next))];
   return {
     ...names,
@@ -129,7 +133,10 @@ export function forwardAt(model: Model, shapes: InputShapes): Model {
 function emitUpdates(
   model: Model,
   gradients: ReadonlyMap<string, string>,
-  options: TrainingStepOptions & { readonly beside: ReadonlyMap<string, TypedArray | undefined> },
+  options: TrainingStepOptions & {
+    readonly beside: ReadonlyMap<string, TypedArray | undefined>;
+    readonly groupOf: ReadonlyMap<string, ParameterGroup>;
+  },
 ) {
   const { graph } = model;
   const op = makeEmitter(graph, model.opset, infer(model));
@@ -172,9 +179,14 @@ function emitUpdates(
   const trained = sums.map(({ w, g }) => {
     op.subject = w.name;
     const inputs = rule.state.map((name) => newInput(op, `${w.name}.${name}`, op.shape(w)));
-    const decay = op.rank(w) > 1 ? settings.weightDecay : 0;
+    const group = options.groupOf.get(w.name);
+    const decay = group?.weightDecay ?? (op.rank(w) > 1 ? settings.weightDecay : 0);
+    const own = (name: string) => {
+      const isRate = group && group.rate !== 1 && rateScalars.has(name);
+      return isRate ? op.Mul(scalar(name), group.rate) : scalar(name);
+    };
     const clipped = scale ? op.Mul(g, scale) : g;
-    let updated = rule.update({ op, w, g: clipped, state: inputs, scalar, settings, decay });
+    let updated = rule.update({ op, w, g: clipped, state: inputs, scalar: own, settings, decay });
     if (options.keepZeros && hasSomeZeros(w)) {
       const [next, ...rest] = updated;
       updated = [op.Where(op.Equal(w, op.like(w, 0)), op.like(w, 0), next), ...rest];
