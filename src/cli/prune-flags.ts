@@ -32,7 +32,19 @@ export const pruneFlags: FlagGroup = {
     {
       name: "ranking",
       value: "SCOPE",
-      summary: "the share is of each layer (default for channels) or global (default for weights)",
+      summary:
+        "the share is of each layer (default for channels), global (default for weights), or by sensitivity: where the outputs lose least on --calibrate data for what is saved",
+    },
+    {
+      name: "sensitivity",
+      summary:
+        "measure what the outputs lose on --calibrate data when shares of each group go; without --ratio nothing is written",
+    },
+    {
+      name: "sensitivity-ratios",
+      value: "LIST",
+      type: "json",
+      summary: "the shares that are tried (default [0.1,0.25,0.5,0.75,0.9])",
     },
     { name: "reduce", value: "HOW", summary: "score of channels that several layers make: mean (default), sum or max" },
     {

@@ -24,6 +24,7 @@ export function pruneText(report: PruneStepReport, width: number, colors: Palett
     ...blockTable(report, width, colors),
     ...layerTable(report, width, colors),
     ...keptText(report, colors),
+    ...sensitivityTable(report, width, colors),
     ...scheduleTable(report, width, colors),
     ...(notes.length > 0 ? ["", colors.bold("Notes"), ...notes.map((note) => `  ${printable(note)}`)] : []),
   ].join("\n");
@@ -116,6 +117,24 @@ function layerTable({ layers = [] }: PruneStepReport, width: number, colors: Pal
       reason ? printable(reason) : "",
     ]);
   return ["", colors.bold(titled("Layers", layers.length)), renderTable(columns, rows, { width, colors })];
+}
+
+/** A row for each group: SQNR, or the metric, at every share. */
+function sensitivityTable({ sensitivity }: PruneStepReport, width: number, colors: Palette): string[] {
+  if (!sensitivity) return [];
+  const { ratios, groups, metric, data, samples } = sensitivity;
+  const unit = metric ? `${metric.name}${metric.unit && `, ${metric.unit}`}` : "SQNR, dB";
+  const columns: Column[] = [
+    { title: "layers that make the channels", shrink: true },
+    { title: "channels", align: "right" },
+    ...ratios.map((ratio): Column => ({ title: percent(ratio, 1), align: "right" })),
+  ];
+  const cell = ({ sqnr, metric: judged }: (typeof groups)[number]["points"][number]) =>
+    judged === undefined ? (Number.isFinite(sqnr) ? sqnr.toFixed(1) : "same") : judged.toFixed(2);
+  const rows = groups.map(({ name, channels, points }) => [printable(name), String(channels), ...points.map(cell)]);
+  const whole = metric ? `; whole: ${metric.whole.toFixed(2)}` : "";
+  const title = `Sensitivity: ${unit} with a share of one group's channels gone (${samples} samples of ${printable(data)}${whole})`;
+  return ["", colors.bold(title), renderTable(columns, rows, { width, colors })];
 }
 
 /** A row for each step: what was to be gone, and what training made of it. */

@@ -32,9 +32,20 @@ export const pruneOptions = z.strictObject({
       "what taylor, fisher and obd differentiate: cross-entropy with the labels (auto, where they are classes), or the model's own outputs, without labels",
     ),
   ranking: z
-    .enum(["layer", "global"])
+    .enum(["layer", "global", "sensitivity"])
     .optional()
-    .describe("share per layer, or over the whole model; default layer for channels, global for weights"),
+    .describe(
+      "share per layer, over the whole model, or, for channels, by what the outputs lose; default layer for channels, global for weights",
+    ),
+  sensitivity: z
+    .boolean()
+    .default(false)
+    .describe("for channels: measure what the outputs lose when shares of every group go, on the calibration data"),
+  sensitivityRatios: z
+    .array(z.number().gt(0).lte(1))
+    .min(1)
+    .default([0.1, 0.25, 0.5, 0.75, 0.9])
+    .describe("the shares that are tried"),
   reduce: z
     .enum(["mean", "sum", "max"])
     .default("mean")

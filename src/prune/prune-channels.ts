@@ -19,6 +19,13 @@ import { protectedLayers } from "./protect.ts";
 import { foldMeans, type Repair, recoverable, solveWeights } from "./recover/recovery.ts";
 import { scoresOf } from "./scores.ts";
 import { type ScoredGroup, selectChannels } from "./select.ts";
+import {
+  measureSensitivity,
+  type SensitivityCurve,
+  type SensitivityOptions,
+  type SensitivityReport,
+} from "./sensitivity.ts";
+import { rankedBySensitivity, savings } from "./sensitivity-ranking.ts";
 
 export interface GroupReport {
   /** Its layers by name, the first of many. */
@@ -54,6 +61,7 @@ export interface ChannelResult {
   /** Share that was removed, of what `by` says. */
   readonly removed: number;
   readonly reached: boolean;
+  readonly sensitivity?: SensitivityReport;
   readonly notes: readonly string[];
 }
 
@@ -63,6 +71,7 @@ export interface ChannelData extends CalibrateOptions {
 
 /**
  * @param inputShapes sizes that the model leaves open, for counting MACs
+ * @param judgeFor what sensitivity judges by besides, from a sample's label
  * @throws bad-recipe for layers to protect that do not exist, for a criterion or recovery without data, and for MACs that are not known
  */
 export async function pruneChannels(
@@ -70,6 +79,7 @@ export async function pruneChannels(
   options: ParsedPruneOptions,
   calibration: ChannelData | undefined,
   inputShapes?: InputShapes,
+  judgeFor?: SensitivityOptions["judgeFor"],
 ): Promise<ChannelResult> {
   const { criterion = "l1", recover, by } = options;
   const chosen = criteria[criterion as CriterionName] as (typeof criteria)[CriterionName] | undefined;
@@ -78,8 +88,9 @@ export async function pruneChannels(
       "bad-recipe",
       `prune: criterion "${criterion}" is for weights: expected one of ${Object.keys(criteria).join(", ")} for channels.`,
     );
-  const needsData = chosen.measure ? `criterion "${criterion}"` : `recovery "${recover}"`;
-  if (!calibration && (chosen.measure || recover !== "none"))
+  const isSensed = options.sensitivity || options.ranking === "sensitivity";
+  const needsData = chosen.measure ? `criterion "${criterion}"` : isSensed ? "sensitivity" : `recovery "${recover}"`;
+  if (!calibration && (chosen.measure || isSensed || recover !== "none"))
     throw new TersorError(
       "bad-recipe",
       `prune: ${needsData} needs calibration data: expected samples, got none. Name some with calibrate (on the command line: --calibrate).`,
@@ -105,10 +116,21 @@ export async function pruneChannels(
     else reasons.set(group, `criterion "${criterion}" finds nothing to look at`);
   }
   const ratio = options.ratio ?? 0;
-  const selection = selectChannels(channeled, scored, new CostMeter(analysis, inputShapes), {
+  const meter = new CostMeter(analysis, inputShapes);
+  const sensed =
+    isSensed && calibration
+      ? await measureSensitivity(fresh(), scored, {
+          ratios: options.sensitivityRatios.toSorted((a, b) => a - b),
+          data: calibration,
+          minChannels: options.minChannels,
+          ...(judgeFor && { judgeFor }),
+        })
+      : undefined;
+  const ranked = options.ranking === "sensitivity" && sensed ? bySensitivity(scored, sensed.curves, meter, by) : scored;
+  const selection = selectChannels(channeled, ranked, meter, {
     ratio,
     by,
-    ranking: options.ranking ?? "layer",
+    ranking: options.ranking === "sensitivity" ? "global" : (options.ranking ?? "layer"),
     minChannels: options.minChannels,
     roundTo: options.roundTo,
   });
@@ -123,6 +145,7 @@ export async function pruneChannels(
     after,
     removed,
     reached,
+    ...(sensed && { sensitivity: sensed.report }),
   };
   const notes = [
     ...(measured?.note ? [measured.note] : []),
@@ -140,6 +163,18 @@ export async function pruneChannels(
   for (const repair of repairs) repair();
   const result = tidied(analysis.model);
   return { model: result, plain: plain ?? result, masked, notes, ...report };
+}
+
+function bySensitivity(
+  scored: readonly ScoredGroup[],
+  curves: ReadonlyMap<Group, SensitivityCurve>,
+  meter: CostMeter,
+  by: ParsedPruneOptions["by"],
+): ScoredGroup[] {
+  const saved = savings(scored, meter, by);
+  return scored.map((each, i) =>
+    rankedBySensitivity(each, curves.get(each.group) as SensitivityCurve, saved[i] as number),
+  );
 }
 
 /** Makes the numbers of channels of all values known again, and merges what was copied for the cut. */

@@ -55,18 +55,20 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       ...(isMeasured ? [{ compare }] : []),
     ],
   };
+  const isMeasureOnly = options.sensitivity === true && options.ratio === undefined;
   const { manifest, files } = await withProgress(io, (progress) =>
     runRecipe(recipe, {
       signal: io.signal,
       progress,
       dryRun: options.dryRun === true,
+      measureOnly: isMeasureOnly,
       dataOptions: dataOptionsOf(options),
     }),
   );
   io.json({ ...manifest, files });
   const colors = palette(io.isTty, process.env);
   const parts = [
-    headline(manifest, colors, output),
+    isMeasureOnly ? "" : headline(manifest, colors, output),
     ...manifest.steps.map((record) => stepText(record, io.width, colors)),
     skippedText(manifest.skipped ?? [], colors),
     options.dryRun ? "Dry run: nothing was written." : "",

@@ -20,6 +20,8 @@ export interface RunOptions {
   readonly dataOptions?: Readonly<Record<string, unknown>> | undefined;
   /** Plan and predict, but run and write nothing. */
   readonly dryRun?: boolean;
+  /** Take the steps, but write nothing: for steps that measure. */
+  readonly measureOnly?: boolean;
   /** Threads that run gptq, awq and hqq, with the same result; 0, the default, for none. "auto": as many as are worth it, up to 4. */
   readonly workers?: number | "auto";
   readonly signal?: AbortSignal;
@@ -98,7 +100,8 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
         ...(skipped.length > 0 && { skipped }),
       };
     };
-    if (dryRun) return { manifest: describe(predicted(model, paths.model, parsed.externalData)), files: [] };
+    if (dryRun || options.measureOnly)
+      return { manifest: describe(predicted(model, paths.model, parsed.externalData)), files: [] };
     const saved = await workspace.write(model);
     await ctx.close();
     const manifest = describe(total([saved.path, ...saved.dataPaths].map(recordOf)));

@@ -1,6 +1,7 @@
 /** @file Step: removes channels or residual blocks, or puts zeros into weights. */
 import * as z from "zod";
 import { take } from "../../data/dataset.ts";
+import { metricForLabel } from "../../evaluate/choose-metric.ts";
 import { FidelityMeter } from "../../evaluate/fidelity.ts";
 import type { Model } from "../../ir/model.ts";
 import { type BlockReport, type BlockResult, pruneBlocks } from "../../prune/blocks/prune-blocks.ts";
@@ -12,6 +13,7 @@ import {
   type KeptReport,
   pruneChannels,
 } from "../../prune/prune-channels.ts";
+import type { SensitivityReport } from "../../prune/sensitivity.ts";
 import { pruneWeights, type WeightReport } from "../../prune/weights/prune-weights.ts";
 import type { ModelSize, Step, StepContext, StepReport, StepResult } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
@@ -58,6 +60,8 @@ export interface PruneStepReport extends StepReport {
   readonly macs?: BeforeAfter<number>;
   readonly params: BeforeAfter<number>;
   readonly size?: BeforeAfter<ModelSize>;
+  /** What the outputs lose when shares of single groups go. */
+  readonly sensitivity?: SensitivityReport;
   /** What was trained after each step of a schedule. */
   readonly schedule?: readonly ScheduleRecord[];
   /** Largest difference between the cut and the masked model, as a share of the largest output. */
@@ -166,7 +170,9 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const { options, own, ctx } = plan;
   const calibration = await calibrationFor(model, options, ctx);
   const ratio = shareOfRest((own.ratio ?? 0) * part, before?.removed ?? 0);
-  const result = await pruneChannels(model, { ...own, ratio }, calibration, shapesOf(model, options));
+  // Once is enough to look at: the model that was given.
+  const given = { ...own, ratio, sensitivity: own.sensitivity && !before };
+  const result = await pruneChannels(model, given, calibration, shapesOf(model, options), metricForLabel);
   const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : {};
   const removed = 1 - (1 - (before?.removed ?? 0)) * (1 - result.removed);
   const report = () => joined(before?.report(), { ...cutReport(options.structure, result, proof), removed });
@@ -185,6 +191,7 @@ function joined(before: PruneStepReport | undefined, after: PruneStepReport): Pr
       const { channels = group.channels, removed = 0 } = gone.get(group.name) ?? {};
       return { ...group, channels, removed: removed + group.removed };
     }),
+    ...(before.sensitivity && { sensitivity: before.sensitivity }),
     ...(after.macs && before.macs && { macs: { before: before.macs.before, after: after.macs.after } }),
     params: { before: before.params.before, after: after.params.after },
     ...(proof && { proof }),
@@ -198,9 +205,11 @@ function shapesOf({ graph }: Model, { shapes = {} }: Options): Record<string, re
 }
 
 /** @throws bad-recipe where nothing says how much is to go, or something that does not fit the structure */
-function checkShare({ ratio, threshold, count }: Options, kind: Structure["kind"]): void {
+function checkShare({ ratio, threshold, count, sensitivity, ranking }: Options, kind: Structure["kind"]): void {
   const fail = (message: string) => new TersorError("bad-recipe", `prune: ${message}`);
-  if (ratio === undefined && threshold === undefined && count === undefined && kind !== "n:m")
+  const isSensed = sensitivity || ranking === "sensitivity";
+  if (kind !== "channels" && isSensed) throw fail(`sensitivity is for channels, not for structure ${kind}.`);
+  if (ratio === undefined && threshold === undefined && count === undefined && kind !== "n:m" && !sensitivity)
     throw fail("no ratio: expected a share to remove from 0 to 1. Give one.");
   if ((kind === "channels" || kind === "blocks") && threshold !== undefined)
     throw fail(`threshold is for weights: expected a ratio for ${kind}.`);
@@ -217,6 +226,7 @@ function cutReport(
   return {
     structure,
     ...("blocks" in result ? { blocks: result.blocks } : { groups: result.groups }),
+    ...("sensitivity" in result && { sensitivity: result.sensitivity }),
     kept,
     removed,
     reached,

@@ -1,0 +1,215 @@
+/** @file Sensitivity: what the outputs lose when a share of one group's channels goes, for every group, in one pass over the data. */
+import { type Batch, batches, unbatch } from "../data/batch.ts";
+import type { Sample } from "../data/dataset.ts";
+import { throwIfAborted } from "../runtime/abort.ts";
+import type { Feeds, Outputs, Session } from "../runtime/runtime.ts";
+import { type HostTensor, numbersOf } from "../tensor/host-tensor.ts";
+import { fromNumbers } from "../tensor/tensor.ts";
+import { TersorError } from "../util/errors.ts";
+import type { Analysis, PortRow } from "./analysis.ts";
+import { maskSums } from "./cut.ts";
+import type { Group } from "./groups.ts";
+import type { ChannelData } from "./prune-channels.ts";
+import type { ScoredGroup } from "./select.ts";
+
+/** One share of one group. */
+export interface SensitivityPoint {
+  readonly ratio: number;
+  /** Channels that it takes: the least of the group. */
+  readonly removed: number;
+  /** Noise to signal of the outputs, mean over them: Σ (y − y')² / Σ y². */
+  readonly noise: number;
+  /** The same in dB; infinite where nothing changes. */
+  readonly sqnr: number;
+  /** On labels, where there is something to judge by. */
+  readonly metric?: number;
+}
+
+export interface SensitivityCurve {
+  readonly name: string;
+  readonly channels: number;
+  readonly points: readonly SensitivityPoint[];
+}
+
+export interface SensitivityReport {
+  readonly data: string;
+  readonly samples: number;
+  readonly ratios: readonly number[];
+  /** What judges by labels, and what the model has as it is. */
+  readonly metric?: { readonly name: string; readonly unit: string; readonly whole: number };
+  readonly groups: readonly SensitivityCurve[];
+}
+
+/** Something that judges outputs by labels. */
+export interface Judge {
+  readonly name: string;
+  readonly unit: string;
+  create(): { add(outputs: Outputs, sample: Sample): void; value(): number };
+}
+
+export interface SensitivityOptions {
+  readonly ratios: readonly number[];
+  readonly data: ChannelData;
+  readonly minChannels: number;
+  /** By the first sample; undefined where labels are to say nothing. */
+  judgeFor?(sample: Sample): Judge | undefined;
+}
+
+/** One run: which atoms are gone, and what came of it. */
+interface Trial {
+  readonly group: Group;
+  readonly ratio: number;
+  readonly gone: ReadonlySet<number>;
+  readonly noise: NoiseMeter;
+  readonly score: ReturnType<Judge["create"]> | undefined;
+}
+
+/**
+ * Runs the model on every batch, whole, and once for every group and ratio with the group's least channels masked; that computes what a cut would.
+ * @param fresh the analysis of a copy of the model that groups were found in: it is changed
+ * @throws bad-data without samples; aborted
+ */
+export async function measureSensitivity(
+  fresh: Analysis,
+  scored: readonly ScoredGroup[],
+  options: SensitivityOptions,
+): Promise<{ readonly report: SensitivityReport; readonly curves: ReadonlyMap<Group, SensitivityCurve> }> {
+  const { ratios, data } = options;
+  const gates = gatesOf(fresh);
+  const session = await data.open(fresh.model);
+  let samples = 0;
+  let judge: Judge | undefined;
+  let whole: ReturnType<Judge["create"]> | undefined;
+  let trials: Trial[] = [];
+  const total = scored.length * ratios.length;
+  try {
+    for await (const batch of batches(data.data, { size: rowsOf(session, data), pad: "split", last: "keep" })) {
+      if (samples === 0) {
+        const [first] = batch.samples;
+        judge = first && options.judgeFor?.(first);
+        whole = judge?.create();
+        trials = scored.flatMap((each) => trialsOf(each, options, judge));
+      }
+      const run = async (gone: ReadonlySet<number>) => {
+        throwIfAborted(data.signal, "sensitivity");
+        return session.run({ ...batch.inputs, ...masks(fresh, gates, gone) });
+      };
+      const wanted = await run(new Set());
+      score(whole, wanted, batch);
+      for (const trial of trials) {
+        const given = await run(trial.gone);
+        trial.noise.add(wanted, given);
+        score(trial.score, given, batch);
+      }
+      samples += batch.samples.length;
+      data.onProgress?.(samples);
+    }
+  } finally {
+    await session.release();
+  }
+  if (samples === 0) throw new TersorError("bad-data", `${data.data.name}: holds no samples. Sensitivity needs some.`);
+  const curves = new Map(
+    scored.map(({ group }) => [
+      group,
+      curveOf(
+        group,
+        trials.filter((trial) => trial.group === group),
+      ),
+    ]),
+  );
+  const report: SensitivityReport = {
+    data: data.data.name,
+    samples,
+    ratios: total > 0 ? ratios : [],
+    ...(judge && whole && { metric: { name: judge.name, unit: judge.unit, whole: whole.value() } }),
+    groups: [...curves.values()],
+  };
+  return { report, curves };
+}
+
+/** The axes of masks, by the name of the input that holds the mask. */
+type Gates = ReadonlyMap<string, PortRow>;
+
+/** Masks become inputs of the graph, so that one session serves all runs. */
+function gatesOf(analysis: Analysis): Gates {
+  const { graph } = analysis.model;
+  const gates = maskSums(analysis, ({ size }, dtype, dims) =>
+    dtype === "float32" ? fromNumbers(dtype, dims, new Float32Array(size).fill(1)) : undefined,
+  );
+  return new Map(
+    gates.flatMap(({ mask, port }) => {
+      if (graph.find(mask.name) !== mask) return [];
+      const { type } = mask;
+      mask.tensor = undefined;
+      mask.type = type;
+      graph.addInput(mask);
+      return [[mask.name, port] as const];
+    }),
+  );
+}
+
+function masks(analysis: Analysis, gates: Gates, gone: ReadonlySet<number>): Feeds {
+  return Object.fromEntries(
+    [...gates].map(([name, { base, size, value, axis }]): [string, HostTensor] => {
+      const data = Float32Array.from({ length: size }, (_, i) => (gone.has(analysis.atomOf(base + i)) ? 0 : 1));
+      const type = value.tensor ? value.type : analysis.inference.types.get(value);
+      const rank = type?.kind === "tensor" ? (type.shape?.length ?? axis + 1) : axis + 1;
+      return [name, { dtype: "float32", dims: [size, ...Array<number>(rank - axis - 1).fill(1)], data }];
+    }),
+  );
+}
+
+function trialsOf({ group, scores }: ScoredGroup, { ratios, minChannels }: SensitivityOptions, judge?: Judge): Trial[] {
+  const order = [...group.atoms.keys()].sort((a, b) => (scores[a] as number) - (scores[b] as number) || a - b);
+  return ratios.map((ratio) => {
+    const count = Math.min(Math.floor(ratio * order.length + 1e-9), Math.max(0, order.length - minChannels));
+    const gone = new Set(order.slice(0, count).map((at) => group.atoms[at] as number));
+    return { group, ratio, gone, noise: new NoiseMeter(), score: judge?.create() };
+  });
+}
+
+function curveOf({ name, atoms }: Group, trials: readonly Trial[]): SensitivityCurve {
+  const points = trials.map(({ ratio, gone, noise: meter, score: judged }): SensitivityPoint => {
+    const noise = meter.value();
+    const metric = judged?.value();
+    const sqnr = -10 * Math.log10(noise);
+    return { ratio, removed: gone.size, noise, sqnr, ...(metric !== undefined && { metric }) };
+  });
+  return { name, channels: atoms.length, points };
+}
+
+function score(accumulator: ReturnType<Judge["create"]> | undefined, outputs: Outputs, { samples }: Batch): void {
+  if (!accumulator) return;
+  const rows = unbatch(outputs, samples.length);
+  samples.forEach((sample, row) => {
+    accumulator.add(rows[row] ?? {}, sample);
+  });
+}
+
+function rowsOf({ inputs }: Session, { batchSize }: ChannelData): number {
+  const size = inputs[0]?.dims[0];
+  return typeof size === "number" && size > 0 ? size : (batchSize ?? 1);
+}
+
+/** Noise to signal, summed up by output. */
+class NoiseMeter {
+  readonly #sums = new Map<string, { signal: number; noise: number }>();
+
+  add(wanted: Outputs, given: Outputs): void {
+    for (const [name, tensor] of Object.entries(wanted)) {
+      if (!tensor.dtype.startsWith("float")) continue;
+      const [y, other] = [numbersOf(tensor, name), numbersOf(given[name] as HostTensor, name)];
+      const sums = this.#sums.get(name) ?? { signal: 0, noise: 0 };
+      this.#sums.set(name, sums);
+      for (let i = 0; i < y.length; i++) {
+        sums.signal += (y[i] as number) ** 2;
+        sums.noise += ((y[i] as number) - (other[i] as number)) ** 2;
+      }
+    }
+  }
+
+  value(): number {
+    const ratios = [...this.#sums.values()].map(({ signal, noise }) => (noise === 0 ? 0 : noise / signal));
+    return ratios.reduce((sum, x) => sum + x, 0) / Math.max(1, ratios.length);
+  }
+}
