@@ -10,13 +10,12 @@ import { readFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { collect, datasetOf, take } from "../dist/data/dataset.js";
 import { chooseMetric } from "../dist/evaluate/choose-metric.js";
-import { FidelityMeter } from "../dist/evaluate/fidelity.js";
 import { loadModel } from "../dist/node/load.js";
 import { pruneOptions } from "../dist/prune/options.js";
 import { pruneChannels } from "../dist/prune/prune-channels.js";
 import { markdown } from "./measure.mjs";
-import { cifarTrain, judge } from "./prune-tasks.mjs";
-import { dataSpecs, defaultShared, ocrCharset, openSession, openSpec, runAll, simplified, zoo } from "./zoo.mjs";
+import { cifarTrain, judge, proveCut } from "./prune-tasks.mjs";
+import { dataSpecs, defaultShared, ocrCharset, openSession, openSpec, simplified, zoo } from "./zoo.mjs";
 
 const { values: args } = parseArgs({
   options: {
@@ -37,22 +36,7 @@ async function cut({ name, path, samples }) {
   const session = await openSession(model, { runtime: "ort-node", optimization: "disabled" });
   const data = await collect(await samples(session.inputs, 1));
   await session.release();
-  const shapes = Object.fromEntries(Object.entries(data[0].inputs).map(([input, { dims }]) => [input, dims]));
-  const start = performance.now();
-  const result = await pruneChannels(model, pruneOptions.parse({ ratio, by: "macs" }), undefined, shapes);
-  const seconds = ((performance.now() - start) / 1000).toFixed(2);
-  const masked = result.masked();
-  const [[wanted], [given]] = [
-    await runAll(masked, data, { optimization: "disabled" }),
-    await runAll(result.plain, data, { optimization: "disabled" }),
-  ];
-  const meter = new FidelityMeter();
-  meter.add(wanted, given);
-  // An answer of 1e-4 can't be compared relative to that: float32 rounds it by 1e-7.
-  const errors = Object.values(meter.result()).map(({ maxAbsError: error, maxRelativeError: share }) =>
-    error === 0 ? 0 : error / Math.max(0.01, error / share),
-  );
-  const worst = Math.max(...errors);
+  const { result, error, seconds } = await proveCut(model, data, ratio);
   const held = [...new Set(result.kept.map(({ because }) => because))].join(", ");
   const channels = result.groups.reduce((sum, group) => sum + group.channels, 0);
   return [
@@ -61,8 +45,8 @@ async function cut({ name, path, samples }) {
     `${channels}`,
     percent(1 - result.after.macs / result.before.macs),
     percent(1 - result.after.params / result.before.params),
-    worst.toExponential(1),
-    seconds,
+    error.toExponential(1),
+    seconds.toFixed(2),
     held,
   ];
 }

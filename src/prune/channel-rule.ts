@@ -25,6 +25,10 @@ export interface NodeCut {
   /** Replaces an integer input by a constant vector. */
   setInts(input: number, values: readonly number[]): void;
   setAttribute(name: string, values: readonly number[]): void;
+  /** Multiplies the first output by a number, for all that use it. */
+  scaleOutput(factor: number): void;
+  /** Multiplies a constant input by a number; other nodes that read it keep theirs. */
+  scaleConstant(input: number, factor: number): void;
 }
 
 export interface ChannelRule {

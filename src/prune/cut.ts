@@ -178,6 +178,29 @@ class AppliedCut implements NodeCut {
     this.node.attributes.set(name, attr.ints(values));
   }
 
+  scaleOutput(factor: number): void {
+    const { graph } = this.node;
+    const output = this.node.output();
+    const type = this.#analysis.inference.types.get(output);
+    const dtype = type?.kind === "tensor" ? type.dtype : "float32";
+    const constant = graph.addInitializer(`${output.name}_share`, fromNumbers(dtype, [], [factor]));
+    const spec = { opType: "Mul", inputs: [output, constant], outputs: [`${output.name}_of_all`] };
+    const scaled = graph.addNode(spec, { after: this.node });
+    graph.replaceUses(output, scaled.output());
+    scaled.setInput(0, this.node.output());
+  }
+
+  scaleConstant(input: number, factor: number): void {
+    const value = this.node.input(input);
+    const { tensor } = value;
+    if (!tensor) return;
+    const numbers = Float64Array.from(tensor.toNumbers(), (x) => x * factor);
+    const scaled = this.node.graph.addInitializer(value.name, fromNumbers(tensor.dtype, tensor.dims, numbers));
+    const kept = this.#kept.get(value);
+    if (kept) scaled.tensor = take(scaled.tensor as Tensor, kept);
+    this.node.setInput(input, scaled);
+  }
+
   /** A computed vector with some elements replaced. */
   #replaced(value: Value, values: ReadonlyMap<number, number>): Value {
     const { graph } = this.node;

@@ -134,9 +134,42 @@ const rows: readonly Row[] = [
     }`,
   },
   {
+    title: "means, which go on to count what is gone",
+    atoms: 8,
+    text: `(float[2,3] x, float[3,8] w1) => (y, z) <int64[1] axis = {-1}> {
+      a = MatMul(x, w1)  y = ReduceMean(a, axis)  b = Mul(a, a)  m = ReduceMean <keepdims = 0> (b)  z = Sqrt(m)
+    }`,
+  },
+  {
+    title: "a layer norm that is written out, of an old operator set",
+    opset: 17,
+    atoms: 8,
+    text: `(float[2,3] x, float[3,8] w1, float[8] w2, float[8,2] w3) => (y) <float eps = {0.01}> {
+      a = MatMul(x, w1)  m = ReduceMean <axes = [-1]> (a)  d = Sub(a, m)  s = Mul(d, d)  v = ReduceMean <axes = [-1]> (s)
+      e = Add(v, eps)  r = Sqrt(e)  n = Div(d, r)  g = Mul(n, w2)  y = MatMul(g, w3)
+    }`,
+  },
+  {
+    title: "RMSNormalization of a residual stream, whose scale another norm shares",
+    opset: 23,
+    atoms: 8,
+    text: `(int64[2,4] x, float[2,8] w1, float[8] w2, float[8,8] w3, float[8,2] w4) => (y) {
+      a = Gather(w1, x)  n = RMSNormalization <epsilon = 0.1> (a, w2)  f = MatMul(n, w3)  b = Add(a, f)
+      m = RMSNormalization <epsilon = 0.2> (b, w2)  y = MatMul(m, w4)
+    }`,
+  },
+  {
+    title: "com.microsoft.SkipSimplifiedLayerNormalization",
+    atoms: 8,
+    text: `(float[1,4,3] x, float[3,8] w1, float[3,8] w2, float[8] w3, float[8,2] w4) => (y, z) {
+      a = MatMul(x, w1)  b = MatMul(x, w2)
+      n, , , s = com.microsoft.SkipSimplifiedLayerNormalization <epsilon = 0.1> (a, b, w3)  y = MatMul(n, w4)  z = MatMul(s, w4)
+    }`,
+  },
+  {
     title: "reductions that do count keep their axis",
     atoms: 0,
-    text: `(float[2,3] x, float[3,8] w1) => (y) <int64[1] axis = {1}> { a = MatMul(x, w1)  y = ReduceMean(a, axis) }`,
+    text: `(float[2,3] x, float[3,8] w1) => (y) <int64[1] axis = {1}> { a = MatMul(x, w1)  y = ReduceMax(a, axis) }`,
   },
   {
     title: "LpNormalization and Softmax over other axes",

@@ -222,6 +222,41 @@ const layerNorm: ChannelRule = {
   },
 };
 
+/**
+ * x / √(mean x² + ε) · scale over the last axis. What is cut goes on to count, as zeros: a mean over k of n is n / k as large as it was, which
+ * ε and scale make up for. With `skip`: of x + skip + bias, which is an output as well.
+ */
+const rmsNorm = (skip: boolean): ChannelRule => ({
+  link(context) {
+    const { node } = context;
+    const scale = node.inputs[skip ? 2 : 1];
+    const rank = context.rank(node.inputs[0]) ?? 0;
+    const first = node.int("axis", -1);
+    const others = node.outputs.slice(1).some((output, i) => output && !(skip && i === 2));
+    if (others) return undefined;
+    const summands = skip ? [node.inputs[0], node.inputs[1], node.inputs[3]] : [node.inputs[0]];
+    const values = [...summands, node.outputs[0], ...(skip ? [node.outputs[3]] : [])];
+    const links = Array.from({ length: rank - 1 }, (_, axis) =>
+      same(...values.filter((value) => context.rank(value) === rank).map((value) => context.port(value, axis))),
+    ).flat();
+    const isLast = first === -1 || first === rank - 1;
+    if (!isLast || !scale?.tensor || context.rank(scale) !== 1) return { links };
+    const last = values.map((value) => context.port(value, -1));
+    return {
+      links: [...links, ...same(...last, context.port(scale, 0))],
+      summed: summands.flatMap((value) => present(context.port(value, -1))),
+    };
+  },
+  fix(cut) {
+    const { node } = cut;
+    const [before, after] = [cut.before(node.inputs[0]).at(-1), cut.after(node.inputs[0]).at(-1)];
+    if (before === after) return;
+    const more = Number(before) / Number(after);
+    node.attributes.set("epsilon", attr.float(node.float("epsilon", 1e-5) * more));
+    cut.scaleConstant(skip ? 2 : 1, Math.sqrt(more));
+  },
+});
+
 /** Up to operator set 12 everything from the axis on is one. */
 const softmax: ChannelRule = {
   link(context) {
@@ -263,7 +298,9 @@ export const layerRules: ChannelRules = {
   InstanceNormalization: perChannelNorm,
   GroupNormalization: groupNorm,
   LayerNormalization: layerNorm,
-  RMSNormalization: layerNorm,
+  RMSNormalization: rmsNorm(false),
+  SimplifiedLayerNormalization: rmsNorm(false),
+  "com.microsoft.SkipSimplifiedLayerNormalization": rmsNorm(true),
   Softmax: softmax,
   LogSoftmax: softmax,
   Hardmax: softmax,

@@ -1,5 +1,6 @@
 /** @file Channel rules: pooling and reductions. */
-import type { ChannelRule, ChannelRules } from "../channel-rule.ts";
+import type { Node } from "../../ir/node.ts";
+import type { ChannelRule, ChannelRules, NodeCut } from "../channel-rule.ts";
 import { type Link, type Port, present, same } from "../port.ts";
 
 /** Every channel by itself: x [n, c, …], y [n, c, …]. Indices of maxima count through all channels. */
@@ -10,23 +11,26 @@ const pool: ChannelRule = {
   },
 };
 
+/** Axes that a reduction reduces, counted from the front; undefined where they are not known. */
+function reducedAxes(node: Node, rank: number, given: readonly number[] | undefined | null): number[] | undefined {
+  if (given === null) return undefined;
+  if (!given && node.int("noop_with_empty_axes", 0) !== 0) return [];
+  const axes = given?.length ? given : Array.from({ length: rank }, (_, axis) => axis);
+  return axes.map((axis) => (axis < 0 ? axis + rank : axis));
+}
+
 /** What is reduced is whole; with `summed`, zeros do not count, and it may be cut. */
-const reduce = (summed: boolean): ChannelRule => ({
+const reduce = (summed: boolean, fix?: ChannelRule["fix"]): ChannelRule => ({
   link(context) {
     const { node } = context;
     const rank = context.rank(node.inputs[0]) ?? 0;
-    const given = context.axes("axes", 1);
-    if (given === null) return undefined;
-    if (given === undefined && node.int("noop_with_empty_axes", 0) !== 0)
-      return {
-        links: Array.from({ length: rank }, (_, axis) => same(context.in(0, axis), context.out(0, axis))).flat(),
-      };
-    const all = Array.from({ length: rank }, (_, axis) => axis);
-    const reduced = new Set((given?.length ? given : all).map((axis) => (axis < 0 ? axis + rank : axis)));
+    const found = reducedAxes(node, rank, context.axes("axes", 1));
+    if (!found) return undefined;
+    const reduced = new Set(found);
     const keep = node.int("keepdims", 1) !== 0;
     const [links, gone]: [Link[], Port[]] = [[], []];
     let to = 0;
-    for (const axis of all) {
+    for (let axis = 0; axis < rank; axis++) {
       if (reduced.has(axis)) {
         if (summed) gone.push(...present(context.in(0, axis)));
         if (keep) to++;
@@ -34,7 +38,24 @@ const reduce = (summed: boolean): ChannelRule => ({
     }
     return { links, summed: gone };
   },
+  ...(fix && { fix }),
 });
+
+/** A mean goes on to count what was cut, as zeros. */
+const mean = reduce(true, (cut) => {
+  const [before, after] = [cut.before(cut.node.inputs[0]), cut.after(cut.node.inputs[0])];
+  const axes = reducedAxes(cut.node, before.length, cut.node.ints("axes") ?? (cut.node.inputs[1] && known(cut)));
+  const share = (axes ?? []).reduce((product, axis) => {
+    const [all, left] = [before[axis], after[axis]];
+    return typeof all === "number" && typeof left === "number" ? (product * left) / all : product;
+  }, 1);
+  if (share !== 1) cut.scaleOutput(share);
+});
+
+function known(cut: NodeCut): number[] | null {
+  const axes = cut.integers(1);
+  return axes?.every((axis) => axis !== null) ? [...axes] : null;
+}
 
 /** One axis is searched. */
 const search: ChannelRule = {
@@ -64,11 +85,9 @@ export const windowRules: ChannelRules = {
   ),
   ...Object.fromEntries(["ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"].map((name) => [name, reduce(true)])),
   ...Object.fromEntries(
-    ["ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp"].map((name) => [
-      name,
-      reduce(false),
-    ]),
+    ["ReduceMax", "ReduceMin", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp"].map((name) => [name, reduce(false)]),
   ),
+  ReduceMean: mean,
   ArgMax: search,
   ArgMin: search,
   TopK: search,
