@@ -44,6 +44,7 @@ interface Update {
 }
 
 export interface OptimizerRule {
+  readonly summary: string;
   /** Names of the tensors kept for every parameter: of its shape, zero at first. */
   readonly state: readonly string[];
   /** @param step counted from 1 */
@@ -82,8 +83,14 @@ export const rateScalars: ReadonlySet<string> = new Set(["rate", "alpha"]);
 const rateOnly = (_: number, rate: number) => ({ rate });
 
 export const optimizers: Readonly<Record<OptimizerSettings["name"], OptimizerRule>> = {
-  sgd: { state: [], scalars: rateOnly, update: (call) => [moved(call, decayed(call))] },
+  sgd: {
+    summary: "the gradient as it is",
+    state: [],
+    scalars: rateOnly,
+    update: (call) => [moved(call, decayed(call))],
+  },
   momentum: {
+    summary: "a running sum of gradients: v' = μ v + g",
     state: ["velocity"],
     scalars: rateOnly,
     update: (call) => {
@@ -93,6 +100,7 @@ export const optimizers: Readonly<Record<OptimizerSettings["name"], OptimizerRul
   },
   // The look-ahead form of Sutskever et al. 2013 as frameworks write it: change = g + μ v'.
   nesterov: {
+    summary: "the same, looking ahead: g + μ v'",
     state: ["velocity"],
     scalars: rateOnly,
     update: (call) => {
@@ -102,6 +110,7 @@ export const optimizers: Readonly<Record<OptimizerSettings["name"], OptimizerRul
     },
   },
   adam: {
+    summary: "each weight by the sizes of its own gradients (Kingma & Ba 2015); weight decay as a gradient",
     state: ["mean", "square"],
     scalars: adamScalars,
     update: (call) => {
@@ -111,6 +120,7 @@ export const optimizers: Readonly<Record<OptimizerSettings["name"], OptimizerRul
   },
   // Decoupled weight decay: w' = w (1 − rate · decay) − change. Loshchilov & Hutter 2019, https://arxiv.org/abs/1711.05101
   adamw: {
+    summary: "the same, with weight decay apart from the gradient (Loshchilov & Hutter 2019)",
     state: ["mean", "square"],
     scalars: adamScalars,
     update: (call) => {
