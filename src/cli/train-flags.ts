@@ -92,7 +92,8 @@ export const lossFlag: Flag = {
   name: "loss",
   value: "NAME",
   type: "json",
-  summary: "cross-entropy (default), binary-cross-entropy, mse, l1, kl, cosine, or JSON, an array for a sum of several",
+  summary:
+    'cross-entropy (default), binary-cross-entropy, mse, l1, kl, cosine, or JSON, an array for a sum of several; for lines of text \'{"name":"ctc","charset":"keys.txt"}\'',
 };
 
 export const keepFlags: FlagGroup = {

@@ -6,6 +6,7 @@ import type { Value } from "../ir/value.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
+import { classesOf } from "./ctc-loss.ts";
 import { losses, targetType, type ValueType } from "./loss.ts";
 import type { LossSettings } from "./loss-rule.ts";
 import { projected } from "./projection.ts";
@@ -23,6 +24,8 @@ export interface TargetInput {
   readonly dims: readonly number[];
   /** Number of classes, where the target is class indices. */
   readonly classes?: number;
+  /** What labels of sequences are made of. */
+  readonly sequence?: { readonly blank: number; readonly charset: readonly string[] };
 }
 
 export interface EmitLossesOptions {
@@ -98,8 +101,14 @@ function targetInput(
   if (same) return op.graph.find(same.name) as Value;
   const value = newInput(op, `target.${options.target.replace(":", ".")}`, dims, dtype);
   const y = predictionOf(op.graph, options);
-  const classes = losses[options.name].target === "classes" ? op.shape(y).at(options.classAxis) : undefined;
-  known.set(key, { name: value.name, target: options.target, dtype, dims, ...(classes !== undefined && { classes }) });
+  const { target: kind } = losses[options.name];
+  const classes = op.shape(y).at(kind === "sequence" ? -1 : options.classAxis) ?? 0;
+  const sequence = { blank: options.blank === "first" ? 0 : classes - 1, charset: classesOf(options) };
+  known.set(key, {
+    ...{ name: value.name, target: options.target, dtype, dims },
+    ...((kind === "classes" || kind === "sequence") && { classes }),
+    ...(kind === "sequence" && { sequence }),
+  });
   return value;
 }
 

@@ -4,10 +4,10 @@ import type { Emitter } from "../autodiff/emitter.ts";
 import type { Value } from "../ir/value.ts";
 
 /**
- * What a target looks like: class indices, without the class axis; numbers in the prediction's shape; or numbers in a shape of its own,
- * with the same samples.
+ * What a target looks like: class indices, without the class axis; sequences of them, -1 behind their end; numbers in the prediction's
+ * shape; or numbers in a shape of its own, with the same samples.
  */
-export type TargetKind = "classes" | "like" | "own";
+export type TargetKind = "classes" | "sequence" | "like" | "own";
 
 export interface LossCall {
   readonly op: Emitter;
@@ -33,6 +33,7 @@ export const lossOptions = z.strictObject({
       "l1",
       "kl",
       "cosine",
+      "ctc",
       "attention",
       "relation-distance",
       "relation-angle",
@@ -58,6 +59,14 @@ export const lossOptions = z.strictObject({
     .describe("cross-entropy: a label that does not count, as padding has; negative ones never do"),
   classAxis: z.int().default(-1).describe("the axis of the classes; -1 is the last"),
   temperature: z.number().positive().default(1).describe("kl: both sides are divided by it before the softmax"),
+  charset: z
+    .union([z.string(), z.array(z.string()).nonempty()])
+    .optional()
+    .describe(
+      "ctc with texts as labels: the text of a charset file (a character a line), or the text of each class, blank included",
+    ),
+  blank: z.enum(["first", "last"]).default("first").describe("ctc: which class is the blank"),
+  space: z.boolean().default(false).describe("ctc: whether the charset file leaves out a last class that is a space"),
   channelAxis: z
     .int()
     .min(1)

@@ -89,6 +89,26 @@ const classLoss = (smoothing: number) => (y: Given, t: Given) =>
     }),
   );
 
+/** Every way to name a class at each step is gone through, and those are summed that spell the labels. */
+const ctcLoss =
+  (blank: number) =>
+  (y: Given, t: Given): number => {
+    const [n = 1, steps = 1, classes = 1] = y.dims;
+    const spelled = (path: readonly number[]) => path.filter((label, i) => label !== blank && label !== path[i - 1]);
+    const all = (length: number): number[][] =>
+      length === 0 ? [[]] : all(length - 1).flatMap((path) => range(classes).map((label) => [...path, label]));
+    const losses = range(n).map((row) => {
+      const labels = (rowsOf(t)[row] as number[]).filter((label) => label >= 0);
+      const p = range(steps).map((at) => softmax((rowsOf(y)[row] as number[]).slice(at * classes, (at + 1) * classes)));
+      const paths = all(steps).filter((path) => spelled(path).join() === labels.join());
+      const likelihood = sum(
+        paths.map((path) => path.reduce((product, label, at) => product * (p[at]?.[label] ?? 0), 1)),
+      );
+      return -Math.log(likelihood) / Math.max(1, labels.length);
+    });
+    return mean(losses);
+  };
+
 const cases: Readonly<Record<LossName, readonly LossCase[]>> = {
   "cross-entropy": [
     { y: [4, 3], labels: [0, 2, -1, 1], formula: classLoss(0) },
@@ -121,6 +141,17 @@ const cases: Readonly<Record<LossName, readonly LossCase[]>> = {
             return 1 - dot(row, other) / (norm(row) * norm(other));
           }),
         ),
+    },
+  ],
+  ctc: [
+    // Labels of several lengths: none, one, as many as there are steps, and a repeat, which needs a blank.
+    { y: [4, 4, 3], t: [4, 4], labels: [-1, -1, -1, -1, 2, -1, -1, -1, 1, 2, 1, 2, 2, 2, -1, -1], formula: ctcLoss(0) },
+    {
+      y: [2, 5, 3],
+      t: [2, 5],
+      labels: [0, 0, 1, -1, -1, 1, 0, 1, 0, 1],
+      options: { blank: "last" },
+      formula: ctcLoss(2),
     },
   ],
   attention: [
@@ -157,7 +188,7 @@ function draw(name: string, dims: readonly number[]): Given {
 
 /** The loss of an input y by an input or a constant t, as a model. */
 function lossModel(name: LossName, { y, t = y, labels, options, dtype = "double" }: LossCase) {
-  const target = labels ? `int64[${labels.length}] t` : `${dtype}[${t}] t`;
+  const target = labels ? `int64[${t === y ? labels.length : t}] t` : `${dtype}[${t}] t`;
   const model = parse(
     `<ir_version: 10, opset_import: ["": 21]> g (${dtype}[${y}] y, ${target}) => (z) { z = Identity(y) }`,
   );
@@ -179,7 +210,7 @@ describe.for(Object.keys(losses) as LossName[])("%s", (name) => {
     async ([, each]) => {
       const { model } = lossModel(name, each);
       const y = draw("y", each.y);
-      const t = each.labels ? { dims: [each.labels.length], data: each.labels } : draw("t", each.t ?? each.y);
+      const t = each.labels ? { dims: each.t ?? [each.labels.length], data: each.labels } : draw("t", each.t ?? each.y);
       const type = each.dtype === "float" ? "float32" : "float64";
       const feeds = {
         y: hostTensor(type, y.dims, y.data),

@@ -3,21 +3,10 @@ import type { Emitter } from "../autodiff/emitter.ts";
 import type { Value } from "../ir/value.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
+import { ctc } from "./ctc-loss.ts";
+import { logitsOf, logProbabilities } from "./log-probabilities.ts";
 import type { LossName, LossRule, LossSettings } from "./loss-rule.ts";
 import { attention, relationAngle, relationDistance } from "./transfer-losses.ts";
-
-/** A prediction that is a probability already is taken back to its logits where the graph has them. */
-export function logitsOf(y: Value, opType: "Softmax" | "Sigmoid"): Value | undefined {
-  const { producer } = y;
-  return producer?.domain === "" && producer.opType === opType ? producer.input(0) : undefined;
-}
-
-/** log softmax of logits, or the logarithm of what is no logits but probabilities already: never below the least positive. */
-function logProbabilities(op: Emitter, y: Value, axis: number, temperature = 1): Value {
-  const logits = logitsOf(y, "Softmax") ?? y;
-  const scaled = temperature === 1 ? logits : op.Mul(logits, 1 / temperature);
-  return op.emit("LogSoftmax", [scaled, { axis }])[0] as Value;
-}
 
 const mean = (op: Emitter, x: Value) => op.ReduceMean(x, { keepdims: 0 });
 
@@ -101,6 +90,7 @@ export const losses: Readonly<Record<LossName, LossRule>> = {
       return mean(op, op.Sub(op.like(y, 1), op.Div(sum(op.Mul(y, t)), op.Mul(size(y), size(t)))));
     },
   },
+  ctc,
   attention,
   "relation-distance": relationDistance,
   "relation-angle": relationAngle,
@@ -133,16 +123,32 @@ export function targetType(
     if (!given || (given.dtype === dtype && given.dims.join() === dims.join())) return { dtype, dims };
     throw misfit(name, prediction, given, "the same type and shape");
   }
-  const axis = classAxis < 0 ? classAxis + dims.length : classAxis;
-  if (dims.length < 2 || axis < 1 || axis >= dims.length)
-    throw new TersorError(
-      "shape-mismatch",
-      `${name} of "${prediction.name}" [${dims.join(", ")}]: it has no axis ${classAxis} of classes behind the batch axis: expected logits [batch, …, classes]. Choose another output or classAxis.`,
-    );
-  const labels: Pick<ValueType, "dtype" | "dims"> = { dtype: "int64", dims: dims.filter((_, i) => i !== axis) };
+  const labels = {
+    dtype: "int64" as const,
+    dims: kind === "sequence" ? stepsOf(prediction) : placesOf(prediction, classAxis),
+  };
   if (given && (given.dtype !== labels.dtype || given.dims.join() !== labels.dims.join()))
-    throw misfit(name, prediction, given, `class indices, int64 [${labels.dims.join(", ")}]`);
+    throw misfit(name, prediction, given, `class indices of the data, int64 [${labels.dims.join(", ")}]`);
   return labels;
+}
+
+/** Where there is a class each. @throws shape-mismatch */
+function placesOf({ name, dims }: ValueType, classAxis: number): number[] {
+  const axis = classAxis < 0 ? classAxis + dims.length : classAxis;
+  if (dims.length >= 2 && axis >= 1 && axis < dims.length) return dims.filter((_, i) => i !== axis);
+  throw new TersorError(
+    "shape-mismatch",
+    `cross-entropy of "${name}" [${dims.join(", ")}]: it has no axis ${classAxis} of classes behind the batch axis: expected logits [batch, …, classes]. Choose another output or classAxis.`,
+  );
+}
+
+/** Room for the longest sequence of labels. @throws shape-mismatch */
+function stepsOf({ name, dims }: ValueType): readonly number[] {
+  if (dims.length === 3) return dims.slice(0, 2);
+  throw new TersorError(
+    "shape-mismatch",
+    `ctc of "${name}" [${dims.join(", ")}]: expected scores [batch, steps, classes]. Choose another output.`,
+  );
 }
 
 function misfit(loss: string, y: ValueType, t: ValueType | string, expected: string): TersorError {

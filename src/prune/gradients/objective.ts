@@ -6,7 +6,7 @@ import type { Value } from "../../ir/value.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { elementCount } from "../../tensor/tensor.ts";
 import { emitLosses, newInput } from "../../train/emit-losses.ts";
-import { logitsOf } from "../../train/loss.ts";
+import { logitsOf } from "../../train/log-probabilities.ts";
 import { lossOptions } from "../../train/loss-rule.ts";
 import { labelTensor } from "../../train/targets.ts";
 import { TersorError } from "../../util/errors.ts";

@@ -132,7 +132,7 @@ async function trainFloats(
   const sessionOptions = threads === undefined ? {} : { threads };
   const runtime = await ctx.runtime(options.runtime);
   const parts = await dataOf(options, inputsOf(model), ctx);
-  const loss = losses ? [...losses(parts.first)] : written.loss;
+  const loss = losses ? [...losses(parts.first)] : written.loss && (await withCharsets(options.loss, ctx));
   const asked = { ...trainingOptions(written), ...(loss !== undefined && { loss }) };
   const training = { ...asked, loss: trainOptions.parse(asked).loss.map((each) => afterLogits(each, teacher)) };
   const values = training.loss.flatMap(({ target }) => {
@@ -179,6 +179,18 @@ function afterLogits(loss: LossSettings, teacher: Model | undefined): LossSettin
   const producer = teacher?.graph.find(name)?.producer;
   const isSoftmax = producer?.domain === "" && producer.opType === "Softmax";
   return isSoftmax ? { ...loss, target: `teacher:${producer.input(0)?.name}` } : loss;
+}
+
+/** A charset is a file in a recipe. @throws bad-data where there is none */
+function withCharsets(losses: readonly LossSettings[], ctx: StepContext): Promise<LossSettings[]> {
+  return Promise.all(
+    losses.map(async (loss) => {
+      if (typeof loss.charset !== "string") return loss;
+      const bytes = await ctx.files.read(loss.charset);
+      if (bytes) return { ...loss, charset: new TextDecoder().decode(bytes) };
+      throw new TersorError("bad-data", `loss ${loss.name}: charset "${loss.charset}": no such file. Check the path.`);
+    }),
+  );
 }
 
 /** The part of the options that training itself knows. */
