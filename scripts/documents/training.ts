@@ -9,7 +9,12 @@ import { trainOptions } from "../../src/train/options.ts";
 import { scheduleOptions } from "../../src/train/schedule.ts";
 import { notice, optionsTable, page, table } from "./markdown.ts";
 
-const targets = { classes: "class indices", like: "numbers of the same shape", own: "numbers of a shape of their own" };
+const targets = {
+  classes: "class indices",
+  sequence: "texts, or class indices one after the other",
+  like: "numbers of the same shape",
+  own: "numbers of a shape of their own",
+};
 
 const parts: readonly (readonly [string, z.ZodObject])[] = [
   ["Loss", lossOptions],
