@@ -15,7 +15,8 @@ export const pruneFlags: FlagGroup = {
     {
       name: "by",
       value: "WHAT",
-      summary: "for channels and blocks, what the ratio is a share of: channels (default), params or macs",
+      summary:
+        "for channels and blocks, what the ratio is a share of: channels (default), params, macs; for channels latency, as timed on this machine",
     },
     {
       name: "criterion",
@@ -28,6 +29,11 @@ export const pruneFlags: FlagGroup = {
       value: "OF",
       summary:
         "what taylor, fisher and obd differentiate: auto (default), labels (cross-entropy) or outputs, which needs no labels",
+    },
+    {
+      name: "latency-table",
+      value: "FILE",
+      summary: "for --by latency, a manifest with what was timed before: the same channels go again",
     },
     {
       name: "ranking",

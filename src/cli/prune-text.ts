@@ -30,7 +30,7 @@ export function pruneText(report: PruneStepReport, width: number, colors: Palett
   ].join("\n");
 }
 
-function savings({ macs, params, size, proof, layers }: PruneStepReport): string {
+function savings({ macs, params, size, proof, layers, latency }: PruneStepReport): string {
   const change = (name: string, before: number, after: number, format: (x: number) => string) =>
     `${name} ${format(before)} → ${format(after)} (${formatChange(before, after)})`;
   const lines = [
@@ -38,6 +38,11 @@ function savings({ macs, params, size, proof, layers }: PruneStepReport): string
     ...(layers ? [zerosOf(layers)] : [change("parameters", params.before, params.after, formatCount)]),
     ...(size?.before.brotli !== undefined && size.after.brotli !== undefined
       ? [change("after brotli", size.before.brotli, size.after.brotli, formatBytes)]
+      : []),
+    ...(latency
+      ? [
+          `latency ${percent(latency.measured, 1)} less (middle half of the rounds ${percent(latency.low, 1)} to ${percent(latency.high, 1)}; layers alone: ${percent(latency.predicted, 1)}), ${printable(latency.table.measuredWith)}`,
+        ]
       : []),
     ...(proof
       ? [`cut and masked model differ by ${proof.maxRelativeError.toExponential(1)} at most (${printable(proof.data)})`]

@@ -16,9 +16,11 @@ export const pruneOptions = z.strictObject({
   ratio: z.number().min(0).max(1).optional().describe("share to remove, 0 to 1; N:M has its own"),
   count: z.int().min(1).optional().describe("residual blocks to remove, in place of a ratio"),
   by: z
-    .enum(["channels", "params", "macs"])
+    .enum(["channels", "params", "macs", "latency"])
     .default("channels")
-    .describe("what the ratio is a share of, for channels and blocks; channels: their number"),
+    .describe(
+      "what the ratio is a share of, for channels and blocks; channels: their number; latency: time on this machine, for channels",
+    ),
   criterion: z
     .enum([...criterionNames, "sparsegpt", "influence", "sqnr"])
     .optional()

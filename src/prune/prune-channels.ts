@@ -13,12 +13,14 @@ import { type ChannelCost, CostMeter } from "./channel-cost.ts";
 import { type CriterionName, criteria } from "./criteria/index.ts";
 import { applyCut, type Cut, maskCut } from "./cut.ts";
 import { type Channeled, findGroups, type Group, layerName } from "./groups.ts";
+import { type Clock, LatencyMeter } from "./latency/latency-table.ts";
+import { type LatencyReport, selectByLatency } from "./latency/select-by-latency.ts";
 import type { ParsedPruneOptions } from "./options.ts";
 import { prepared, withGramOpset } from "./prepare.ts";
 import { protectedLayers } from "./protect.ts";
 import { foldMeans, type Repair, recoverable, solveWeights } from "./recover/recovery.ts";
 import { scoresOf } from "./scores.ts";
-import { type ScoredGroup, selectChannels } from "./select.ts";
+import { type ScoredGroup, type Selection, type SelectOptions, selectChannels } from "./select.ts";
 import {
   measureSensitivity,
   type SensitivityCurve,
@@ -62,6 +64,7 @@ export interface ChannelResult {
   readonly removed: number;
   readonly reached: boolean;
   readonly sensitivity?: SensitivityReport;
+  readonly latency?: LatencyReport;
   readonly notes: readonly string[];
 }
 
@@ -69,9 +72,16 @@ export interface ChannelData extends CalibrateOptions {
   readonly data: Dataset;
 }
 
+/** What only some options need. */
+export interface PruneSurroundings {
+  /** What sensitivity judges by besides, from a sample's label. */
+  readonly judgeFor?: SensitivityOptions["judgeFor"];
+  /** What times models, for `by: "latency"`. */
+  readonly clock?: Clock | undefined;
+}
+
 /**
- * @param inputShapes sizes that the model leaves open, for counting MACs
- * @param judgeFor what sensitivity judges by besides, from a sample's label
+ * @param inputShapes sizes that the model leaves open, for counting MACs and for timing
  * @throws bad-recipe for layers to protect that do not exist, for a criterion or recovery without data, and for MACs that are not known
  */
 export async function pruneChannels(
@@ -79,7 +89,7 @@ export async function pruneChannels(
   options: ParsedPruneOptions,
   calibration: ChannelData | undefined,
   inputShapes?: InputShapes,
-  judgeFor?: SensitivityOptions["judgeFor"],
+  { judgeFor, clock }: PruneSurroundings = {},
 ): Promise<ChannelResult> {
   const { criterion = "l1", recover, by } = options;
   const chosen = criteria[criterion as CriterionName] as (typeof criteria)[CriterionName] | undefined;
@@ -127,13 +137,26 @@ export async function pruneChannels(
         })
       : undefined;
   const ranked = options.ranking === "sensitivity" && sensed ? bySensitivity(scored, sensed.curves, meter, by) : scored;
-  const selection = selectChannels(channeled, ranked, meter, {
+  const settings: SelectOptions = {
     ratio,
     by,
     ranking: options.ranking === "sensitivity" ? "global" : (options.ranking ?? "layer"),
     minChannels: options.minChannels,
     roundTo: options.roundTo,
-  });
+  };
+  const cutModel = (cut: Cut) => {
+    const copy = fresh();
+    applyCut(copy, cut);
+    return tidied(copy.model);
+  };
+  const selection: Selection & { readonly latency?: LatencyReport } =
+    by === "latency"
+      ? await selectByLatency(channeled, ranked, settings, {
+          meter: new LatencyMeter(clockOf(clock), inputShapes),
+          costs: meter,
+          cutModel,
+        })
+      : selectChannels(channeled, ranked, meter, settings);
   const { cut, before, after, removed, reached } = selection;
   const report = {
     groups: grouping.groups.map((group) => groupReport(group, cut, reasons.get(group))),
@@ -146,6 +169,7 @@ export async function pruneChannels(
     removed,
     reached,
     ...(sensed && { sensitivity: sensed.report }),
+    ...(selection.latency && { latency: selection.latency }),
   };
   const notes = [
     ...(measured?.note ? [measured.note] : []),
@@ -163,6 +187,11 @@ export async function pruneChannels(
   for (const repair of repairs) repair();
   const result = tidied(analysis.model);
   return { model: result, plain: plain ?? result, masked, notes, ...report };
+}
+
+function clockOf(clock: Clock | undefined): Clock {
+  if (clock) return clock;
+  throw new TersorError("bad-recipe", "prune: by latency: there is nothing to time models with. Give a clock.");
 }
 
 function bySensitivity(

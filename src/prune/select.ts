@@ -8,7 +8,7 @@ import type { Channeled, Group } from "./groups.ts";
 export interface SelectOptions {
   /** Share to remove, 0 to 1. */
   readonly ratio: number;
-  readonly by: "channels" | "params" | "macs";
+  readonly by: "channels" | "params" | "macs" | "latency";
   readonly ranking: "layer" | "global";
   /** Channels that every group keeps at least. */
   readonly minChannels: number;
@@ -40,32 +40,15 @@ export function selectChannels(
   options: SelectOptions,
 ): Selection {
   const before = meter.cost(new Set());
-  const { ratio, by } = options;
+  const { ratio } = options;
+  // Of latency the selection is another; what it costs otherwise is told in MACs.
+  const by = options.by === "latency" ? "macs" : options.by;
   if (by === "macs" && before.macs === 0)
     throw new TersorError(
       "bad-recipe",
       "prune: by macs: the MACs of no layer are known: expected sizes of the inputs. Give shapes (on the command line: --shape), or take by params or channels.",
     );
-  const limits = new Map(analysis.ports.map((port) => [port, port.size - 1]));
-  const cutAt = (share: number): Cut => {
-    const room = new Map(limits);
-    const cut = new Set<number>();
-    const chosen = new Map(scored.map(({ group }) => [group, [] as number[]]));
-    for (const { group, atom } of inOrder(scored, share, options.ranking)) {
-      const own = chosen.get(group) ?? [];
-      const members = [...(grouping.members.get(atom) ?? [])];
-      if (group.atoms.length - own.length <= options.minChannels) continue;
-      if (members.some(([port, count]) => (room.get(port) ?? 0) < count)) continue;
-      for (const [port, count] of members) room.set(port, (room.get(port) ?? 0) - count);
-      own.push(atom);
-    }
-    for (const [group, own] of chosen) {
-      const total = group.atoms.length;
-      const kept = Math.min(total, Math.ceil((total - own.length) / options.roundTo) * options.roundTo);
-      for (const atom of own.slice(0, total - kept)) cut.add(atom);
-    }
-    return cut;
-  };
+  const cutAt = cutter({ analysis, grouping }, scored, options);
   const channels = scored.reduce((sum, { group }) => sum + group.atoms.length, 0);
   const removedBy = (cut: Cut, after: ChannelCost) =>
     by === "channels" ? cut.size / Math.max(1, channels) : before[by] > 0 ? 1 - after[by] / before[by] : 0;
@@ -92,6 +75,34 @@ export function selectChannels(
     else low = middle;
   }
   return best;
+}
+
+/** Gives the cut of a share of all channels. */
+export function cutter(
+  { analysis, grouping }: Channeled,
+  scored: readonly ScoredGroup[],
+  options: Pick<SelectOptions, "ranking" | "minChannels" | "roundTo">,
+): (share: number) => Cut {
+  const limits = new Map(analysis.ports.map((port) => [port, port.size - 1]));
+  return (share) => {
+    const room = new Map(limits);
+    const cut = new Set<number>();
+    const chosen = new Map(scored.map(({ group }) => [group, [] as number[]]));
+    for (const { group, atom } of inOrder(scored, share, options.ranking)) {
+      const own = chosen.get(group) ?? [];
+      const members = [...(grouping.members.get(atom) ?? [])];
+      if (group.atoms.length - own.length <= options.minChannels) continue;
+      if (members.some(([port, count]) => (room.get(port) ?? 0) < count)) continue;
+      for (const [port, count] of members) room.set(port, (room.get(port) ?? 0) - count);
+      own.push(atom);
+    }
+    for (const [group, own] of chosen) {
+      const total = group.atoms.length;
+      const kept = Math.min(total, Math.ceil((total - own.length) / options.roundTo) * options.roundTo);
+      for (const atom of own.slice(0, total - kept)) cut.add(atom);
+    }
+    return cut;
+  };
 }
 
 /**

@@ -38,10 +38,12 @@ const TIE = 1e-12;
 /** What one channel of each group saves of the bound, alone. */
 export function savings(scored: readonly ScoredGroup[], meter: CostMeter, by: SelectOptions["by"]): number[] {
   if (by === "channels") return scored.map(() => 1);
-  const before = meter.cost(new Set())[by];
+  // Where time is to be saved, products stand for it.
+  const what = by === "latency" ? "macs" : by;
+  const before = meter.cost(new Set())[what];
   return scored.map(({ group }) => {
     const half = group.atoms.slice(0, Math.max(1, Math.floor(group.atoms.length / 2)));
-    return (before - meter.cost(new Set(half))[by]) / half.length;
+    return (before - meter.cost(new Set(half))[what]) / half.length;
   });
 }
 

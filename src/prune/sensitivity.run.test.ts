@@ -54,7 +54,9 @@ const calibration = (labels: boolean, batchSize?: number) => ({
 });
 
 const prune = (options: PruneOptions, labels = false, batchSize?: number) =>
-  pruneChannels(model, pruneOptions.parse(options), calibration(labels, batchSize), undefined, metricForLabel);
+  pruneChannels(model, pruneOptions.parse(options), calibration(labels, batchSize), undefined, {
+    judgeFor: metricForLabel,
+  });
 
 const outputsOf = async (changed: typeof model) => (await runModel(changed, all)).y?.data as Float32Array;
 

@@ -4,7 +4,9 @@ import { take } from "../../data/dataset.ts";
 import { metricForLabel } from "../../evaluate/choose-metric.ts";
 import { FidelityMeter } from "../../evaluate/fidelity.ts";
 import type { Model } from "../../ir/model.ts";
+import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { type BlockReport, type BlockResult, pruneBlocks } from "../../prune/blocks/prune-blocks.ts";
+import type { LatencyReport } from "../../prune/latency/select-by-latency.ts";
 import { type ParsedPruneOptions, pruneOptions, type Structure, structureOf } from "../../prune/options.ts";
 import {
   type ChannelData,
@@ -21,6 +23,7 @@ import { chooseInputs, sampleBatches } from "../compare.ts";
 import { countParams } from "../describe-model.ts";
 import { type BeforeAfter, inputOptions, runtimeOptions } from "./compare.ts";
 import type { TrainReport } from "./finetune.ts";
+import { clockFor } from "./prune-latency.ts";
 import { type FinetuneBetween, partsOf, scheduleOptions, shareOfRest, trainBetween } from "./prune-schedule.ts";
 
 export const pruneStepOptions = pruneOptions.extend({
@@ -38,6 +41,11 @@ export const pruneStepOptions = pruneOptions.extend({
     .default(false)
     .describe("run the cut model against the one with zeros in place of what was removed: they compute the same"),
   ...scheduleOptions,
+  latencyTable: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("for latency: what was timed before, a manifest or its table: with the same table the same channels go"),
   compressed: z.boolean().default(true).describe("measure the sizes after gzip and brotli"),
   ...inputOptions,
   ...runtimeOptions,
@@ -62,6 +70,8 @@ export interface PruneStepReport extends StepReport {
   readonly size?: BeforeAfter<ModelSize>;
   /** What the outputs lose when shares of single groups go. */
   readonly sensitivity?: SensitivityReport;
+  /** What was timed, for a ratio of latency. */
+  readonly latency?: LatencyReport;
   /** What was trained after each step of a schedule. */
   readonly schedule?: readonly ScheduleRecord[];
   /** Largest difference between the cut and the masked model, as a share of the largest output. */
@@ -172,7 +182,9 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const ratio = shareOfRest((own.ratio ?? 0) * part, before?.removed ?? 0);
   // Once is enough to look at: the model that was given.
   const given = { ...own, ratio, sensitivity: own.sensitivity && !before };
-  const result = await pruneChannels(model, given, calibration, shapesOf(model, options), metricForLabel);
+  const clock = own.by === "latency" ? await clockFor(options, ctx) : undefined;
+  const around = { judgeFor: metricForLabel, clock };
+  const result = await pruneChannels(model, given, calibration, shapesOf(model, options), around);
   const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : {};
   const removed = 1 - (1 - (before?.removed ?? 0)) * (1 - result.removed);
   const report = () => joined(before?.report(), { ...cutReport(options.structure, result, proof), removed });
@@ -198,15 +210,17 @@ function joined(before: PruneStepReport | undefined, after: PruneStepReport): Pr
   };
 }
 
-/** Shapes of inputs that were given by name. */
-function shapesOf({ graph }: Model, { shapes = {} }: Options): Record<string, readonly number[]> {
+/** Shapes of inputs by name, and sizes of symbols. */
+function shapesOf({ graph }: Model, { shapes = {} }: Options): InputShapes {
   const names = new Set(graph.inputs.map(({ name }) => name));
-  return Object.fromEntries(Object.entries(shapes).filter(([name]) => names.has(name)));
+  const entries = Object.entries(shapes);
+  return Object.fromEntries(entries.map(([name, dims]) => [name, names.has(name) ? dims : (dims[0] ?? 1)]));
 }
 
 /** @throws bad-recipe where nothing says how much is to go, or something that does not fit the structure */
-function checkShare({ ratio, threshold, count, sensitivity, ranking }: Options, kind: Structure["kind"]): void {
+function checkShare({ ratio, threshold, count, sensitivity, ranking, by }: Options, kind: Structure["kind"]): void {
   const fail = (message: string) => new TersorError("bad-recipe", `prune: ${message}`);
+  if (kind !== "channels" && by === "latency") throw fail(`by latency is for channels, not for structure ${kind}.`);
   const isSensed = sensitivity || ranking === "sensitivity";
   if (kind !== "channels" && isSensed) throw fail(`sensitivity is for channels, not for structure ${kind}.`);
   if (ratio === undefined && threshold === undefined && count === undefined && kind !== "n:m" && !sensitivity)
@@ -227,6 +241,7 @@ function cutReport(
     structure,
     ...("blocks" in result ? { blocks: result.blocks } : { groups: result.groups }),
     ...("sensitivity" in result && { sensitivity: result.sensitivity }),
+    ...("latency" in result && { latency: result.latency }),
     kept,
     removed,
     reached,
