@@ -97,20 +97,31 @@ const ROLLOFF = 0.95;
  */
 export function resample({ sampleRate, samples }: Wave, rate: number): Float32Array {
   if (rate === sampleRate) return samples;
-  // The cut-off in cycles of an input sample, twice: 1 would be half the input's rate.
-  const band = ROLLOFF * Math.min(1, rate / sampleRate);
+  const common = greatestDivisor(sampleRate, rate);
+  const [up, down] = [rate / common, sampleRate / common];
+  // The cut-off as a share of half the input's rate, and how far the filter goes in input samples.
+  const band = ROLLOFF * Math.min(1, up / down);
   const width = REACH / band;
-  const out = new Float32Array(Math.ceil((samples.length * rate) / sampleRate));
+  const reach = Math.ceil(width);
+  const weight = (t: number) =>
+    Math.abs(t) >= width ? 0 : band * sinc(band * t) * Math.cos((Math.PI * t) / (2 * width)) ** 2;
+  // An output lies at one of `up` places between two inputs.
+  const filters = Array.from({ length: up }, (_, phase) =>
+    Float64Array.from({ length: 2 * reach + 1 }, (_, k) => weight(k - reach - phase / up)),
+  );
+  const out = new Float32Array(Math.ceil((samples.length * up) / down));
   for (let i = 0; i < out.length; i++) {
-    const centre = (i * sampleRate) / rate;
+    const first = Math.floor((i * down) / up) - reach;
+    const filter = filters[(i * down) % up] as Float64Array;
     let sum = 0;
-    const end = Math.min(samples.length - 1, Math.floor(centre + width));
-    for (let j = Math.max(0, Math.ceil(centre - width)); j <= end; j++) {
-      const t = j - centre;
-      const sinc = t === 0 ? 1 : Math.sin(Math.PI * band * t) / (Math.PI * band * t);
-      sum += (samples[j] as number) * band * sinc * Math.cos((Math.PI * t) / (2 * width)) ** 2;
-    }
+    for (let k = 0; k < filter.length; k++) sum += (filter[k] as number) * (samples[first + k] ?? 0);
     out[i] = sum;
   }
   return out;
+}
+
+const sinc = (x: number) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
+
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
 }
