@@ -1,15 +1,13 @@
 /** @file Data format: a folder of WAV files as log-mel features or as samples, labelled by its sub-folders or by a file of labels. */
-import { join } from "node:path";
 import { z } from "zod";
 import { type HostTensor, hostTensor } from "../../tensor/host-tensor.ts";
 import { TersorError } from "../../util/errors.ts";
-import { indexedDataset, type Sample } from "../dataset.ts";
-import { fitInputs, type InputInfo, onlyInput, shapeText } from "../fit-input.ts";
+import { type InputInfo, onlyInput, shapeText } from "../fit-input.ts";
 import { LogMel, logNames, melScales } from "../log-mel.ts";
 import { classesOption, commonOptions } from "../options.ts";
 import { decodeWave, resample } from "../wave.ts";
-import { type FileKind, labelledFiles } from "./file-labels.ts";
-import { filesBelow, nameOf, readBytes } from "./files.ts";
+import { type FileKind, filesDataset } from "./file-labels.ts";
+import { filesBelow, readBytes } from "./files.ts";
 import { defineFormat } from "./format.ts";
 
 const recordings: FileKind = { pattern: /\.wave?$/i, many: "recordings", one: "recording", endings: ".wav" };
@@ -59,23 +57,10 @@ export const audioFormat = defineFormat({
   },
   async open(options, context) {
     const root = context.resolve(options.path);
-    const { folder, files, labels } = await labelledFiles(options, context, recordings);
-    const input = onlyInput(context.inputs, root);
-    const read = readerFor(input, options, root);
-    return indexedDataset({
-      name: nameOf(root),
-      size: files.length,
-      idOf: (index) => files[index] as string,
-      ...(context.skipped ? { skipped: context.skipped } : {}),
-      async at(index): Promise<Sample> {
-        const file = files[index] as string;
-        const path = join(folder, file);
-        const samples = resample(decodeWave(await readBytes(path), path), options.sampleRate);
-        const label = labels?.[index];
-        const inputs = fitInputs({ [input.name]: read(samples) }, context.inputs, path);
-        return { id: file, inputs, ...(label === undefined ? {} : { label }) };
-      },
-    });
+    const read = readerFor(onlyInput(context.inputs, root), options, root);
+    return filesDataset(options, context, recordings, async (path) =>
+      read(resample(decodeWave(await readBytes(path), path), options.sampleRate)),
+    );
   },
 });
 

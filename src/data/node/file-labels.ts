@@ -1,8 +1,11 @@
 /** @file A folder of files with a label each, images or sound: labelled by a file of labels, or by the sub-folders. */
 import { dirname, join } from "node:path";
 import { z } from "zod";
+import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { TersorError } from "../../util/errors.ts";
+import { type IndexedDataset, indexedDataset, type Sample } from "../dataset.ts";
 import { parseDelimited } from "../delimited.ts";
+import { fitInputs, onlyInput } from "../fit-input.ts";
 import { parseLabel, readLabels, sortClasses } from "../labels.ts";
 import { parseOptions } from "../options.ts";
 import { exists, filesBelow, nameOf, readJson, readText, statOf } from "./files.ts";
@@ -23,25 +26,22 @@ export interface FileKind {
   readonly endings: string;
 }
 
-export interface LabelledFiles {
-  readonly folder: string;
-  /** Relative to the folder, sorted. */
-  readonly files: readonly string[];
-  readonly labels: readonly RawLabel[] | undefined;
-}
-
 interface LabelOptions {
   readonly path: string;
   readonly labels?: string | undefined;
   readonly classes?: string | readonly string[] | undefined;
 }
 
-/** The files at a path, a folder or a single one, and their labels. @throws bad-data when there are none, or labels do not fit them. */
-export async function labelledFiles(
+/**
+ * A sample for every file at a path, a folder or a single one, with its label where one is known.
+ * @param read the model's only input from a file @throws bad-data when there are no files, or labels do not fit them
+ */
+export async function filesDataset(
   options: LabelOptions,
   context: OpenContext,
   kind: FileKind,
-): Promise<LabelledFiles> {
+  read: (path: string) => Promise<HostTensor>,
+): Promise<IndexedDataset> {
   const root = context.resolve(options.path);
   const { isFolder } = await statOf(root);
   const folder = isFolder ? root : dirname(root);
@@ -53,7 +53,21 @@ export async function labelledFiles(
     );
   const classes = await classesOf(options.classes, context);
   const table = options.labels === undefined ? undefined : context.resolve(options.labels);
-  return { folder, files, labels: isFolder ? await labelsOf(folder, files, table, classes, kind) : undefined };
+  const labels = isFolder ? await labelsOf(folder, files, table, classes, kind) : undefined;
+  const { name } = onlyInput(context.inputs, root);
+  return indexedDataset({
+    name: nameOf(root),
+    size: files.length,
+    idOf: (index) => files[index] as string,
+    ...(context.skipped ? { skipped: context.skipped } : {}),
+    async at(index): Promise<Sample> {
+      const id = files[index] as string;
+      const path = join(folder, id);
+      const label = labels?.[index];
+      const inputs = fitInputs({ [name]: await read(path) }, context.inputs, path);
+      return { id, inputs, ...(label === undefined ? {} : { label }) };
+    },
+  });
 }
 
 /**

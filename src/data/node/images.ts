@@ -1,15 +1,12 @@
 /** @file Data format: a folder of images, labelled by its sub-folders or by a file of labels. Decoding: sharp. */
-import { join } from "node:path";
 import sharp, { type ResizeOptions } from "sharp";
 import { z } from "zod";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
-import { indexedDataset, type Sample } from "../dataset.ts";
-import { fitInputs, type InputInfo, onlyInput, shapeText } from "../fit-input.ts";
+import { type InputInfo, onlyInput, shapeText } from "../fit-input.ts";
 import { classesOption, commonOptions, layout, normalizationOptions } from "../options.ts";
 import { type Layout, normalize } from "../preprocess.ts";
-import { type FileKind, labelledFiles } from "./file-labels.ts";
-import { nameOf } from "./files.ts";
+import { type FileKind, filesDataset } from "./file-labels.ts";
 import { defineFormat } from "./format.ts";
 
 const side = z.int().positive();
@@ -50,22 +47,8 @@ export const imagesFormat = defineFormat({
   options,
   matches: (path, isFolder) => isFolder || images.pattern.test(path),
   async open(options, context) {
-    const root = context.resolve(options.path);
-    const { folder, files, labels } = await labelledFiles(options, context, images);
-    const target = targetOf(context.inputs, options, root);
-    return indexedDataset({
-      name: nameOf(root),
-      size: files.length,
-      idOf: (index) => files[index] as string,
-      ...(context.skipped ? { skipped: context.skipped } : {}),
-      async at(index): Promise<Sample> {
-        const file = files[index] as string;
-        const tensor = await readImage(join(folder, file), target, options);
-        const label = labels?.[index];
-        const inputs = fitInputs({ [target.input.name]: tensor }, context.inputs, join(folder, file));
-        return { id: file, inputs, ...(label === undefined ? {} : { label }) };
-      },
-    });
+    const target = targetOf(context.inputs, options, context.resolve(options.path));
+    return filesDataset(options, context, images, (path) => readImage(path, target, options));
   },
 });
 
