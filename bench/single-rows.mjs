@@ -3,6 +3,7 @@
  * files (`--table FILE…`), so that rows can run side by side on another machine.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { dirname } from "node:path";
 import { parseArgs } from "node:util";
@@ -104,7 +105,7 @@ export function timeOf(runs) {
  * @param {{optimization?: string, batch?: number, threads?: number}} options one thread where sums must be split alike
  */
 export async function judge(model, samples, metricName, { optimization = "all", batch = 50, threads = 1 } = {}) {
-  const metric = await chooseMetric(metricName, {});
+  const metric = await chooseMetric(metricName, { readText: (file) => readFile(file, "utf8") });
   const score = metric.create();
   const source = typeof model === "string" ? { path: model } : bytesOf(model);
   const session = await inProcessRuntime("ort-node").create(source, { threads, optimization });

@@ -6,12 +6,11 @@
  * Needs `npm run build`. A row takes minutes. Where there are several settings of one task (`resnet20-…`, `mnist-…`), the table takes the one that
  * is best on held-out training data, and shows what that one gives on the test data.
  */
-import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { collect } from "../dist/data/dataset.js";
 import { parseDelimited } from "../dist/data/delimited.js";
 import { openData } from "../dist/data/node/open-data.js";
-import { encodeWave } from "../dist/data/wave.js";
 import { wordTokenizer } from "../dist/data/word-tokenizer.js";
 import * as nn from "../dist/nn/index.js";
 import { loadModel } from "../dist/node/load.js";
@@ -20,6 +19,7 @@ import { inputsOf } from "../dist/recipe/inputs-of.js";
 import { runRecipe } from "../dist/recipe/node/run-recipe.js";
 import { articleNetwork } from "../examples/article/networks.mjs";
 import { judge, singleRows, spread, tableOf, timeOf } from "./single-rows.mjs";
+import { spokenDigits, spokenLayers, spokenStep } from "./spoken-digits.mjs";
 import { dataSpecs, root, zoo } from "./zoo.mjs";
 
 /** Trains a model with the step of recipes and judges the result once. */
@@ -46,36 +46,10 @@ async function trained(model, { folder, seed, threads, samples, epochs }, { step
 const parametersOf = ({ graph }) =>
   graph.initializers.reduce((sum, { tensor }) => sum + (tensor.dtype === "float32" ? tensor.size : 0), 0);
 
-/** The recordings as WAV files, a folder a digit: takes 0 to 4 are the test set, 5 to 8 judge the epochs. */
-function spokenDigits(shared, folder) {
-  const source = join(shared, "data", "spoken-digits");
-  const { items } = JSON.parse(readFileSync(join(source, "index.json"), "utf8"));
-  const bytes = readFileSync(join(source, "pcm.i16.bin"));
-  for (const [digit, speaker, take, offset, length] of items) {
-    const part = take < 5 ? "test" : take < 9 ? "validation" : "training";
-    const samples = Float32Array.from({ length }, (_, i) => bytes.readInt16LE(2 * (offset + i)) / 32768);
-    const place = join(folder, part, `${digit}`);
-    mkdirSync(place, { recursive: true });
-    writeFileSync(join(place, `${speaker}-${take}.wav`), encodeWave({ sampleRate: 8000, samples }));
-  }
-  return (part) => ({ path: join(folder, part), sampleRate: 8000, mels: 40, normalize: "recording", shuffle: true });
-}
-
 const spokenRow = (layer) => async (options) => {
   const data = spokenDigits(options.shared, options.folder);
-  const layers = [layer, nn.poolSteps("mean"), nn.dropout(0.3), nn.linear(10)];
-  const model = nn.build(layers, { input: [64, 40], seed: options.seed, name: "spoken-digits" });
-  const step = {
-    data: data("training"),
-    validation: data("validation"),
-    epochs: 15,
-    batchSize: 32,
-    rate: 0.004,
-    schedule: { name: "cosine", warmup: 0.1 },
-    augment: { noise: 0.2 },
-    clipNorm: 1,
-  };
-  return trained(model, options, { step, test: data("test"), metric: "top-1" });
+  const model = nn.build(spokenLayers(layer), { input: [64, 40], seed: options.seed, name: "spoken-digits" });
+  return trained(model, options, { step: spokenStep(data), test: data("test"), metric: "top-1" });
 };
 
 /** Intents of SNIPS, from words; the vocabulary is that of the training sentences. */

@@ -1,0 +1,84 @@
+/** @file Rows of single weights: zeros, training with the zeros kept, then integers or a table of values; bytes after brotli. */
+import { openLab } from "./lab.mjs";
+
+/** How a trained sparse model is stored in the end. */
+const forms = {
+  "int8 per channel": { dtype: "int8", granularity: "channel" },
+  "256 values": { dtype: "uint8", format: "codebook" },
+  "16 values": { dtype: "uint4", format: "codebook" },
+};
+
+/** The forms of a float model: bytes after brotli, how many times fewer than the fp32 file has, and the metric. */
+async function stored(lab, network, zeros, file, fp32) {
+  const rows = [];
+  const float = await lab.size(file);
+  const row = (form, size, value) => ({
+    network: `${network}: bytes`,
+    what: `${zeros}, ${form}`,
+    KB: size.bytes / 1000,
+    "KB, brotli": size.brotli / 1000,
+    "times smaller": fp32.bytes / size.brotli,
+    [`${lab.metric}, %`]: value,
+  });
+  rows.push(row("fp32", float, await lab.judge(file)));
+  for (const [form, quantize] of Object.entries(forms)) {
+    const made = await lab.make("stored", [{ simplify: {} }, { quantize }], file);
+    rows.push(row(form, await lab.size(made.file), await lab.judge(made.file)));
+  }
+  return rows;
+}
+
+const zeros = (ratio, more) => ({ prune: { structure: "weights", ratio, compressed: false, ...more } });
+const percent = (ratio) => `${(100 * ratio).toFixed(0)} % zeros`;
+
+/** ResNet-20 after as many epochs as the dense one gets; much is taken in several steps. */
+const resnet20 = (title, cuts, epochs) => async (settings) => {
+  const lab = await openLab("resnet20", settings);
+  const steps = [
+    ...cuts.flatMap((step, i) => [step, ...(i < cuts.length - 1 ? [lab.finetune(1, { validation: 0 })] : [])]),
+  ];
+  const { file } = await lab.make("sparse", [...steps, lab.finetune(epochs - Math.max(0, cuts.length - 1))]);
+  return stored(lab, "ResNet-20", title, file, await lab.size(lab.model));
+};
+
+/** The article's network, more and more of it, an epoch after each cut. */
+async function article(settings) {
+  const lab = await openLab("article", settings);
+  const fp32 = await lab.size(lab.model);
+  const rows = await stored(lab, "article's CNN", "dense", lab.model, fp32);
+  let from = lab.model;
+  for (const ratio of [0.8, 0.9, 0.95, 0.97]) {
+    const name = `sparse${100 * ratio}`;
+    const { file } = await lab.make(name, [zeros(ratio), lab.finetune(1, { validation: 0, rate: 0.001 })], from);
+    rows.push(...(await stored(lab, "article's CNN", percent(ratio), file, fp32)));
+    from = file;
+  }
+  return rows;
+}
+
+/** The recogniser, distilled on unlabelled crops of other lines. */
+const lines = (ratio, epochs) => async (settings) => {
+  const lab = await openLab("lines", settings);
+  const learn = lab.distill(epochs, { temperature: 1, batchNorm: "frozen" });
+  const steps =
+    ratio === 0
+      ? [{ simplify: {} }]
+      : [{ simplify: {} }, zeros(ratio, { criterion: "wanda", ...lab.calibration }), learn];
+  const { file } = await lab.make("sparse", steps);
+  const title = ratio === 0 ? "dense" : percent(ratio);
+  return stored(lab, "PP-OCRv4 recogniser", title, file, await lab.size(lab.model));
+};
+
+const EPOCHS = 3;
+
+export const bytesRows = {
+  "resnet20-dense": resnet20("dense", [], EPOCHS),
+  "resnet20-50": resnet20(percent(0.5), [zeros(0.5)], EPOCHS),
+  "resnet20-70": resnet20(percent(0.7), [zeros(0.7)], EPOCHS),
+  "resnet20-90": resnet20(percent(0.9), [zeros(0.6), zeros(0.8), zeros(0.9)], EPOCHS),
+  "resnet20-2:4": resnet20("2:4", [zeros(undefined, { structure: "2:4" })], EPOCHS),
+  "article-bytes": article,
+  "lines-dense": lines(0, 0),
+  "lines-50": lines(0.5, 2),
+  "lines-70": lines(0.7, 2),
+};

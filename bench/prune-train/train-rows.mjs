@@ -1,0 +1,136 @@
+/** @file Rows of channels cut from networks that are trained afterwards: accuracy dense, cut, recovered, trained. */
+import { spokenDigits } from "../spoken-digits.mjs";
+import { cut, onData, openLab, timesFewer } from "./lab.mjs";
+import { SPOKEN_HIDDEN } from "./tasks.mjs";
+
+/** ResNet-56 at 2.1 times fewer MACs: the paper of DepGraph (Fang et al. 2023, https://arxiv.org/abs/2301.12900) has 2.13. */
+const RATIO_56 = 1 - 1 / 2.11;
+const EPOCHS_56 = 4;
+/** Of the teacher that the cut network learns from. */
+const EPOCHS_TEACHER = 2;
+
+const cut56 = (lab, more) => cut(RATIO_56, { ...onData(lab), ...more });
+
+async function resnet56Dense(settings) {
+  const lab = await openLab("resnet56", settings);
+  const { file } = await lab.make("dense", [lab.finetune(EPOCHS_56)]);
+  return [
+    { network: "ResNet-56", what: "as it was", "top-1": await lab.judge(lab.model) },
+    { network: "ResNet-56", what: "fine-tuned", "top-1": await lab.judge(file) },
+  ];
+}
+
+/** Before any training: by what is cut, and what recovery makes up for. */
+async function resnet56Recovery(settings) {
+  const lab = await openLab("resnet56", settings);
+  const rows = [];
+  for (const [criterion, ranking] of [
+    ["l1", "layer"],
+    ["activation-norm", "global"],
+  ])
+    for (const recover of ["none", "mean", "least-squares"]) {
+      const { file, reports } = await lab.make("cut", [cut56(lab, { criterion, ranking, recover })]);
+      rows.push({
+        network: "ResNet-56",
+        what: `cut by ${criterion}, ranked by ${ranking}, recovery: ${recover}`,
+        "MACs, times fewer": timesFewer(reports[0]),
+        "top-1": await lab.judge(file),
+      });
+    }
+  return rows;
+}
+
+async function resnet56Labels(settings) {
+  const lab = await openLab("resnet56", settings);
+  const { file, reports } = await lab.make("labels", [cut56(lab), lab.finetune(EPOCHS_56)]);
+  const fewer = { "MACs, times fewer": timesFewer(reports[0]) };
+  return [{ network: "ResNet-56", what: "cut, fine-tuned", ...fewer, "top-1": await lab.judge(file) }];
+}
+
+/** Learns from the dense network after a fine-tuning of its own. */
+async function resnet56Distilled(settings) {
+  const lab = await openLab("resnet56", settings);
+  const teacher = await lab.make("teacher", [lab.finetune(EPOCHS_TEACHER)]);
+  const learn = lab.distill(EPOCHS_56, { labels: 0.3, validation: 0.1 });
+  const { file, reports } = await lab.make("distilled", [cut56(lab), learn], teacher.file);
+  const fewer = { "MACs, times fewer": timesFewer(reports[0]) };
+  return [
+    {
+      network: "ResNet-56",
+      what: `fine-tuned ${EPOCHS_TEACHER} epochs: the teacher`,
+      "top-1": await lab.judge(teacher.file),
+    },
+    { network: "ResNet-56", what: "cut from the teacher, distilled", ...fewer, "top-1": await lab.judge(file) },
+  ];
+}
+
+/** A third of the recogniser's MACs in several cuts, each followed by distillation on unlabelled crops of other lines. */
+const lines = (cuts, epochs) => async (settings) => {
+  const lab = await openLab("lines", settings);
+  const each = 1 - 0.7 ** (1 / cuts);
+  const learn = () => lab.distill(epochs / cuts, { temperature: 1, batchNorm: "frozen" });
+  const one = await lab.make("cut", [cut(0.3, onData(lab))]);
+  const steps = Array.from({ length: cuts }, () => [cut(each, onData(lab)), learn()]).flat();
+  const { file, reports } = await lab.make("distilled", steps);
+  const fewer = reports.filter((report) => report.macs).reduce((product, report) => product * timesFewer(report), 1);
+  const network = "PP-OCRv4 recogniser";
+  return [
+    { network, what: "as it was", "character errors, %": await lab.judge(lab.model) },
+    {
+      network,
+      what: "cut at once, least squares",
+      "MACs, times fewer": timesFewer(one.reports[0]),
+      "character errors, %": await lab.judge(one.file),
+    },
+    {
+      network,
+      what: `cut in ${cuts}, ${epochs} epochs of distillation`,
+      "MACs, times fewer": fewer,
+      "character errors, %": await lab.judge(file),
+    },
+  ];
+};
+
+/** Half of the hidden units, both ways, and as much training as the dense network gets on top of its own. */
+async function spoken(settings) {
+  const lab = await openLab("spoken", settings);
+  const validation = spokenDigits(settings.shared, settings.folder)("validation");
+  const learn = () => lab.finetune(EPOCHS_SPOKEN, { validation });
+  const half = {
+    prune: {
+      ratio: 0.5,
+      compressed: false,
+      criterion: "activation-norm",
+      recover: "least-squares",
+      ...lab.calibration,
+    },
+  };
+  const dense = await lab.make("dense", [learn()]);
+  const cutOnly = await lab.make("cut", [half]);
+  const trained = await lab.make("cut-trained", [half, learn()]);
+  const network = `bidirectional LSTM of ${SPOKEN_HIDDEN}, spoken digits`;
+  const fewer = { parameters: cutOnly.reports[0].params.after };
+  return [
+    { network, what: "trained", parameters: cutOnly.reports[0].params.before, "top-1": await lab.judge(lab.model) },
+    { network, what: `${EPOCHS_SPOKEN} epochs more`, "top-1": await lab.judge(dense.file) },
+    { network, what: "half its hidden units, least squares", ...fewer, "top-1": await lab.judge(cutOnly.file) },
+    {
+      network,
+      what: `half its hidden units, ${EPOCHS_SPOKEN} epochs`,
+      ...fewer,
+      "top-1": await lab.judge(trained.file),
+    },
+  ];
+}
+
+const EPOCHS_SPOKEN = 6;
+
+export const trainRows = {
+  "resnet56-dense": resnet56Dense,
+  "resnet56-recovery": resnet56Recovery,
+  "resnet56-labels": resnet56Labels,
+  "resnet56-distilled": resnet56Distilled,
+  lines: lines(1, 4),
+  "lines-steps": lines(3, 4),
+  "spoken-lstm": spoken,
+};
