@@ -77,6 +77,7 @@ export const trainFlags: FlagGroup = {
       value: "HOW",
       summary: "of a quantized model: fixed (default), or learned with the weights",
     },
+    { name: "pruned-zeros", summary: "of a quantized model: weights that are zero were pruned, and stay so" },
     { name: "patience", value: "N", type: "number", summary: "stop after N epochs without a better validation result" },
     {
       name: "threads",

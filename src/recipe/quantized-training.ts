@@ -33,12 +33,12 @@ export function modelNamed(name: string, ctx: StepContext): Promise<Model> {
 /** Opens a quantized model for training; undefined for a float one. @param teacher where weights may have come from, as may the recipe's original */
 export function openQuantized(
   model: Model,
-  scales: "fixed" | "learned",
+  { scales, prunedZeros }: { readonly scales: "fixed" | "learned"; readonly prunedZeros: boolean },
   teacher: Model | undefined,
   ctx: StepContext,
 ): OpenedModel | undefined {
   const originals = [teacher, ctx.original].filter((each) => each !== undefined && each !== model);
-  const thawed = thaw(model, { scales, originals: originals as Model[] });
+  const thawed = thaw(model, { scales, prunedZeros, originals: originals as Model[] });
   if (!thawed) return undefined;
   const codes: Record<string, number> = {};
   for (const { slot } of thawed.weights) {

@@ -8,7 +8,8 @@
  * Deviations from the authors' code: inputs that were never active keep their weights (rounded), where the authors write zeros;
  * the scales of a group come from its weights as they are when it is reached, also where the group is shorter than a block;
  * with act-order the scales are those of the original weights and their groups stay where they were ("static groups"), so that
- * the file needs no reordering; damping grows tenfold, up to three times, where the factor does not exist.
+ * the file needs no reordering; damping grows tenfold, up to three times, where the factor does not exist; weights that are exactly
+ * zero, as pruned ones are, stay so, and the weights still to come make up for what would have been added to them.
  */
 import * as z from "zod";
 import { kernels, type Matrix, type Pointer } from "../../kernels/index.ts";
@@ -74,6 +75,8 @@ class GptqRun {
   readonly #scales: Pointer;
   readonly #zeroPoints: Pointer;
   readonly #groups: Pointer;
+  /** Columns that are zero, by row; only of rows that have some. */
+  readonly #zeros = new Map<number, readonly number[]>();
 
   constructor(
     matrix: WeightMatrix,
@@ -105,6 +108,8 @@ class GptqRun {
       const row = order ? (order[i] as number) : i;
       w.set(data.subarray(row * n, row * n + n), i * stride);
       w.fill(0, i * stride + n, (i + 1) * stride);
+      const zeros = zerosOf(data.subarray(row * n, row * n + n));
+      if (zeros.length > 0) this.#zeros.set(i, zeros);
       groupOf[i] = Math.floor(row / groupSize);
     }
     memory.f32(this.#scales, groups * stride).fill(0);
@@ -125,7 +130,9 @@ class GptqRun {
         const next = this.#panelEnd(row, end);
         this.#correct(start, row, row, next);
         if (this.#dynamic && row % this.matrix.groupSize === 0) this.#openGroup(row);
+        const held = this.#zeros.has(row) ? this.#hold(row) : undefined;
         this.#round(start, row, next);
+        if (held) this.#release(start, row, held);
         row = next;
       }
       this.#correct(start, end, end, k);
@@ -144,8 +151,32 @@ class GptqRun {
 
   #panelEnd(row: number, blockEnd: number): number {
     const { groupSize } = this.matrix;
+    // What is held at zero needs its row to itself: the kernel corrects the rows of a panel by itself.
+    if (this.#zeros.has(row)) return row + 1;
     const groupEnd = this.#dynamic ? (Math.floor(row / groupSize) + 1) * groupSize : blockEnd;
-    return Math.min(blockEnd, groupEnd, row + PANEL);
+    let end = row + 1;
+    const limit = Math.min(blockEnd, groupEnd, row + PANEL);
+    while (end < limit && !this.#zeros.has(end)) end++;
+    return end;
+  }
+
+  /** Zeros go back to zero; gives what corrections had made of them. */
+  #hold(row: number): Float32Array {
+    const w = kernels().memory.f32(this.#w + row * this.#stride * 4, this.#stride);
+    const columns = this.#zeros.get(row) ?? [];
+    const held = Float32Array.from(columns, (column) => w[column] as number);
+    for (const column of columns) w[column] = 0;
+    return held;
+  }
+
+  /** What was held back becomes an error of the row, as if it had been rounded away. */
+  #release(start: number, row: number, held: Float32Array): void {
+    const { memory } = kernels();
+    const err = memory.f32(this.#err + (row - start) * this.#stride * 4, this.#stride);
+    const pivot = memory.f32(this.#uAt(row, row).at, 1)[0] as number;
+    this.#zeros.get(row)?.forEach((column, i) => {
+      err[column] = (held[i] as number) / pivot;
+    });
   }
 
   /** Takes the errors of the block's rows [start, done) into rows [from, to). */
@@ -195,7 +226,10 @@ class GptqRun {
       const block = memory.alloc32(rows * n);
       const from = memory.f32(this.#w + row * this.#stride * 4, rows * this.#stride);
       const to = memory.f32(block, rows * n);
-      for (let i = 0; i < rows; i++) to.set(from.subarray(i * this.#stride, i * this.#stride + n), i * n);
+      for (let i = 0; i < rows; i++) {
+        to.set(from.subarray(i * this.#stride, i * this.#stride + n), i * n);
+        for (const column of this.#zeros.get(row + i) ?? []) to[i * n + column] = 0;
+      }
       return blockParams(this.matrix, this.spec, block, 1, rows);
     });
     const group = row / groupSize;
@@ -212,6 +246,14 @@ class GptqRun {
     spread(this.params.scales, group, n, fold, memory.f32(this.#scales + offset, n));
     spread(this.params.zeroPoints, group, n, fold, memory.i32(this.#zeroPoints + offset, n));
   }
+}
+
+function zerosOf(row: Float32Array): number[] {
+  const zeros: number[] = [];
+  row.forEach((x, column) => {
+    if (x === 0) zeros.push(column);
+  });
+  return zeros;
 }
 
 /** Inputs by falling second moment; equals stay in order. */

@@ -23,6 +23,8 @@ export interface ThawOptions {
   readonly originals?: readonly Model[];
   /** Whether scales stay as calibration found them, or are learned with the weights; "fixed" when absent. */
   readonly scales?: "fixed" | "learned";
+  /** Codes of zero are pruned weights: they begin at exactly zero, which training holds. False when absent. */
+  readonly prunedZeros?: boolean;
 }
 
 /** One weight while it trains. */
@@ -68,7 +70,10 @@ const NOT_PRUNED = 1e-3;
  * range that is narrower than its type's is kept by clipping in front. Biases in int32 become float. MatMulNBits becomes a MatMul. The
  * gradient passes rounding straight through inside of its range. Undefined where no integer weights are found.
  */
-export function thaw(model: Model, { originals = [], scales = "fixed" }: ThawOptions = {}): Thawed | undefined {
+export function thaw(
+  model: Model,
+  { originals = [], scales = "fixed", prunedZeros = false }: ThawOptions = {},
+): Thawed | undefined {
   const quantized = constantToInitializer(model).model;
   const found = findSlots(quantized.graph);
   if (found.weights.length === 0) return undefined;
@@ -77,7 +82,7 @@ export function thaw(model: Model, { originals = [], scales = "fixed" }: ThawOpt
   const { graph } = copy;
   const slots = findSlots(graph);
   const originalGraphs = originals.map((each) => foldBatchNorm(constantToInitializer(each).model).model.graph);
-  const builder = new Thawing(graph, originalGraphs);
+  const builder = new Thawing(graph, originalGraphs, prunedZeros);
   const biases = slots.biases.map((slot) => builder.bias(slot));
   const weights = slots.weights.map((slot) => builder.weight(slot));
   graph.sort();
@@ -107,10 +112,12 @@ class Thawing {
   readonly scaleNames = new Map<string, string>();
   readonly #graph: Graph;
   readonly #originals: readonly Graph[];
+  readonly #prunedZeros: boolean;
 
-  constructor(graph: Graph, originals: readonly Graph[]) {
+  constructor(graph: Graph, originals: readonly Graph[], prunedZeros: boolean) {
     this.#graph = graph;
     this.#originals = originals;
+    this.#prunedZeros = prunedZeros;
     for (const { inputs, opType, domain } of graph.nodes)
       if (domain === "" && (opType === "QuantizeLinear" || opType === "DequantizeLinear"))
         if (inputs[1]?.tensor) this.#declareScale(inputs[1], inputs[1].name);
@@ -135,7 +142,9 @@ class Thawing {
     const graph = this.#graph;
     const codes = slot.numbers();
     const original = this.#originalOf(slot, codes);
-    const tensor = float32(slot.dims, original ?? dequantized(slot, codes));
+    const values = original ?? dequantized(slot, codes);
+    if (this.#prunedZeros) clearZeros(values, slot, codes);
+    const tensor = float32(slot.dims, values);
     const master = graph.addInitializer(plainName(slot.codes.name), tensor);
     const isPacked = slot.nodes[0]?.opType === "MatMulNBits";
     const scale = isPacked ? this.#scaleOf(slot) : slot.scale;
@@ -311,6 +320,14 @@ function isCloseTo(values: Float32Array, slot: WeightSlot, codes: Float32Array):
     sum += Math.abs(Math.min(high, Math.max(low, code)) - (codes[i] as number));
   });
   return sum <= NEAR * values.length;
+}
+
+function clearZeros(values: Float32Array, slot: WeightSlot, codes: Float32Array): void {
+  const zeros = slot.zeroPoints();
+  const slices = scaleIndices(slot);
+  codes.forEach((code, i) => {
+    if (code === zeros[slices[i] as number]) values[i] = 0;
+  });
 }
 
 /** What codes stand for. */

@@ -40,6 +40,10 @@ export const trainingInputs = {
     .enum(["fixed", "learned"])
     .default("fixed")
     .describe("of a quantized model: scales stay as they are, or are learned with the weights"),
+  prunedZeros: z
+    .boolean()
+    .default(false)
+    .describe("of a quantized model: weights that are zero were pruned, and stay so; without, rounded ones may change"),
 };
 
 export const finetuneOptions = trainOptions.extend({
@@ -104,7 +108,7 @@ export async function trainModel(
   losses?: LossesFor,
 ): Promise<Trained> {
   const teacher = written.teacher === undefined ? undefined : await modelNamed(written.teacher, ctx);
-  const open = openQuantized(model, written.scales ?? "fixed", teacher, ctx);
+  const open = openQuantized(model, quantizedOptions(written), teacher, ctx);
   if (!open) return trainFloats(model, written, { ctx, teacher, losses });
   const freeze = [...(written.freeze ?? []), ...open.fixed];
   const options = { ...written, ...(freeze.length > 0 && { freeze }) };
@@ -114,6 +118,8 @@ export async function trainModel(
   const notes = [...(report.notes ?? []), ...open.notes];
   return { model: await open.close(trained), report: { ...report, quantized: open.about, notes } };
 }
+
+const quantizedOptions = ({ scales = "fixed", prunedZeros = false }: FinetuneOptions) => ({ scales, prunedZeros });
 
 interface Around {
   readonly ctx: StepContext;
