@@ -154,6 +154,7 @@ export {
   fit,
   type StepEvent,
 } from "./train/fit.ts";
+export { type FreshModel, freshWeights } from "./train/fresh-weights.ts";
 export type { TrainOptions } from "./train/options.ts";
 export { BlobSource, openBlob } from "./util/blob-source.ts";
 export { type ByteSink, type ByteSource, MemorySink, MemorySource, readAll } from "./util/bytes.ts";

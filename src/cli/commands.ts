@@ -11,7 +11,7 @@ import {
   staticFlags,
 } from "./quantize-flags.ts";
 import { dryRun, noSimplify, seed, shape, workers } from "./shared-flags.ts";
-import { distillFlags, keepFlags, lossFlag, trainDataFlags, trainFlags } from "./train-flags.ts";
+import { distillFlags, keepFlags, lossFlag, shrinkFlags, trainDataFlags, trainFlags } from "./train-flags.ts";
 
 const inputFlags: readonly Flag[] = [
   {
@@ -203,11 +203,15 @@ export const commands: readonly CommandSpec[] = [
     groups: [
       outputFlags,
       distillFlags,
+      shrinkFlags,
       { title: "Data", flags: [...inputFlags.filter(({ name }) => name !== "shape"), ...trainDataFlags] },
       { ...trainFlags, flags: [...trainFlags.flags, seed] },
       keepFlags,
     ],
-    examples: ["tersor distill small.onnx --teacher large.onnx --data images/ --epochs 20"],
+    examples: [
+      "tersor distill small.onnx --teacher large.onnx --data images/ --epochs 20",
+      "tersor distill large.onnx --shrink 0.5 --shrink-blocks 0.3 --data images/ -o small.onnx",
+    ],
     load: () => import("./commands/train.ts"),
   },
   {

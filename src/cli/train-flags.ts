@@ -109,7 +109,11 @@ export const keepFlags: FlagGroup = {
 export const distillFlags: FlagGroup = {
   title: "Distillation",
   flags: [
-    { name: "teacher", value: "MODEL", summary: "the model to learn from" },
+    {
+      name: "teacher",
+      value: "MODEL",
+      summary: "the model to learn from (default with --shrink: the model as it was)",
+    },
     { name: "teacher-output", value: "NAME", summary: "the teacher's value (default its first output)" },
     { name: "soft", value: "HOW", summary: "compare outputs by kl (default: after a softmax), mse or cosine" },
     { name: "temperature", value: "T", type: "number", summary: "softens both sides of kl (default 4)" },
@@ -135,6 +139,32 @@ export const distillFlags: FlagGroup = {
       name: "cache",
       value: "FILE",
       summary: "keep the teacher's answers, by the samples: it answers once, and not again in the next run",
+    },
+  ],
+};
+
+export const shrinkFlags: FlagGroup = {
+  title: "A student made of the model itself, which is its own teacher then",
+  flags: [
+    {
+      name: "shrink",
+      value: "SHARE",
+      option: "width",
+      type: "number",
+      summary: "leave out this share of the channels of every layer",
+    },
+    {
+      name: "shrink-blocks",
+      value: "SHARE",
+      option: "depth",
+      type: "number",
+      summary: "leave out this share of the residual blocks, those that the outputs need least",
+    },
+    {
+      name: "fresh",
+      option: "weights",
+      sets: "fresh",
+      summary: "the student's weights begin as before any training (default: the teacher's)",
     },
   ],
 };

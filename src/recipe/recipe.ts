@@ -13,6 +13,7 @@ import type { finetuneStep } from "./steps/finetune.ts";
 import type { float16Step } from "./steps/float16.ts";
 import type { pruneStep } from "./steps/prune.ts";
 import type { quantizeStep } from "./steps/quantize.ts";
+import type { shrinkStep } from "./steps/shrink.ts";
 import type { simplifyStep } from "./steps/simplify.ts";
 import type { staticStep } from "./steps/static.ts";
 import { steps } from "./steps.ts";
@@ -24,6 +25,7 @@ export type RecipeStep =
   | { readonly simplify: OptionsOf<typeof simplifyStep> }
   | { readonly equalize: OptionsOf<typeof equalizeStep> }
   | { readonly prune: OptionsOf<typeof pruneStep> }
+  | { readonly shrink: OptionsOf<typeof shrinkStep> }
   | { readonly finetune: OptionsOf<typeof finetuneStep> }
   | { readonly distill: OptionsOf<typeof distillStep> }
   | { readonly quantize: OptionsOf<typeof quantizeStep> }

@@ -9,6 +9,7 @@ import { finetuneStep } from "./steps/finetune.ts";
 import { float16Step } from "./steps/float16.ts";
 import { pruneStep } from "./steps/prune.ts";
 import { quantizeStep } from "./steps/quantize.ts";
+import { shrinkStep } from "./steps/shrink.ts";
 import { simplifyStep } from "./steps/simplify.ts";
 import { staticStep } from "./steps/static.ts";
 
@@ -21,6 +22,7 @@ function row<Schema extends z.ZodObject>(step: Step<Schema>): Step {
 export const steps: readonly Step[] = [
   row(simplifyStep),
   row(pruneStep),
+  row(shrinkStep),
   row(finetuneStep),
   row(distillStep),
   row(equalizeStep),

@@ -1,6 +1,6 @@
 /** @file `tersor finetune` and `tersor distill`. */
 import { basename, dirname, extname, join } from "node:path";
-import type { ZodObject } from "zod";
+import type * as z from "zod";
 import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
 import { parseOptions } from "../../recipe/parse-options.ts";
@@ -8,6 +8,7 @@ import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { distillOptions, hintLosses } from "../../recipe/steps/distill.ts";
 import { finetuneOptions } from "../../recipe/steps/finetune.ts";
+import type { shrinkOptions } from "../../recipe/steps/shrink.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf } from "../options-file.ts";
@@ -17,7 +18,7 @@ import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
 import { stepText } from "../step-text.ts";
 
-const schemas: Readonly<Record<"finetune" | "distill", ZodObject>> = {
+const schemas: Readonly<Record<"finetune" | "distill", z.ZodObject>> = {
   finetune: finetuneOptions,
   distill: distillOptions,
 };
@@ -35,7 +36,8 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   const [model = ""] = args;
   const kind = command.name as keyof typeof schemas;
   const output = outputFor(model, options.output as string | undefined, kind);
-  const own = stepOptions(options, Object.keys(schemas[kind].shape));
+  const shrink = kind === "distill" ? shrinkOf(options) : undefined;
+  const own = { ...(shrink && { teacher: "original" }), ...stepOptions(options, Object.keys(schemas[kind].shape)) };
   parseOptions(schemas[kind], own, kind, flagNaming(command));
   if (options.data === undefined)
     throw new TersorError("bad-recipe", `${kind}: no data: expected --data PATH. Name the samples to train on.`);
@@ -45,7 +47,11 @@ export async function run({ command, args, options, io }: CommandInput): Promise
     data: options.data as string,
     ...(options.seed !== undefined && { seed: options.seed as number }),
     ...(options.externalData !== undefined && { externalData: "always" }),
-    steps: [{ simplify: { level: "constants" } }, { [kind]: own } as unknown as RecipeStep],
+    steps: [
+      { simplify: { level: "constants" } },
+      ...(shrink ? [{ shrink }] : []),
+      { [kind]: own } as unknown as RecipeStep,
+    ],
   };
   const { manifest, files } = await withProgress(io, (progress) =>
     runRecipe(recipe, {
@@ -65,6 +71,15 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   ];
   io.print(parts.filter((part) => part !== "").join("\n\n"));
   return boundsMet(manifest.steps) ? 0 : 1;
+}
+
+/** The step that makes the student; undefined where the student is a file. Which blocks matter, the training data shows. */
+function shrinkOf({ width, depth, weights, data, threads }: Options): z.input<typeof shrinkOptions> | undefined {
+  if (width === undefined && depth === undefined && weights === undefined) return undefined;
+  const given = Object.fromEntries(
+    Object.entries({ width, depth, weights, threads }).filter(([, value]) => value !== undefined),
+  );
+  return { ...given, ...(data !== undefined && { calibrate: data as string }) };
 }
 
 function stepOptions(options: Options, known: readonly string[]): Options {
