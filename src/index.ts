@@ -96,6 +96,8 @@ export { type BlockReport, type BlockResult, pruneBlocks } from "./prune/blocks/
 export { criteria as pruneCriteria } from "./prune/criteria/index.ts";
 export { type PruneOptions, pruneOptions } from "./prune/options.ts";
 export { type ChannelData, type ChannelResult, pruneChannels } from "./prune/prune-channels.ts";
+export { type PrunedTokenizer, pruneTokenizer } from "./prune/vocabulary/prune-tokenizer.ts";
+export { pruneVocabulary, type VocabularyResult, vocabularyOf } from "./prune/vocabulary/prune-vocabulary.ts";
 export { pruneWeights, type WeightResult } from "./prune/weights/prune-weights.ts";
 export { quantizeDynamic } from "./quantize/dynamic/dynamic.ts";
 export { type PreparedDynamic, prepareDynamic } from "./quantize/dynamic/on-data.ts";

@@ -8,7 +8,7 @@ export const pruneFlags: FlagGroup = {
       name: "structure",
       value: "S",
       summary:
-        "what goes: channels (default), with them neurons, heads and hidden units; blocks: whole residual blocks; weights; N:M such as 2:4; or block:HxW. Only the first two make a model faster",
+        "what goes: channels (default), with them neurons, heads and hidden units; blocks: whole residual blocks; vocabulary: tokens that --corpus does not have; weights; N:M such as 2:4; or block:HxW. Only the first two make a model faster",
     },
     { name: "ratio", value: "R", type: "number", summary: "share to remove, 0 to 1; N:M has its own" },
     { name: "count", value: "N", type: "number", summary: "residual blocks to remove, in place of a ratio" },
@@ -81,6 +81,23 @@ export const pruneFlags: FlagGroup = {
       name: "layers",
       value: "RULES",
       summary: 'for weights, which layers, with a ratio of their own or keep: "conv*@0.7,0-3,head@keep"',
+    },
+    {
+      name: "corpus",
+      value: "PATH",
+      type: "json",
+      summary: "for --structure vocabulary: everything that the model is to be used on, as --data",
+    },
+    {
+      name: "tokenizer",
+      value: "FILE",
+      summary: "for --structure vocabulary: the model's tokenizer.json; a smaller one is written beside the model",
+    },
+    {
+      name: "vocabulary-files",
+      value: "PREFIX",
+      summary:
+        "where PREFIX.vocabulary.json, the mapping of ids, and PREFIX.tokenizer.json go (default: beside the output)",
     },
     { name: "cut-interface", summary: "channels of the model's inputs and outputs may go as well" },
     {

@@ -30,10 +30,15 @@ export function pruneText(report: PruneStepReport, width: number, colors: Palett
   ].join("\n");
 }
 
-function savings({ macs, params, size, proof, layers, latency }: PruneStepReport): string {
+function savings({ macs, params, size, proof, layers, latency, vocabulary }: PruneStepReport): string {
   const change = (name: string, before: number, after: number, format: (x: number) => string) =>
     `${name} ${format(before)} → ${format(after)} (${formatChange(before, after)})`;
   const lines = [
+    ...(vocabulary
+      ? [
+          `tokens ${vocabulary.before} → ${vocabulary.after}, of which the corpus has ${vocabulary.inCorpus}; narrowed: ${vocabulary.outputs.map(printable).join(", ") || "no output"}`,
+        ]
+      : []),
     ...(macs ? [change("MACs", macs.before, macs.after, formatCount)] : []),
     ...(layers ? [zerosOf(layers)] : [change("parameters", params.before, params.after, formatCount)]),
     ...(size?.before.brotli !== undefined && size.after.brotli !== undefined
@@ -45,7 +50,9 @@ function savings({ macs, params, size, proof, layers, latency }: PruneStepReport
         ]
       : []),
     ...(proof
-      ? [`cut and masked model differ by ${proof.maxRelativeError.toExponential(1)} at most (${printable(proof.data)})`]
+      ? [
+          `cut and ${vocabulary ? "original" : "masked"} model differ by ${proof.maxRelativeError.toExponential(1)} at most (${printable(proof.data)})`,
+        ]
       : []),
   ];
   return lines.join("\n");

@@ -21,8 +21,10 @@ export interface Obstacle {
 }
 
 export interface AnalyzeOptions {
-  /** Whether inputs and outputs of the model may be cut. Default false. */
-  readonly interface?: boolean;
+  /** Whether inputs and outputs of the model may be cut, or outputs alone. Default false. */
+  readonly interface?: boolean | "outputs";
+  /** Gather nodes whose tables may lose rows: the caller sees to it that nothing looks these up. */
+  readonly lookups?: ReadonlySet<Node>;
   /** By position among the nodes that may be cut in several ways: which answer to take, in place of the first that leaves a choice. */
   readonly answers?: ReadonlyMap<number, number>;
 }
@@ -73,10 +75,12 @@ export function analyze(model: Model, options: AnalyzeOptions = {}): Analysis {
   for (const node of nodes) for (const value of touched(node)) table.add(value);
   for (const value of [...model.graph.inputs, ...model.graph.outputs]) table.add(value);
   const sets = new Sets(table);
-  if (!options.interface) pinInterface(model, sets);
+  if (options.interface !== true) pinInterface(model, sets, options.interface !== "outputs");
   const open: Open[] = [];
   for (const node of nodes) {
-    const answers = answersOf(node, model, inference);
+    const answers = answersOf(node, model, inference).map((answer) =>
+      options.lookups?.has(node) ? withFreeRows(node, answer, inference) : answer,
+    );
     if (answers.length > 1) open.push({ node, answers });
     else sets.take(node, answers[0] ?? { links: [] });
   }
@@ -103,6 +107,11 @@ function answersOf(node: Node, model: Model, inference: Inference): readonly Cha
   return answer === undefined ? [] : "links" in answer ? [answer] : answer;
 }
 
+function withFreeRows(node: Node, answer: Channels, { types }: Inference): Channels {
+  const rows = portOf(node.inputs[0], node.int("axis", 0), types);
+  return { ...answer, free: [...(answer.free ?? []), ...(rows ? [rows] : [])] };
+}
+
 /** The links of each answer that not all have. */
 function differences(answers: readonly Channels[]): Link[][] {
   return answers.map(({ links }) => links.filter((link) => !answers.every((other) => other.links.includes(link))));
@@ -115,12 +124,12 @@ function best(sets: Sets, answers: readonly (readonly Link[])[]): number {
   return first >= 0 ? first : freedom.indexOf(Math.max(...freedom));
 }
 
-function pinInterface(model: Model, sets: Sets): void {
+function pinInterface(model: Model, sets: Sets, outputsToo: boolean): void {
   const pinAll = (value: Value, opType: string) => {
     sets.pinAll(value, { opType, reason: `the model's ${opType} "${value.name}"` });
   };
   for (const value of model.graph.inputs) pinAll(value, "input");
-  for (const value of model.graph.outputs) pinAll(value, "output");
+  if (outputsToo) for (const value of model.graph.outputs) pinAll(value, "output");
 }
 
 /** Numbers every index of every axis of a fixed size. */

@@ -3,15 +3,15 @@ import * as z from "zod";
 import { TersorError } from "../util/errors.ts";
 import { criterionNames } from "./criteria/index.ts";
 
-const structurePattern = /^(channels|blocks|weights|\d+:\d+|block:\d+x\d+)$/;
+const structurePattern = /^(channels|blocks|vocabulary|weights|\d+:\d+|block:\d+x\d+)$/;
 
 export const pruneOptions = z.strictObject({
   structure: z
     .string()
-    .regex(structurePattern, "expected channels, blocks, weights, N:M such as 2:4, or block:HxW")
+    .regex(structurePattern, "expected channels, blocks, vocabulary, weights, N:M such as 2:4, or block:HxW")
     .default("channels")
     .describe(
-      "channels: whole channels, neurons, heads and hidden units, so that the model gets smaller and faster; blocks: whole residual blocks; weights: single weights become zero; N:M: so do M - N of every M in a row; block:HxW: so do rectangles of weights",
+      "channels: whole channels, neurons, heads and hidden units, so that the model gets smaller and faster; blocks: whole residual blocks; vocabulary: tokens that a corpus does not have; weights: single weights become zero; N:M: so do M - N of every M in a row; block:HxW: so do rectangles of weights",
     ),
   ratio: z.number().min(0).max(1).optional().describe("share to remove, 0 to 1; N:M has its own"),
   count: z.int().min(1).optional().describe("residual blocks to remove, in place of a ratio"),
@@ -88,9 +88,11 @@ export type ChosenPruneOptions = ParsedPruneOptions & {
   readonly criterion: NonNullable<ParsedPruneOptions["criterion"]>;
 };
 
-/** Which zeros a structure allows. */
+const named = ["channels", "blocks", "vocabulary", "weights"] as const;
+
+/** What goes, or which zeros there may be. */
 export type Structure =
-  | { readonly kind: "channels" | "blocks" | "weights" }
+  | { readonly kind: (typeof named)[number] }
   | { readonly kind: "n:m"; readonly n: number; readonly m: number }
   | { readonly kind: "block"; readonly rows: number; readonly columns: number };
 
@@ -108,5 +110,5 @@ export function structureOf(text: string): Structure {
     if (rows >= 1 && columns >= 1) return { kind: "block", rows, columns };
     throw new TersorError("bad-recipe", `structure "${text}": expected a block of at least 1x1.`);
   }
-  return { kind: text === "weights" || text === "blocks" ? text : "channels" };
+  return { kind: named.find((name) => name === text) ?? "channels" };
 }

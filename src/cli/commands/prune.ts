@@ -28,9 +28,17 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       Object.keys(pruneStepOptions.shape).filter((key) => key !== "data" && key !== "finetune"),
     ),
     ...finetuneOf(options),
+    ...(options.structure === "vocabulary" && {
+      vocabularyFiles: (options.vocabularyFiles as string | undefined) ?? stem(output),
+    }),
   };
   parseOptions(pruneStepOptions, prune, "prune", naming);
   const isMeasured = options.data !== undefined || options.check === true || options.metric !== undefined;
+  if (isMeasured && options.structure === "vocabulary")
+    throw new TersorError(
+      "bad-recipe",
+      "--structure vocabulary: the models take different ids: expected no --data, --check or --metric. The result is proved on --corpus.",
+    );
   const measuring = pick(options, [
     "metric",
     "samples",
@@ -104,6 +112,11 @@ function finetuneOf(options: Options): Pick<PruneOptions, "finetune"> {
 
 function pick(options: Options, keys: readonly string[]): Options {
   return Object.fromEntries(Object.entries(options).filter(([key]) => keys.includes(key)));
+}
+
+/** A path without its extension. */
+function stem(path: string): string {
+  return join(dirname(path), basename(path, extname(path)));
 }
 
 /** The file that is asked for; in a folder, or without one, it is named after the model. */

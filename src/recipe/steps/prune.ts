@@ -25,6 +25,7 @@ import { type BeforeAfter, inputOptions, runtimeOptions } from "./compare.ts";
 import type { TrainReport } from "./finetune.ts";
 import { clockFor } from "./prune-latency.ts";
 import { type FinetuneBetween, partsOf, scheduleOptions, shareOfRest, trainBetween } from "./prune-schedule.ts";
+import { cutVocabulary, type VocabularyReport, vocabularyOptions } from "./prune-vocabulary.ts";
 
 export const pruneStepOptions = pruneOptions.extend({
   calibrate: inputOptions.data.describe(
@@ -46,6 +47,7 @@ export const pruneStepOptions = pruneOptions.extend({
     .min(1)
     .optional()
     .describe("for latency: what was timed before, a manifest or its table: with the same table the same channels go"),
+  ...vocabularyOptions,
   compressed: z.boolean().default(true).describe("measure the sizes after gzip and brotli"),
   ...inputOptions,
   ...runtimeOptions,
@@ -60,6 +62,7 @@ export interface PruneStepReport extends StepReport {
   /** Of blocks, in the graph's order. */
   readonly blocks?: readonly BlockReport[];
   readonly kept?: readonly KeptReport[];
+  readonly vocabulary?: VocabularyReport;
   /** Share of what was asked for that was removed, and whether that was enough. */
   readonly removed?: number;
   readonly reached?: boolean;
@@ -74,7 +77,7 @@ export interface PruneStepReport extends StepReport {
   readonly latency?: LatencyReport;
   /** What was trained after each step of a schedule. */
   readonly schedule?: readonly ScheduleRecord[];
-  /** Largest difference between the cut and the masked model, as a share of the largest output. */
+  /** Largest difference between the cut and the masked model (of a vocabulary, the original), as a share of the largest output. */
   readonly proof?: { readonly data: string; readonly maxRelativeError: number };
 }
 
@@ -93,13 +96,14 @@ export const pruneStep: Step<typeof pruneStepOptions> = {
     const options = pruneStepOptions.parse(given);
     const { kind } = structureOf(options.structure);
     const own = pruneOptions.parse({ ...pick(given, Object.keys(pruneOptions.shape)), seed: options.seed ?? ctx.seed });
-    const isCut = kind === "channels" || kind === "blocks";
     checkShare(options, kind);
-    if (!isCut && options.prove)
-      throw new TersorError("bad-recipe", "prune: prove is for channels and blocks: zeros in weights remove nothing.");
+    if (options.prove && !(kind in cutKinds))
+      throw new TersorError(
+        "bad-recipe",
+        "prune: prove is for channels, blocks and vocabulary: zeros in weights remove nothing.",
+      );
     const plan: Plan = { options, own, finetune: given.finetune, ctx };
-    if (kind === "channels") return runSchedule(model, plan, cutChannels);
-    return runSchedule(model, plan, kind === "blocks" ? cutBlocks : zeroWeights);
+    return runSchedule(model, plan, kind in cutKinds ? cutKinds[kind as keyof typeof cutKinds] : zeroWeights);
   },
 };
 
@@ -176,6 +180,24 @@ const cutBlocks: PruneOnce = async (model, _, plan) => {
   return { model: result.model, emptied: () => [], report: () => cutReport(options.structure, result, proof) };
 };
 
+/** Always proved, on the corpus. */
+const cutTokens: PruneOnce = async (model, _, { options, finetune, ctx }) => {
+  if (options.schedule !== "once" || finetune)
+    throw new TersorError(
+      "bad-recipe",
+      "prune: structure vocabulary loses nothing: expected no schedule and no training.",
+    );
+  const { result, report: vocabulary, macs, proof } = await cutVocabulary(model, options, ctx);
+  const kept = result.whole.map(({ output, obstacle: { opType: because, reason } }): KeptReport => {
+    return { layer: output, opType: "output", channels: result.size, because, reason };
+  });
+  const params = { before: countParams(model), after: countParams(result.model) };
+  const notes = [`"${result.input}" takes new ids: ${vocabulary.files.join(", ") || "the mapping"} has them`];
+  const { structure } = options;
+  const report = (): PruneStepReport => ({ structure, vocabulary, kept, macs, params, ...(proof && { proof }), notes });
+  return { model: result.model, emptied: () => [], report };
+};
+
 const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const { options, own, ctx } = plan;
   const calibration = await calibrationFor(model, options, ctx);
@@ -190,6 +212,9 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const report = () => joined(before?.report(), { ...cutReport(options.structure, result, proof), removed });
   return { model: result.model, removed, emptied: () => [], report };
 };
+
+/** By structure: what is cut; all others put zeros into weights. */
+const cutKinds = { channels: cutChannels, blocks: cutBlocks, vocabulary: cutTokens };
 
 /** The report of a step with what was removed before it. */
 function joined(before: PruneStepReport | undefined, after: PruneStepReport): PruneStepReport {
@@ -223,7 +248,12 @@ function checkShare({ ratio, threshold, count, sensitivity, ranking, by }: Optio
   if (kind !== "channels" && by === "latency") throw fail(`by latency is for channels, not for structure ${kind}.`);
   const isSensed = sensitivity || ranking === "sensitivity";
   if (kind !== "channels" && isSensed) throw fail(`sensitivity is for channels, not for structure ${kind}.`);
-  if (ratio === undefined && threshold === undefined && count === undefined && kind !== "n:m" && !sensitivity)
+  const isUnsaid = ratio === undefined && threshold === undefined && count === undefined;
+  if (kind === "vocabulary") {
+    if (isUnsaid) return;
+    throw fail("structure vocabulary takes what a corpus does not need: expected no ratio, count or threshold.");
+  }
+  if (isUnsaid && kind !== "n:m" && !sensitivity)
     throw fail("no ratio: expected a share to remove from 0 to 1. Give one.");
   if ((kind === "channels" || kind === "blocks") && threshold !== undefined)
     throw fail(`threshold is for weights: expected a ratio for ${kind}.`);
