@@ -158,6 +158,7 @@ export {
 } from "./train/fit.ts";
 export { type FreshModel, freshWeights } from "./train/fresh-weights.ts";
 export type { TrainOptions } from "./train/options.ts";
+export { Teacher, type TeacherOptions } from "./train/teacher.ts";
 export { BlobSource, openBlob } from "./util/blob-source.ts";
 export { type ByteSink, type ByteSource, MemorySink, MemorySource, readAll } from "./util/bytes.ts";
 export { type ErrorCode, TersorError } from "./util/errors.ts";

@@ -257,7 +257,7 @@ describe("what does not fit is said with both names", () => {
     [
       "attention",
       { y: [4, 3, 2], t: [4, 3] },
-      'loss attention: value "t" [4, 3]: expected channels at axis 1 and places beside them',
+      'loss attention of "y" [4, 3, 2] and "t" [4, 3]: expected channels at axis 1 and as many axes of places',
     ],
     ["relation-angle", { y: [2, 3], t: [2, 4] }, "expected a batch of 3 or more, got 2"],
     ["relation-distance", { y: [2, 3], t: [3, 3] }, "expected float64 [2, …], a row for each sample"],

@@ -13,7 +13,8 @@ export const attention: LossRule = {
   target: "own",
   summary: "where a value is large: the normalized sum of squares over channels, pooled where sizes differ",
   emit: ({ op, y, t, options }) => {
-    const map = (x: Value) => op.ReduceSum(op.Mul(x, x), [checkedAxis(op, x, options)], { keepdims: 0 });
+    checkMaps(op, [y, t], options);
+    const map = (x: Value) => op.ReduceSum(op.Mul(x, x), [options.channelAxis], { keepdims: 0 });
     const [a, b] = pooledAlike(op, map(y), map(t), 1);
     const unit = (m: Value) => {
       const flat = rows(op, m);
@@ -91,12 +92,13 @@ function rows(op: Emitter, x: Value): Value {
   return op.reshape(x, [n, rest.reduce((product, dim) => product * dim, 1)]);
 }
 
-function checkedAxis(op: Emitter, x: Value, { channelAxis }: LossCall["options"]): number {
-  const dims = op.shape(x);
-  if (dims.length > 2 && channelAxis < dims.length) return channelAxis;
+function checkMaps(op: Emitter, values: readonly [Value, Value], { channelAxis }: LossCall["options"]): void {
+  const [y, t] = values.map((value) => op.shape(value)) as [readonly number[], readonly number[]];
+  if (y.length === t.length && y.length > 2 && channelAxis < y.length) return;
+  const [first, second] = values.map(({ name }, i) => `"${name}" [${(i === 0 ? y : t).join(", ")}]`);
   throw new TersorError(
     "shape-mismatch",
-    `loss attention: value "${x.name}" [${dims.join(", ")}]: expected channels at axis ${channelAxis} and places beside them, as in [batch, channels, height, width]. Name another value, or take a relation.`,
+    `loss attention of ${first} and ${second}: expected channels at axis ${channelAxis} and as many axes of places beside them, as in [batch, channels, height, width]. Name other values, or take a relation.`,
   );
 }
 
