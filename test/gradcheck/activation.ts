@@ -6,7 +6,10 @@ const wide: readonly [number, number] = [-4, 4];
 export const activations: Cases = {
   Relu: ["(T[9] x) => (y) { y = Relu(x) }"],
   LeakyRelu: [{ text: "(T[9] x) => (y) { y = LeakyRelu<alpha = 0.3>(x) }", dtype: "float" }],
-  PRelu: [{ text: "(T[2,3,4] x, T[3,1] slope) => (y) { y = PRelu(x, slope) }", dtype: "float" }],
+  PRelu: [
+    { text: "(T[2,3,4] x, T[3,1] slope) => (y) { y = PRelu(x, slope) }", dtype: "float" },
+    { text: "(T[2,3,4] x, T[1] slope) => (y) { y = PRelu(x, slope) }", dtype: "float" },
+  ],
   Elu: [{ text: "(T[9] x) => (y) { y = Elu<alpha = 0.5>(x) }", dtype: "float" }],
   Celu: [{ text: "(T[9] x) => (y) { y = Celu<alpha = 2.0>(x) }", dtype: "float" }],
   Selu: [{ text: "(T[9] x) => (y) { y = Selu(x) }", dtype: "float" }],
@@ -18,7 +21,10 @@ export const activations: Cases = {
   Tanh: ["(T[9] x) => (y) { y = Tanh(x) }"],
   Softplus: [{ text: "(T[9] x) => (y) { y = Softplus(x) }", dtype: "float" }],
   Softsign: [{ text: "(T[9] x) => (y) { y = Softsign(x) }", dtype: "float" }],
-  Mish: [{ text: "(T[9] x) => (y) { y = Mish(x) }", dtype: "float" }],
+  Mish: [
+    { text: "(T[9] x) => (y) { y = Mish(x) }", dtype: "float" },
+    { text: "(T[3,7] x) => (y) { y = Mish(x) }", dtype: "float", range: [-4, 8] },
+  ],
   Swish: [
     {
       text: `<ir_version: 11, opset_import: ["": 24]> g (T[9] x) => (y) { y = Swish<alpha = 1.5>(x) }`,

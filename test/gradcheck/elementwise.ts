@@ -8,7 +8,10 @@ export const elementwise: Cases = {
   Add: ["(T[2,3] a, T[2,3] b) => (y) { y = Add(a, b) }", "(T[2,1,3] a, T[4,1] b) => (y) { y = Add(a, b) }"],
   Sub: ["(T[2,3] a, T[3] b) => (y) { y = Sub(a, b) }", "(T a, T[2,1] b) => (y) { y = Sub(a, b) }"],
   Mul: ["(T[2,3] a, T[1,3] b) => (y) { y = Mul(a, b) }", "(T[2,3] a) => (y) { y = Mul(a, a) }"],
-  Div: [{ text: "(T[2,3] a, T[2,1] b) => (y) { y = Div(a, b) }", range: positive }],
+  Div: [
+    { text: "(T[2,3] a, T[2,1] b) => (y) { y = Div(a, b) }", range: positive },
+    { text: "(T a, T[4,2,3] b) => (y) { y = Div(a, b) }", range: positive },
+  ],
   Mod: [{ text: "(T[7] a, T[7] b) => (y) { y = Mod<fmod = 1>(a, b) }", range: positive }],
   Sum: ["(T[2,3] a, T[3] b, T c) => (y) { y = Sum(a, b, c) }", "(T[2] a) => (y) { y = Sum(a) }"],
   Mean: [{ text: "(T[2,3] a, T[3] b, T c) => (y) { y = Mean(a, b, c) }", dtype: "float" }],
@@ -43,7 +46,10 @@ export const elementwise: Cases = {
   Acosh: [{ text: "(T[5] x) => (y) { y = Acosh(x) }", dtype: "float", range: [1.5, 3] }],
   Atanh: [{ text: "(T[5] x) => (y) { y = Atanh(x) }", dtype: "float", range: [-0.7, 0.7] }],
   Erf: [{ text: "(T[5] x) => (y) { y = Erf(x) }", dtype: "float" }],
-  Where: ["(T[2,3] a, T[3] b) => (y) <bool[2,1] c = {1, 0}> { y = Where(c, a, b) }"],
+  Where: [
+    "(T[2,3] a, T[3] b) => (y) <bool[2,1] c = {1, 0}> { y = Where(c, a, b) }",
+    "(T[1,3] a, T b) => (y) <bool[2,3] c = {1, 0, 0, 1, 1, 0}> { y = Where(c, a, b) }",
+  ],
   Clip: [
     { text: "(T[9] x, T low, T high) => (y) { y = Clip(x, low, high) }", feeds: { low: [-0.4], high: [0.5] } },
     "(T[9] x) => (y) <T low = {0}> { y = Clip(x, low) }",

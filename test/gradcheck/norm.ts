@@ -24,13 +24,34 @@ export const norms: Cases = {
       text: `<ir_version: 11, opset_import: ["": 23]> g (T[2,3,8] x, T[8] s) => (y) { y = RMSNormalization(x, s) }`,
       dtype: "float",
     },
+    {
+      text: `<ir_version: 11, opset_import: ["": 23]> g (T[2,3,5] x, T[3,5] s) => (y) { y = RMSNormalization<axis = 1, epsilon = 0.1>(x, s) }`,
+      dtype: "float",
+    },
+    {
+      text: `<ir_version: 11, opset_import: ["": 23]> g (T[4,6] x, T s) => (y) { y = RMSNormalization<axis = -1>(x, s) }`,
+      dtype: "float",
+    },
   ],
   InstanceNormalization: [
     { text: "(T[2,3,4,5] x, T[3] s, T[3] b) => (y) { y = InstanceNormalization(x, s, b) }", dtype: "float" },
+    {
+      text: "(T[2,3,9] x, T[3] s, T[3] b) => (y) { y = InstanceNormalization<epsilon = 0.1>(x, s, b) }",
+      dtype: "float",
+    },
+    { text: "(T[2,2,3,2,3] x, T[2] s, T[2] b) => (y) { y = InstanceNormalization(x, s, b) }", dtype: "float" },
   ],
   GroupNormalization: [
     {
       text: "(T[2,6,4,5] x, T[6] s, T[6] b) => (y) { y = GroupNormalization<num_groups = 2>(x, s, b) }",
+      dtype: "float",
+    },
+    {
+      text: "(T[2,6,7] x, T[6] s, T[6] b) => (y) { y = GroupNormalization<num_groups = 1, epsilon = 0.1>(x, s, b) }",
+      dtype: "float",
+    },
+    {
+      text: "(T[2,4,3,2,2] x, T[4] s, T[4] b) => (y) { y = GroupNormalization<num_groups = 4>(x, s, b) }",
       dtype: "float",
     },
   ],

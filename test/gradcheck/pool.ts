@@ -20,6 +20,9 @@ export const pools: Cases = {
     ),
     linear("(T[1,2,7,7] x) => (y) { y = AveragePool<kernel_shape = [2, 3], dilations = [2, 2]>(x) }"),
     linear("(T[2,3,9] x) => (y) { y = AveragePool<kernel_shape = [3], strides = [2]>(x) }"),
+    linear(
+      "(T[2,3,10] x) => (y) { y = AveragePool<kernel_shape = [3], strides = [2], pads = [1, 0], ceil_mode = 1>(x) }",
+    ),
     linear("(T[1,2,4,4,4] x) => (y) { y = AveragePool<kernel_shape = [2, 2, 2], strides = [2, 2, 2]>(x) }"),
   ],
   MaxPool: [
@@ -30,6 +33,10 @@ export const pools: Cases = {
       "(T[2,3,5,7] x) => (y) { r = Relu(x) y = MaxPool<kernel_shape = [2, 2], strides = [2, 2], ceil_mode = 1>(r) }",
     ),
     distinct("(T[2,3,5,7] x) => (y) { y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]>(x) }"),
+    distinct(
+      "(T[2,3,6,7] x) => (y) { y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [0, 0, 1, 1], ceil_mode = 1>(x) }",
+    ),
+    distinct("(T[1,2,5,6,5] x) => (y) { y = MaxPool<kernel_shape = [3, 2, 3], strides = [2, 2, 1]>(x) }"),
     distinct("(T[2,3,5,7] x) => (y) { y = MaxPool<kernel_shape = [3, 2], dilations = [2, 2]>(x) }"),
     distinct(
       `(T[2,3,5,7] x) => (y) { y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], auto_pad = "SAME_LOWER">(x) }`,
@@ -46,7 +53,17 @@ export const pools: Cases = {
       range: [0.2, 1],
     },
   ],
-  GlobalAveragePool: [linear("(T[2,3,4,5] x) => (y) { y = GlobalAveragePool(x) }")],
-  GlobalMaxPool: [distinct("(T[2,3,4,5] x) => (y) { y = GlobalMaxPool(x) }")],
-  GlobalLpPool: [smooth("(T[2,3,4,5] x) => (y) { y = GlobalLpPool(x) }")],
+  GlobalAveragePool: [
+    linear("(T[2,3,4,5] x) => (y) { y = GlobalAveragePool(x) }"),
+    linear("(T[2,3,7] x) => (y) { y = GlobalAveragePool(x) }"),
+    linear("(T[1,2,3,2,4] x) => (y) { y = GlobalAveragePool(x) }"),
+  ],
+  GlobalMaxPool: [
+    distinct("(T[2,3,4,5] x) => (y) { y = GlobalMaxPool(x) }"),
+    distinct("(T[2,3,7] x) => (y) { y = GlobalMaxPool(x) }"),
+  ],
+  GlobalLpPool: [
+    smooth("(T[2,3,4,5] x) => (y) { y = GlobalLpPool(x) }"),
+    { ...smooth("(T[2,3,7] x) => (y) { y = GlobalLpPool<p = 3>(x) }"), range: [0.2, 1] },
+  ],
 };

@@ -6,7 +6,11 @@ export const shapes: Cases = {
     "(T[2,3,4] x) => (y) <int64[2] s = {4, -1}> { y = Reshape(x, s) }",
     { text: "(T[N,3] x) => (y) <int64[1] s = {-1}> { h = Exp(x) y = Reshape(h, s) }", shapes: { N: 2 } },
   ],
-  Flatten: ["(T[2,3,4] x) => (y) { y = Flatten<axis = 2>(x) }"],
+  Flatten: [
+    "(T[2,3,4] x) => (y) { y = Flatten<axis = 2>(x) }",
+    "(T[2,3] x) => (y) { y = Flatten<axis = 0>(x) }",
+    "(T[2,3,4] x) => (y) { y = Flatten<axis = -2>(x) }",
+  ],
   Squeeze: ["(T[2,1,4] x) => (y) { y = Squeeze(x) }", "(T[2,1,1] x) => (y) <int64[1] a = {-1}> { y = Squeeze(x, a) }"],
   Unsqueeze: ["(T[2,3] x) => (y) <int64[2] a = {0, -1}> { y = Unsqueeze(x, a) }"],
   Transpose: [
@@ -49,7 +53,10 @@ export const shapes: Cases = {
     "(T[1,8,2,3] x) => (y) { y = DepthToSpace<blocksize = 2>(x) }",
     `(T[1,8,2,3] x) => (y) { y = DepthToSpace<blocksize = 2, mode = "CRD">(x) }`,
   ],
-  SpaceToDepth: ["(T[1,2,4,6] x) => (y) { y = SpaceToDepth<blocksize = 2>(x) }"],
+  SpaceToDepth: [
+    "(T[1,2,4,6] x) => (y) { y = SpaceToDepth<blocksize = 2>(x) }",
+    "(T[2,1,3,6] x) => (y) { y = SpaceToDepth<blocksize = 3>(x) }",
+  ],
   Trilu: ["(T[2,4,5] x) => (y) <int64 k = {1}> { y = Trilu<upper = 0>(x, k) }", "(T[4,4] x) => (y) { y = Trilu(x) }"],
   Dropout: [
     "(T[2,4] x) => (y) { y = Dropout(x) }",
