@@ -63,7 +63,7 @@ const lines = (ratio, epochs) => async (settings) => {
   const steps =
     ratio === 0
       ? [{ simplify: {} }]
-      : [{ simplify: {} }, zeros(ratio, { criterion: "wanda", ...lab.calibration }), learn];
+      : [{ simplify: {} }, zeros(ratio, { criterion: "sparsegpt", ...lab.calibration }), learn];
   const { file } = await lab.make("sparse", steps);
   const title = ratio === 0 ? "dense" : percent(ratio);
   return stored(lab, "PP-OCRv4 recogniser", title, file, await lab.size(lab.model));

@@ -69,7 +69,7 @@ export const tasks = {
     ...judgedOn(dataSpecs.lines, isJudged),
     metric: { name: "cer", charset: ocrCharset, space: true },
     batch: 1,
-    learn: { batchSize: 8, rate: 0.0005, schedule: { name: "cosine", warmup: 0.1 }, clipNorm: 1 },
+    learn: { batchSize: 8, rate: 0.0002, schedule: { name: "cosine", warmup: 0.1 }, clipNorm: 1 },
   },
   spoken: {
     model: spokenModel,

@@ -36,7 +36,7 @@ export default defineConfig({
       distill: {
         teacher: "original",
         temperature: 1,
-        rate: 0.0005,
+        rate: 0.0002,
         schedule: { name: "cosine", warmup: 0.1 },
         epochs: small ? 1 : 10,
         batchSize: small ? 2 : 8,
