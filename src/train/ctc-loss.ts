@@ -19,14 +19,15 @@ export const ctc: LossRule = {
   summary: "texts and other sequences of labels, from scores [batch, steps, classes]; a blank stands between repeats",
   emit: ({ op, y, t, options }) => {
     const [n = 1, steps = 1, classes = 1] = op.shape(y);
-    const states = 2 * steps + 1;
+    const [, most = 1] = op.shape(t);
+    const states = 2 * most + 1;
     const dtype = op.dtype(y);
     const blank = blankOf(options, classes);
     const isLabel = op.GreaterOrEqual(t, op.constant("int64", [], [0]));
     const labels = op.Where(isLabel, t, op.constant("int64", [], [blank]));
     const blanks = (count: number) => op.constant("int64", [n, count], new Array<number>(n * count).fill(blank));
-    const pairs = op.Concat(op.Unsqueeze(blanks(steps), [2]), op.Unsqueeze(labels, [2]), { axis: 2 });
-    const state = op.Concat(op.reshape(pairs, [n, 2 * steps]), blanks(1), { axis: 1 });
+    const pairs = op.Concat(op.Unsqueeze(blanks(most), [2]), op.Unsqueeze(labels, [2]), { axis: 2 });
+    const state = op.Concat(op.reshape(pairs, [n, 2 * most]), blanks(1), { axis: 1 });
     const index = op.Expand(op.Unsqueeze(state, [1]), [n, steps, states]);
     const scores = op.GatherElements(logProbabilities(op, y, 2), index, { axis: 2 });
     const parts = op.emit("Split", [scores, { axis: 1, num_outputs: steps }], steps);

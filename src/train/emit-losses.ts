@@ -25,7 +25,7 @@ export interface TargetInput {
   /** Number of classes, where the target is class indices. */
   readonly classes?: number;
   /** What labels of sequences are made of. */
-  readonly sequence?: { readonly blank: number; readonly charset: readonly string[] };
+  readonly sequence?: { readonly blank: number; readonly charset: readonly string[]; readonly steps: number };
 }
 
 export interface EmitLossesOptions {
@@ -103,7 +103,11 @@ function targetInput(
   const y = predictionOf(op.graph, options);
   const { target: kind } = losses[options.name];
   const classes = op.shape(y).at(kind === "sequence" ? -1 : options.classAxis) ?? 0;
-  const sequence = { blank: options.blank === "first" ? 0 : classes - 1, charset: classesOf(options) };
+  const sequence = {
+    blank: options.blank === "first" ? 0 : classes - 1,
+    charset: classesOf(options),
+    steps: op.shape(y)[1] ?? 0,
+  };
   known.set(key, {
     ...{ name: value.name, target: options.target, dtype, dims },
     ...((kind === "classes" || kind === "sequence") && { classes }),

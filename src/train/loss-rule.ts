@@ -65,6 +65,11 @@ export const lossOptions = z.strictObject({
     .describe(
       "ctc with texts as labels: the text of a charset file (a character a line), or the text of each class, blank included",
     ),
+  maxLabels: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("ctc: the most labels that a sample has; fewer than there are steps, the default, cost less time"),
   blank: z.enum(["first", "last"]).default("first").describe("ctc: which class is the blank"),
   space: z.boolean().default(false).describe("ctc: whether the charset file leaves out a last class that is a space"),
   channelAxis: z

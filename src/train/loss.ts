@@ -109,7 +109,7 @@ export interface ValueType {
  * @throws shape-mismatch for a prediction without a class axis, and for a target that does not suit it, naming both
  */
 export function targetType(
-  { name, classAxis, target }: LossSettings,
+  { name, classAxis, target, maxLabels }: LossSettings,
   prediction: ValueType,
   given?: ValueType,
 ): Pick<ValueType, "dtype" | "dims"> {
@@ -125,7 +125,7 @@ export function targetType(
   }
   const labels = {
     dtype: "int64" as const,
-    dims: kind === "sequence" ? stepsOf(prediction) : placesOf(prediction, classAxis),
+    dims: kind === "sequence" ? sequencesOf(prediction, maxLabels) : placesOf(prediction, classAxis),
   };
   if (given && (given.dtype !== labels.dtype || given.dims.join() !== labels.dims.join()))
     throw misfit(name, prediction, given, `class indices of the data, int64 [${labels.dims.join(", ")}]`);
@@ -143,8 +143,9 @@ function placesOf({ name, dims }: ValueType, classAxis: number): number[] {
 }
 
 /** Room for the longest sequence of labels. @throws shape-mismatch */
-function stepsOf({ name, dims }: ValueType): readonly number[] {
-  if (dims.length === 3) return dims.slice(0, 2);
+function sequencesOf({ name, dims }: ValueType, most = Number.POSITIVE_INFINITY): readonly number[] {
+  const [n = 0, steps = 0] = dims;
+  if (dims.length === 3) return [n, Math.min(steps, most)];
   throw new TersorError(
     "shape-mismatch",
     `ctc of "${name}" [${dims.join(", ")}]: expected scores [batch, steps, classes]. Choose another output.`,

@@ -30,12 +30,21 @@ export function labelTensor(samples: readonly Sample[], target: TargetInput): Ho
 }
 
 /** Label by label, -1 behind the end of each sequence. */
-function sequenceTensor(samples: readonly Sample[], target: TargetInput, { blank, charset }: Sequence): HostTensor {
+function sequenceTensor(
+  samples: readonly Sample[],
+  target: TargetInput,
+  { blank, charset, steps }: Sequence,
+): HostTensor {
   const { dims, classes = 0 } = target;
-  const [, steps = 0] = dims;
+  const [, most = 0] = dims;
   const data = new BigInt64Array(elementCount(dims)).fill(-1n);
   for (const [row, sample] of samples.entries()) {
     const labels = typeof sample.label === "string" ? charactersOf(sample, charset) : labelNumbers(sample, true);
+    if (labels.length > most && most < steps)
+      throw new TersorError(
+        "bad-data",
+        `sample "${sample.id}": has more labels than maxLabels says: expected at most ${most}, got ${labels.length}. Give a larger number.`,
+      );
     let needed = labels.length;
     for (let i = 0; i < labels.length; i++) {
       const value = labels[i] as number;
@@ -43,7 +52,7 @@ function sequenceTensor(samples: readonly Sample[], target: TargetInput, { blank
         throw outOfRange(sample, value, classes, ` without the blank ${blank},`);
       // Between two of the same there is a blank.
       if (i > 0 && value === labels[i - 1]) needed++;
-      if (needed <= steps) data[row * steps + i] = BigInt(value);
+      if (i < most) data[row * most + i] = BigInt(value);
     }
     if (needed > steps)
       throw new TersorError(
