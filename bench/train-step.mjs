@@ -165,6 +165,12 @@ function prepare(name) {
       }),
     );
   const place = join(folder, name);
+  writeCase(place, { first: initial(), step, x, labels, optimizer });
+  return { name, place, step, initial, x, labels, settings };
+}
+
+/** The case as files for PyTorch. */
+function writeCase(place, { first, step, x, labels, optimizer }) {
   mkdirSync(place);
   const write = (tensor, file) => {
     writeFileSync(
@@ -173,7 +179,6 @@ function prepare(name) {
     );
     return { file, dims: tensor.dims, dtype: tensor.dtype };
   };
-  const first = initial();
   const weights = step.state.filter(({ from: source }) => source !== undefined);
   const about = {
     weights: Object.fromEntries(weights.map(({ name: key }, i) => [key, write(first[key], `w${i}`)])),
@@ -183,13 +188,13 @@ function prepare(name) {
     rate: RATE[optimizer],
   };
   writeFileSync(join(place, "case.json"), JSON.stringify(about));
-  return { name, place, step, initial, x, labels, settings };
 }
 
 /** Ours: steps from the first weights on. */
 async function open(prepared, runtime, options) {
   const { step, initial, x, labels, settings } = prepared;
-  const session = await openModel(step.model, runtime, options);
+  // As `tersor finetune` opens it.
+  const session = await openModel(step.model, runtime, { optimization: "basic", ...options });
   await runtime.slots.put(initial());
   const read = Object.fromEntries(step.state.map(({ name }) => [name, name]));
   const write = Object.fromEntries(step.state.map(({ name, next }) => [next, name]));
@@ -197,6 +202,7 @@ async function open(prepared, runtime, options) {
   let count = 0;
   const run = async (steps) => {
     const [losses, ms] = [[], []];
+    const before = process.cpuUsage();
     for (let i = 0; i < steps; i++) {
       const start = performance.now();
       const scalars = rule.scalars(++count, RATE[settings.optimizer.name], settings.optimizer);
@@ -206,7 +212,8 @@ async function open(prepared, runtime, options) {
       losses.push(Number(outputs[step.loss].data[0]));
       ms.push(performance.now() - start);
     }
-    return { losses, ms };
+    const { user, system } = process.cpuUsage(before);
+    return { losses, ms, cpu: (user + system) / 1000 / steps };
   };
   return { run, session };
 }
@@ -226,7 +233,7 @@ async function agreement(prepared) {
   return [apart(ours, torch), apart(losses, ours)];
 }
 
-/** Medians of a step, ours and PyTorch's, and of their ratio by rounds. */
+/** Medians of a step, ours and PyTorch's, and of their ratio by rounds: wall and processor time. */
 async function compare(prepared, threads) {
   await ask("load", prepared.name, prepared.place);
   const ours = await open(prepared, ortNode(), { threads });
@@ -236,14 +243,18 @@ async function compare(prepared, threads) {
   for (let round = 0; round < Number(args.rounds); round++) {
     // Threads of both wait awake for a while after their work: whoever is next would share the processor with them.
     await setTimeout(PAUSE);
-    const mine = median((await ours.run(Number(args.steps))).ms);
+    const mine = await ours.run(Number(args.steps));
     await setTimeout(PAUSE);
-    const theirs = median((await ask("steps", threads, args.steps)).ms);
-    rounds.push([mine, theirs]);
+    rounds.push([mine, await ask("steps", threads, args.steps)]);
   }
   await ours.session.release();
   const of = (pick) => median(rounds.map(pick));
-  return { ours: of(([a]) => a), torch: of(([, b]) => b), ratio: of(([a, b]) => a / b) };
+  return {
+    ours: of(([a]) => median(a.ms)),
+    torch: of(([, b]) => median(b.ms)),
+    ratio: of(([a, b]) => median(a.ms) / median(b.ms)),
+    cpu: of(([a, b]) => a.cpu / b.cpu),
+  };
 }
 
 /** Resident MiB after a third of the steps, and after all of them; and the state's own. */
@@ -335,7 +346,8 @@ try {
     const one = times[threads.indexOf(1)];
     const kept = torch <= 1e-4 && (web === undefined || web <= 1e-5) && (!one || one.ratio <= bound);
     const cells = times.map(
-      (each) => `${each.ours.toFixed(1)} / ${each.torch.toFixed(1)} = **${each.ratio.toFixed(2)}**`,
+      (each) =>
+        `${each.ours.toFixed(1)} / ${each.torch.toFixed(1)} = **${each.ratio.toFixed(2)}** (${each.cpu.toFixed(2)})`,
     );
     const used = Number(args.memory) > 0 ? [(await memory(prepared)).join(" → ").replace(/ → (\d+)$/, " ($1)")] : [];
     const nodes = prepared.step.model.graph.nodes.length;
@@ -346,7 +358,7 @@ try {
   const header = [
     "step",
     "nodes",
-    ...threads.map((each) => `${each} thread${each > 1 ? "s" : ""}, ms`),
+    ...threads.map((each) => `${each} thread${each > 1 ? "s" : ""}, ms (processor time)`),
     "bound",
     "verdict",
   ];

@@ -1,7 +1,7 @@
 """Training steps in eager PyTorch for bench/train-step.mjs. Reads jobs from stdin, one a line, and answers each with one line of JSON.
 
 Jobs:  load CASE FOLDER   reads FOLDER/case.json and the raw weights and batch that it names
-       steps THREADS N    {"losses": […], "ms": […]} of N steps, each with zero_grad, forward, backward and the optimizer's step
+       steps THREADS N    {"losses": […], "ms": […], "cpu": ms} of N steps: wall time of each, processor time of a step, each with zero_grad, forward, backward and the optimizer's step
 """
 
 import json
@@ -122,7 +122,7 @@ def load(name, folder):
 
 def steps(threads, count):
     torch.set_num_threads(int(threads))
-    losses, ms = [], []
+    losses, ms, used = [], [], time.process_time()
     for _ in range(int(count)):
         start = time.perf_counter()
         state["optimizer"].zero_grad(set_to_none=True)
@@ -131,7 +131,7 @@ def steps(threads, count):
         state["optimizer"].step()
         losses.append(loss.item())
         ms.append(1000 * (time.perf_counter() - start))
-    return {"losses": losses, "ms": ms}
+    return {"losses": losses, "ms": ms, "cpu": 1000 * (time.process_time() - used) / int(count)}
 
 
 for line in sys.stdin:

@@ -109,7 +109,7 @@ class OrtSession implements Session {
     if (names.length + written.length === 0) return {};
     const results = await abortable(this.#run(this.#tensors(all), [...names, ...written]), signal, subject);
     const tensor = (name: string) => hostTensor(results[name] as Ort.Tensor);
-    slots.set(Object.fromEntries(written.map((name) => [write[name] as string, tensor(name)])));
+    slots.take(Object.fromEntries(written.map((name) => [write[name] as string, tensor(name)])));
     return Object.fromEntries(names.map((name) => [name, tensor(name)]));
   }
 

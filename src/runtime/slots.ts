@@ -2,12 +2,13 @@
 
 import { elementCount } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
+import { freeMemory } from "./free-memory.ts";
 import type { Feeds, HostTensor, IoInfo, Outputs } from "./runtime.ts";
 
 /** Shared by the sessions of one runtime. The tensors belong to the runtime: what goes in is not to be written any more. */
 export interface Slots {
   put(tensors: Feeds): Promise<void>;
-  /** @throws bad-data for a name that holds nothing. */
+  /** Copies. @throws bad-data for a name that holds nothing. */
   get(names: readonly string[]): Promise<Outputs>;
   /** Names that hold nothing are ignored. */
   drop(names: readonly string[]): Promise<void>;
@@ -18,21 +19,27 @@ export type SlotMap = Readonly<Record<string, string>>;
 
 export class MemorySlots implements Slots {
   readonly #tensors = new Map<string, HostTensor>();
+  /** Tensors that runs left here: nobody else has them. */
+  readonly #own = new WeakSet<HostTensor>();
 
   async put(tensors: Feeds): Promise<void> {
-    this.set(tensors);
+    for (const [name, tensor] of Object.entries(tensors)) this.#replace(name, tensor);
   }
 
   async get(names: readonly string[]): Promise<Outputs> {
-    return Object.fromEntries(names.map((name) => [name, this.#at(name)]));
+    return Object.fromEntries(names.map((name) => [name, copied(this.#at(name))]));
   }
 
   async drop(names: readonly string[]): Promise<void> {
-    for (const name of names) this.#tensors.delete(name);
+    for (const name of names) this.#replace(name, undefined);
   }
 
-  set(tensors: Feeds): void {
-    for (const [name, tensor] of Object.entries(tensors)) this.#tensors.set(name, tensor);
+  /** Takes over what a run wrote: nobody else may have it. */
+  take(tensors: Feeds): void {
+    for (const [name, tensor] of Object.entries(tensors)) {
+      this.#replace(name, tensor);
+      this.#own.add(tensor);
+    }
   }
 
   /**
@@ -51,9 +58,20 @@ export class MemorySlots implements Slots {
     return { ...feeds, ...Object.fromEntries(filled) };
   }
 
+  #replace(name: string, next: HostTensor | undefined): void {
+    const last = this.#tensors.get(name);
+    if (next) this.#tensors.set(name, next);
+    else this.#tensors.delete(name);
+    if (last && last !== next && this.#own.has(last)) freeMemory(last);
+  }
+
   #at(name: string): HostTensor {
     const tensor = this.#tensors.get(name);
     if (tensor) return tensor;
     throw new TersorError("bad-data", `slot "${name}": holds nothing. Put a tensor there, or let a run write it.`);
   }
+}
+
+function copied({ data, ...tensor }: HostTensor): HostTensor {
+  return { ...tensor, data: data.slice() as HostTensor["data"] };
 }

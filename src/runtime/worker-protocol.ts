@@ -93,7 +93,7 @@ export function serve(port: Port, runtime: Runtime): void {
   const answer = async ({ id, call, args }: Request): Promise<void> => {
     try {
       const result = await calls[call](args as never);
-      port.send({ id, result } satisfies Reply, call === "run" ? buffersOf(result as Outputs) : []);
+      port.send({ id, result } satisfies Reply, call === "run" || call === "get" ? buffersOf(result as Outputs) : []);
     } catch (error) {
       const code = error instanceof TersorError ? error.code : "runtime-failed";
       port.send({ id, error: { code, message: messageOf(error) } } satisfies Reply, []);

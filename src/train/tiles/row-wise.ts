@@ -65,6 +65,23 @@ const alongAxis: Rule = (node, { dims }) => {
   return (axis < 0 ? axis + shape.length : axis) > 0 ? { rows, sliced: [0] } : undefined;
 };
 
+/** Terms of the sums of a product that is worth being taken apart: with more, computing it takes longer than moving what it gives. */
+const SHALLOW = 256;
+
+/** A row of A makes a row of AB. */
+const product: Rule = (node, { dims }) => {
+  const [a, c] = [dims(node.inputs[0]), dims(node.inputs[2])];
+  const [rows = 0, depth = 0] = a ?? [];
+  if (!a || node.int("transA", 0) !== 0 || depth > SHALLOW || (node.inputs[2] && !c)) return undefined;
+  return { rows, sliced: c?.length === 2 && c[0] === rows ? [0, 2] : [0] };
+};
+
+/** Whether a product is one of those once its first factor is turned. */
+export function isTurnedProduct(node: Node, { dims }: Sizes): boolean {
+  const [depth = Number.POSITIVE_INFINITY] = dims(node.inputs[0]) ?? [];
+  return node.domain === "" && node.opType === "Gemm" && node.int("transA", 0) !== 0 && depth <= SHALLOW;
+}
+
 /** Shaped like the elementwise ones, but an element depends on others. */
 const NOT_ELEMENTWISE = new Set(["CumSum", "Trilu", "Dropout", "StringConcat"]);
 
@@ -72,6 +89,7 @@ const rules: ReadonlyMap<string, Rule> = new Map<string, Rule>([
   ...Object.keys(elementwise).flatMap((name) => (NOT_ELEMENTWISE.has(name) ? [] : [[name, broadcast] as const])),
   ...[...Object.keys(TOTALS), "ReduceL2", "ReduceLogSumExp", "ReduceProd"].map((name) => [name, reduction] as const),
   ...["Softmax", "LogSoftmax", "LayerNormalization"].map((name) => [name, alongAxis] as const),
+  ["Gemm", product],
 ]);
 
 /** How a node works on rows; undefined where it doesn't, or where sizes are not known. */

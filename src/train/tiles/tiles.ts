@@ -12,7 +12,7 @@ import { infer } from "../../ops/infer.ts";
 import { edit, type PassResult } from "../../passes/pass.ts";
 import { elementCount } from "../../tensor/tensor.ts";
 import { type Group, groupRowWise } from "./groups.ts";
-import type { RowWise, Sizes } from "./row-wise.ts";
+import { isTurnedProduct, type RowWise, type Sizes } from "./row-wise.ts";
 
 /** What is worth a tile, in elements. */
 export interface TileLimits {
@@ -38,8 +38,8 @@ export function inTiles(model: Model, limits = defaults): PassResult {
     const known = infer(copy);
     const op = makeEmitter(graph, copy.opset, known);
     const sizes: Sizes = { dims: (value) => staticShape(op.typeOf(value)), known: (value) => op.known(value) };
+    let modified = turnProducts(op, sizes, limits);
     const { groups, rowWise } = groupRowWise(graph, sizes);
-    let modified = false;
     for (const group of groups) {
       const plan = planOf(op, group, rowWise, limits);
       if (plan) emitTiles(op, plan);
@@ -48,6 +48,21 @@ export function inTiles(model: Model, limits = defaults): PassResult {
     if (modified) graph.sort();
     return modified;
   });
+}
+
+/** Large A'B as products of A' with B, so that their rows are rows of both. Gives whether there are some. */
+function turnProducts(op: Emitter, sizes: Sizes, limits: TileLimits): boolean {
+  const { graph } = op;
+  const isLarge = (node: Node) => elementCount(op.shape(node.output())) >= limits.large;
+  const products = graph.nodes.filter((node) => isTurnedProduct(node, sizes) && isLarge(node));
+  for (const node of products) {
+    const [a, ...others] = node.inputs;
+    op.subject = a?.name ?? "";
+    const attributes = new Map([...node.attributes].filter(([name]) => name !== "transA"));
+    graph.replaceNode(node, { opType: node.opType, inputs: [op.transpose(a, [1, 0]), ...others], attributes });
+  }
+  if (products.length > 0) graph.sort();
+  return products.length > 0;
 }
 
 interface Plan {
