@@ -1,14 +1,16 @@
 /** @file What was measured of pieces and of whole models, and the clock that measures what is missing. */
-import type { Model } from "../../ir/model.ts";
+import { Graph } from "../../ir/graph.ts";
+import { Model } from "../../ir/model.ts";
+import { tensorType } from "../../ir/types.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type Segment, segmentsOf } from "./segments.ts";
 
-/** Time of a piece, in milliseconds. */
+/** Time of a piece, in milliseconds, without that of a call. */
 export interface SegmentTime {
   readonly name: string;
   readonly ms: number;
-  /** Half the width of the middle half of its rounds, as a share. */
+  /** As of {@link Timing}. */
   readonly spread: number;
 }
 
@@ -23,15 +25,24 @@ export interface WholeTime {
 export interface LatencyTable {
   /** What ran: runtime, threads. */
   readonly measuredWith: string;
+  /** Milliseconds of a run that computes nothing: taken off every piece. */
+  readonly callMs: number;
   readonly segments: Readonly<Record<string, SegmentTime>>;
   readonly wholes: Readonly<Record<string, WholeTime>>;
 }
 
-/** Times models against the first of them, in turns: medians of ratios, and the first one's own median in milliseconds. */
-export type TimeModels = (
-  models: readonly Model[],
-  shapes: InputShapes | undefined,
-) => Promise<{ readonly firstMs: number; readonly ratios: readonly WholeTime[] }>;
+/** What timing gives of one model. */
+export interface Timing {
+  /** Milliseconds of a run: the median of a turn, in the fastest of the turns. What else a machine does only adds to it. */
+  readonly ms: number;
+  /** Half the width of the middle half of the turns, as a share. */
+  readonly spread: number;
+  /** Against the first model, turn by turn. */
+  readonly against: WholeTime;
+}
+
+/** Times models in turns. */
+export type TimeModels = (models: readonly Model[], shapes: InputShapes | undefined) => Promise<readonly Timing[]>;
 
 export interface Clock {
   /** What runs, as the table says it. */
@@ -49,8 +60,7 @@ export class LatencyMeter {
   readonly #shapes: InputShapes | undefined;
   readonly #segments: Map<string, SegmentTime>;
   readonly #wholes: Map<string, WholeTime>;
-  /** Every batch is timed against it, so that a machine that slows down does so for all. */
-  #reference: { readonly model: Model; readonly ms: number } | undefined;
+  #callMs: number;
   readonly #unmeasured = new Set<string>();
   measured = 0;
 
@@ -59,6 +69,7 @@ export class LatencyMeter {
     this.#shapes = shapes;
     this.#segments = new Map(Object.entries(clock.known?.segments ?? {}));
     this.#wholes = new Map(Object.entries(clock.known?.wholes ?? {}));
+    this.#callMs = clock.known?.callMs ?? 0;
   }
 
   /** Milliseconds of all pieces of a model together. @throws bad-recipe where something is missing and nothing may be run */
@@ -73,8 +84,8 @@ export class LatencyMeter {
     const key = [before, after].map((model) => keyOfModel(segmentsOf(model, this.#shapes))).join(" → ");
     const known = this.#wholes.get(key);
     if (known) return known;
-    const { ratios } = await this.#time()([before, after], this.#shapes);
-    const found = ratios[1] as WholeTime;
+    const [, timing] = await this.#time()([before, after], this.#shapes);
+    const found = (timing as Timing).against;
     this.#wholes.set(key, found);
     return found;
   }
@@ -87,6 +98,7 @@ export class LatencyMeter {
   table(): LatencyTable {
     return {
       measuredWith: this.#clock.known?.measuredWith ?? this.#clock.name,
+      callMs: this.#callMs,
       segments: Object.fromEntries([...this.#segments].sort(([a], [b]) => (a < b ? -1 : 1))),
       wholes: Object.fromEntries(this.#wholes),
     };
@@ -105,16 +117,12 @@ export class LatencyMeter {
   }
 
   async #measureBatch(batch: readonly (readonly [string, { readonly name: string; readonly model: Model }])[]) {
-    const [first] = batch;
-    if (!first) return;
-    const reference = this.#reference?.model ?? first[1].model;
-    const models = batch.map(([, { model }]) => model);
-    const { firstMs, ratios } = await this.#time()([reference, ...models], undefined);
-    this.#reference ??= { model: reference, ms: firstMs };
+    const [call, ...timings] = await this.#time()([nothing(), ...batch.map(([, { model }]) => model)], undefined);
+    const callMs = (call as Timing).ms;
+    if (this.measured === 0) this.#callMs = callMs;
     batch.forEach(([key, { name }], i) => {
-      const { ratio, low, high } = ratios[i + 1] as WholeTime;
-      const ms = ratio * (this.#reference as { ms: number }).ms;
-      this.#segments.set(key, { name, ms, spread: (high - low) / 2 / ratio });
+      const { ms, spread } = timings[i] as Timing;
+      this.#segments.set(key, { name, ms: Math.max(0, ms - callMs), spread });
     });
     this.measured += batch.length;
   }
@@ -126,6 +134,19 @@ export class LatencyMeter {
       "prune: by latency: nothing is measured in a dry run, and the table lacks layers of this cut. Give the table of the same command.",
     );
   }
+}
+
+/** A model that hands on one number. */
+function nothing(): Model {
+  const graph = new Graph("nothing");
+  const x = graph.declare("x", tensorType("float32", [1]));
+  graph.addInput(x);
+  const y = graph.addNode({ opType: "Identity", inputs: [x], outputs: ["y"] }).output();
+  y.type = x.type;
+  graph.addOutput(y);
+  const model = new Model(graph);
+  model.opsetImports = new Map([["", 17]]);
+  return model;
 }
 
 function keyOfModel(segments: readonly Segment[]): string {

@@ -45,10 +45,10 @@ function fakeClock(known?: LatencyTable) {
       asked.push(models.length);
       const times = models.map(ms);
       const [first = 1] = times;
-      return {
-        firstMs: first,
-        ratios: times.map((each) => ({ ratio: each / first, low: each / first - 0.01, high: each / first + 0.01 })),
-      };
+      return times.map((each) => {
+        const ratio = each / first;
+        return { ms: each, spread: 0, against: { ratio, low: ratio - 0.01, high: ratio + 0.01 } };
+      });
     },
   };
   return { clock, asked };

@@ -27,7 +27,7 @@ interface Attempt {
 }
 
 /** Corrections of what the pieces say by what the whole model says. */
-const ATTEMPTS = 3;
+const ATTEMPTS = 5;
 /** More than this over the ratio is worth another attempt. */
 const SLACK = 0.02;
 
@@ -69,8 +69,7 @@ export async function selectByLatency(
     attempts.push({ cut, predicted, whole: found });
     const gained = 1 - found.ratio;
     if (gained >= ratio && gained <= ratio + SLACK) break;
-    // The whole gains more or less than its pieces: aim as much lower or higher.
-    target = gained > 0 ? Math.min(0.999, (ratio * predicted) / gained) : 0.999;
+    target = nextTarget(attempts, ratio);
   }
   const chosen = bestOf(attempts, ratio);
   const { cut = new Set<number>(), predicted = 0, whole: found = { ratio: 1, low: 1, high: 1 } } = chosen ?? {};
@@ -94,6 +93,24 @@ export async function selectByLatency(
     latency,
   };
 }
+
+/**
+ * What the pieces have to gain so that the whole gains the ratio: between the nearest attempts below and above it, or in proportion to
+ * the only ones there are.
+ */
+function nextTarget(attempts: readonly Attempt[], ratio: number): number {
+  const gains = attempts.map(({ predicted, whole }) => ({ predicted, gained: 1 - whole.ratio }));
+  const over = gains.filter(({ gained }) => gained >= ratio).toSorted((a, b) => a.predicted - b.predicted)[0];
+  const under = gains.filter(({ gained }) => gained < ratio).toSorted((a, b) => b.predicted - a.predicted)[0];
+  if (over && under && under.predicted < over.predicted) {
+    const way = (ratio - under.gained) / (over.gained - under.gained);
+    return under.predicted + (over.predicted - under.predicted) * way;
+  }
+  const { predicted, gained } = over ?? under ?? { predicted: ratio, gained: ratio };
+  return gained > 0 ? Math.min(MOST, (ratio * predicted) / gained) : MOST;
+}
+
+const MOST = 0.999;
 
 /** The smallest cut that was seen to be enough, else the one that gained most. */
 function bestOf(attempts: readonly Attempt[], ratio: number): Attempt | undefined {
