@@ -65,6 +65,7 @@ export interface FitEnvironment {
   readonly data: Dataset;
   /** Judged after every epoch; the weights that do best are returned. */
   readonly validation?: { readonly data: Dataset; readonly metric: ChosenMetric } | undefined;
+  /** Opened with the values that losses compare with. */
   readonly teacher?: Teacher | undefined;
   /** Stops between two steps: {@link onCheckpoint} gets a last one, then `aborted` is thrown. */
   readonly signal?: AbortSignal | undefined;

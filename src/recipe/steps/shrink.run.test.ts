@@ -70,6 +70,12 @@ describe("shrink", () => {
     expect([1, 2, 3, 4].map((i) => [...new Set(norm?.input(i).tensor?.toNumbers())])).toEqual([[1], [0], [0], [1]]);
   });
 
+  it("begins anew with the whole network where only that is asked for", async () => {
+    const { model } = await shrunk({ shrink: { weights: "fresh" } });
+    expect(convsOf(model)).toEqual(convsOf(teacher));
+    expect(weightOf(model, "linear1.bias")).toEqual([0, 0, 0, 0]);
+  });
+
   it("makes a student that learns from the model as it was", async () => {
     const { reports } = await shrunk(
       { shrink: { width: 0.5, depth: 0.33, calibrate: "images.npz" } },

@@ -48,12 +48,12 @@ export const shrinkStep: Step<typeof shrinkOptions> = {
   needs: [],
   async run(given, written, ctx) {
     const { width, depth, weights, seed, calibrate, ...rest } = shrinkOptions.parse(written);
-    if (width === 0 && depth === 0)
+    const isFresh = weights === "fresh";
+    if (width === 0 && depth === 0 && !isFresh)
       throw new TersorError(
         "bad-recipe",
         "shrink: nothing to leave out: expected a share as width or depth. Give one.",
       );
-    const isFresh = weights === "fresh";
     const { roundTo, ...common } = { ...rest, compressed: false, seed: seed ?? ctx.seed };
     const judged = isFresh ? ({ criterion: "random" } as const) : { calibrate };
     const shorter =
