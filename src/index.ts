@@ -80,6 +80,7 @@ export { type Cost, costOf, type ModelCost, modelCost } from "./ops/cost.ts";
 export { constantToInitializer } from "./passes/constant-to-initializer.ts";
 export { convertOpset } from "./passes/convert-opset/convert-opset.ts";
 export { removeDeadCode } from "./passes/dead-code.ts";
+export { type FixedInputs, fixInputs } from "./passes/fix-inputs.ts";
 export { foldBatchNorm } from "./passes/fold-batch-norm/fold-batch-norm.ts";
 export { type FoldOptions, foldConstants } from "./passes/fold-constants.ts";
 export { type InferOptions, type InferShapesResult, inferShapes, inferTypes } from "./passes/infer-shapes.ts";

@@ -56,6 +56,14 @@ describe("examples/recipes", () => {
     expect(smaller).toBeGreaterThan(4);
   });
 
+  it("voice: convolutions and the LSTM of a real detector, whose sampling rate was an input, from its file", async () => {
+    const { pruned, trained, compared, smaller } = await run("voice");
+    expect(pruned.params.after / pruned.params.before).toBeLessThan(0.76);
+    expect(trained.history.at(-1)?.loss).toBeLessThan(0.1);
+    expect(compared.fidelity.output?.cosine).toBeGreaterThan(0.9);
+    expect(smaller).toBeGreaterThan(4);
+  });
+
   it("reader: convolutions and attention of a real recogniser, from its file", async () => {
     const { pruned, trained, smaller } = await run("reader");
     expect((pruned.macs?.after ?? 0) / (pruned.macs?.before ?? 1)).toBeLessThan(0.7);

@@ -1,8 +1,11 @@
 /**
- * @file `node examples/recipes/make.mjs`: the two small networks that lstm.config.mjs and transformer.config.mjs begin with, which read
- * handwritten digits row by row. Takes some minutes; with SMALL=1 seconds, and they read badly.
+ * @file `node examples/recipes/make.mjs`: what the recipes begin with. Two small networks that read handwritten digits row by row, for
+ * lstm.config.mjs and transformer.config.mjs; the voice detector of @ricky0123/vad-web at its one sampling rate, for voice.config.mjs.
+ * Takes some minutes; with SMALL=1 seconds, and the digits are read badly.
  */
 import { mkdirSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { nn, runRecipe, saveModel } from "tersor";
 
@@ -30,3 +33,11 @@ for (const [name, layers] of Object.entries(networks)) {
   const { metric, after } = manifest.steps[0].report.validation;
   console.log(`${name}.onnx: ${metric.name} ${after.toFixed(1)} %`);
 }
+
+const detector = `${dirname(createRequire(import.meta.url).resolve("@ricky0123/vad-web"))}/silero_vad_v5.onnx`;
+await runRecipe({
+  model: detector,
+  output: `${folder}/voice-16k.onnx`,
+  steps: [{ simplify: { inputs: { sr: 16_000 } } }],
+});
+console.log("voice-16k.onnx: at 16 kHz");

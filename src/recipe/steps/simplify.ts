@@ -2,6 +2,7 @@
 import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
+import { fixInputs } from "../../passes/fix-inputs.ts";
 import type { FoldLevel } from "../../passes/fold-batch-norm/fold-batch-norm.ts";
 import { type SimplifyOptions, simplify, simplifyWithin } from "../../passes/simplify.ts";
 import type { Session } from "../../runtime/runtime.ts";
@@ -17,6 +18,12 @@ export const simplifyOptions = z.strictObject({
     .boolean()
     .default(true)
     .describe("weights that are listed as inputs too, as old exporters did, can no longer be overridden"),
+  inputs: z
+    .record(z.string(), z.union([z.number(), z.array(z.number())]))
+    .optional()
+    .describe(
+      "inputs that always have the same value, such as a sampling rate: they become constants, and branches that follow are taken",
+    ),
   tolerance: z
     .number()
     .positive()
@@ -40,13 +47,14 @@ export const simplifyStep: Step<typeof simplifyOptions> = {
   options: simplifyOptions,
   needs: [],
   async run(model, options, ctx) {
-    const { model: simple, fold } = await simplifyChecked(model, options, ctx);
+    const fixed = fixInputs(model, options.inputs ?? {}).model;
+    const { model: simple, fold } = await simplifyChecked(fixed, options, ctx);
     const [before, after] = [model, simple].map((each) => ({
       nodes: each.graphs().reduce((sum, graph) => sum + graph.nodes.length, 0),
       defaults: each.graph.inputs.filter((input) => input.isConstant).length,
     }));
-    const fixed = (before?.defaults ?? 0) - (after?.defaults ?? 0);
-    const notes = fixed > 0 ? [`${fixed} weights were inputs with a default; they are constants now`] : [];
+    const defaults = (before?.defaults ?? 0) - (after?.defaults ?? 0);
+    const notes = defaults > 0 ? [`${defaults} weights were inputs with a default; they are constants now`] : [];
     const folded = foldNotes[fold];
     if (folded) notes.push(folded);
     return { model: simple, report: () => ({ nodesBefore: before?.nodes, nodesAfter: after?.nodes, fold, notes }) };
