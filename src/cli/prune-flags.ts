@@ -112,6 +112,12 @@ export const pruneFlags: FlagGroup = {
       type: "number",
       summary: "damping of least squares and sparsegpt, a share of the mean diagonal (default 0.001)",
     },
+    {
+      name: "sparse",
+      value: "TARGET",
+      summary:
+        "store weights of mostly zeros sparsely, for a target that loads them: node-x64, node-x64-vnni, node-arm64; not for the web. After brotli it gains little",
+    },
     { name: "prove", summary: "run the cut model against the one with zeros in place of what was removed" },
   ],
 };

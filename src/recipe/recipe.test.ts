@@ -30,11 +30,11 @@ describe("recipes", () => {
     [{ ...files, stps: [], steps: [{ simplify: {} }] }, 'recipe: unknown option "stps" (did you mean steps?).'],
     [
       { ...files, steps: [{ quantise: {} }] },
-      'recipe: step 1: expected one of simplify, prune, shrink, finetune, distill, equalize, quantize, static, dynamic, float16, compare as the only key, got "quantise" (did you mean quantize?).',
+      'recipe: step 1: expected one of simplify, prune, shrink, finetune, distill, equalize, quantize, static, dynamic, float16, sparse, compare as the only key, got "quantise" (did you mean quantize?).',
     ],
     [
       { ...files, steps: [{ simplify: {}, quantize: {} }] },
-      'recipe: step 1: expected one of simplify, prune, shrink, finetune, distill, equalize, quantize, static, dynamic, float16, compare as the only key, got "simplify", "quantize".',
+      'recipe: step 1: expected one of simplify, prune, shrink, finetune, distill, equalize, quantize, static, dynamic, float16, sparse, compare as the only key, got "simplify", "quantize".',
     ],
     [
       { ...files, steps: [{ simplify: {} }, { quantize: { dtyp: "int8" } }] },

@@ -15,6 +15,7 @@ import type { pruneStep } from "./steps/prune.ts";
 import type { quantizeStep } from "./steps/quantize.ts";
 import type { shrinkStep } from "./steps/shrink.ts";
 import type { simplifyStep } from "./steps/simplify.ts";
+import type { sparseStep } from "./steps/sparse.ts";
 import type { staticStep } from "./steps/static.ts";
 import { steps } from "./steps.ts";
 
@@ -32,6 +33,7 @@ export type RecipeStep =
   | { readonly static: OptionsOf<typeof staticStep> }
   | { readonly dynamic: OptionsOf<typeof dynamicStep> }
   | { readonly float16: OptionsOf<typeof float16Step> }
+  | { readonly sparse: OptionsOf<typeof sparseStep> }
   | { readonly compare: OptionsOf<typeof compareStep> };
 
 export interface Recipe {

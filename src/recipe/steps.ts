@@ -11,6 +11,7 @@ import { pruneStep } from "./steps/prune.ts";
 import { quantizeStep } from "./steps/quantize.ts";
 import { shrinkStep } from "./steps/shrink.ts";
 import { simplifyStep } from "./steps/simplify.ts";
+import { sparseStep } from "./steps/sparse.ts";
 import { staticStep } from "./steps/static.ts";
 
 /** Types a row by its own schema, then forgets the type so that rows fit in one table. */
@@ -30,5 +31,6 @@ export const steps: readonly Step[] = [
   row(staticStep),
   row(dynamicStep),
   row(float16Step),
+  row(sparseStep),
   row(compareStep),
 ];

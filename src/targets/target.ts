@@ -58,6 +58,7 @@ export const targetSchema = z.strictObject({
     .describe("of integer layers"),
   activations: z.enum(["uint8", "int8"]).default("uint8"),
   accuracyLevel: z.union([z.literal(0), z.literal(4)]).describe("of MatMulNBits: 4 lets activations be int8"),
+  sparseInitializers: z.boolean().default(false).describe("loads constants that are stored sparsely"),
   kernels: z.partialRecord(z.enum(kernelNames), kernel).describe("what is not listed is taken to run in float"),
   limits: z
     .strictObject({

@@ -89,6 +89,7 @@ const rows: readonly TargetOptions[] = [
     saturates: true,
     weights: { dtype: "int8", bits: 7, perChannel: true },
     accuracyLevel: 4,
+    sparseInitializers: true,
     kernels: cpuKernels,
     limits: { modelBytes: protobufLimit },
     evidence: [saturation, 'the session option x64quantprecision = "1" makes int8 weights exact, but slower'],
@@ -100,6 +101,7 @@ const rows: readonly TargetOptions[] = [
     saturates: false,
     weights: { dtype: "int8", bits: 8, perChannel: true },
     accuracyLevel: 4,
+    sparseInitializers: true,
     kernels: cpuKernels,
     limits: { modelBytes: protobufLimit },
     evidence: ["VPDPBUSD sums in 32 bits (ONNX Runtime's quantization guide); speeds are those of AVX2"],
@@ -111,6 +113,7 @@ const rows: readonly TargetOptions[] = [
     saturates: false,
     weights: { dtype: "int8", bits: 8, perChannel: true },
     accuracyLevel: 4,
+    sparseInitializers: true,
     kernels: cpuKernels,
     limits: { modelBytes: protobufLimit },
     evidence: ["no saturation on Arm (ONNX Runtime's quantization guide); speeds were not measured there"],
@@ -128,7 +131,7 @@ const rows: readonly TargetOptions[] = [
     evidence: [
       "wasm multiplies in 16 and sums in 32 bits: exact in every case tried",
       "one ArrayBuffer holds about 2 GB in Chrome; Safari on iOS ends tabs well before 4 GB",
-      "the wasm inside onnxruntime-web/webgpu has no GatherBlockQuantized and no float8",
+      "the wasm inside onnxruntime-web/webgpu has no GatherBlockQuantized and no float8, and refuses sparse initializers, which the plain build loads",
     ],
   },
   {

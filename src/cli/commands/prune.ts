@@ -60,6 +60,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
     steps: [
       { simplify: { level: options.simplify === false ? "constants" : "all" } },
       { prune },
+      ...(options.sparse === undefined ? [] : [{ sparse: { target: options.sparse as string } }]),
       ...(isMeasured ? [{ compare }] : []),
     ],
   };
