@@ -318,11 +318,17 @@ export class Kernels {
           .sort((a, b) => Math.abs(a) - Math.abs(b))[k] as number,
       );
     }
-    return this.selectAbsAcross((visit) => visit(x, n), k);
+    return this.selectAbsAcross((visit) => visit(x, n), k).value;
   }
 
-  /** The same over several operands: `each` visits all of them, twice. Nothing may be allocated below it while it runs. */
-  selectAbsAcross(each: (visit: (x: Pointer, n: number) => void) => void, k: number): number {
+  /**
+   * The same over several operands, and how many elements are less: `each` visits all of them, twice. Nothing may be allocated below it
+   * while it runs.
+   */
+  selectAbsAcross(
+    each: (visit: (x: Pointer, n: number) => void) => void,
+    k: number,
+  ): { readonly value: number; readonly below: number } {
     return this.memory.scope(() => {
       const bins = this.memory.alloc32(65536);
       const count = (size: number, call: (at: Pointer, n: number) => void) => {
@@ -342,7 +348,7 @@ export class Kernels {
       const low = find(count(32768, (at, m) => this.#raw.histogramLow(at, m, top, bins)));
       const bits = this.memory.u32(bins, 1);
       bits[0] = (top << 15) | low;
-      return this.memory.f32(bins, 1)[0] as number;
+      return { value: this.memory.f32(bins, 1)[0] as number, below: k - rest };
     });
   }
 

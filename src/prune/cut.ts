@@ -19,9 +19,13 @@ export type Kept = ReadonlyMap<Value, readonly (readonly number[] | undefined)[]
 
 export function keptIndices(analysis: Analysis, cut: Cut): Kept {
   const kept = new Map<Value, (readonly number[] | undefined)[]>();
+  let last = -1;
+  for (const atom of cut) last = Math.max(last, atom);
+  const gone = new Uint8Array(last + 1);
+  for (const atom of cut) gone[atom] = 1;
   for (const { value, axis, size, base } of analysis.ports) {
     const indices: number[] = [];
-    for (let i = 0; i < size; i++) if (!cut.has(analysis.atomOf(base + i))) indices.push(i);
+    for (let i = 0; i < size; i++) if (gone[analysis.atomOf(base + i)] !== 1) indices.push(i);
     if (indices.length === size) continue;
     const own = kept.get(value) ?? [];
     own[axis] = indices;

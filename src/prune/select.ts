@@ -83,17 +83,24 @@ export function cutter(
   scored: readonly ScoredGroup[],
   options: Pick<SelectOptions, "ranking" | "minChannels" | "roundTo">,
 ): (share: number) => Cut {
-  const limits = new Map(analysis.ports.map((port) => [port, port.size - 1]));
+  // Asked for many shares: what does not depend on them is done once.
+  const limits = Int32Array.from(analysis.ports, ({ size }) => size - 1);
+  const places = new Map(analysis.ports.map((port, at) => [port, at]));
+  const ordered = inOrder(scored, options.ranking).map(({ group, atom }) => {
+    const members = [...(grouping.members.get(atom) ?? [])];
+    return { group, atom, members: members.map(([port, count]) => ({ at: places.get(port) as number, count })) };
+  });
   return (share) => {
-    const room = new Map(limits);
+    const room = limits.slice();
     const cut = new Set<number>();
     const chosen = new Map(scored.map(({ group }) => [group, [] as number[]]));
-    for (const { group, atom } of inOrder(scored, share, options.ranking)) {
+    const asked = Math.floor(ordered.length * share + 1e-9);
+    for (let i = 0; i < asked; i++) {
+      const { group, atom, members } = ordered[i] as (typeof ordered)[number];
       const own = chosen.get(group) ?? [];
-      const members = [...(grouping.members.get(atom) ?? [])];
       if (group.atoms.length - own.length <= options.minChannels) continue;
-      if (members.some(([port, count]) => (room.get(port) ?? 0) < count)) continue;
-      for (const [port, count] of members) room.set(port, (room.get(port) ?? 0) - count);
+      if (members.some(({ at, count }) => (room[at] as number) < count)) continue;
+      for (const { at, count } of members) room[at] = (room[at] as number) - count;
       own.push(atom);
     }
     for (const [group, own] of chosen) {
@@ -106,10 +113,10 @@ export function cutter(
 }
 
 /**
- * The atoms that a share asks for, the least important first. Per layer they are taken from all layers in step, by their place in the layer's
+ * All atoms, the least important first. Per layer they are taken from all layers in step, by their place in the layer's
  * own order.
  */
-function inOrder(scored: readonly ScoredGroup[], share: number, ranking: SelectOptions["ranking"]) {
+function inOrder(scored: readonly ScoredGroup[], ranking: SelectOptions["ranking"]) {
   const ranked = scored.flatMap(({ group, scores }) =>
     group.atoms
       .map((atom, i) => ({ group, atom, score: scores[i] as number }))
@@ -117,6 +124,5 @@ function inOrder(scored: readonly ScoredGroup[], share: number, ranking: SelectO
       .map((entry, i) => ({ ...entry, place: (i + 1) / group.atoms.length })),
   );
   const key = (entry: (typeof ranked)[number]) => (ranking === "layer" ? entry.place : entry.score);
-  ranked.sort((a, b) => key(a) - key(b) || a.score - b.score || a.atom - b.atom);
-  return ranked.slice(0, Math.floor(ranked.length * share + 1e-9));
+  return ranked.sort((a, b) => key(a) - key(b) || a.score - b.score || a.atom - b.atom);
 }

@@ -30,7 +30,7 @@ export function modelScale(weights: readonly ModelWeight[]): { scale: Tensor; ze
   if (spec.scale.by === "percentile") {
     const count = whole.reduce((sum, entry) => sum + entry.weight.size, 0);
     const rank = Math.min(count - 1, Math.max(0, Math.ceil((spec.scale.percent / 100) * count) - 1));
-    const limit = kernels().selectAbsAcross((visit) => eachPiece(whole, visit), rank);
+    const limit = kernels().selectAbsAcross((visit) => eachPiece(whole, visit), rank).value;
     ranges = clipTo(ranges, [limit]);
   }
   let params = paramsOf(ranges, spec);

@@ -8,6 +8,7 @@ import { pickByName } from "../../util/name-pattern.ts";
 import { type ChosenPruneOptions, type ParsedPruneOptions, type Structure, structureOf } from "../options.ts";
 import { withGramOpset } from "../prepare.ts";
 import type { ChannelData } from "../prune-channels.ts";
+import { patternOf, shareOf } from "./choose-columns.ts";
 import { gatherEvidence, noEvidence } from "./evidence.ts";
 import { normalizeScores } from "./normalize.ts";
 import {
@@ -192,8 +193,12 @@ function plan(jobs: readonly Job[], options: ChosenPruneOptions, structure: Stru
         // A pattern must not run across two choices.
         const step = structure.kind === "n:m" ? structure.m * site.inner : 1;
         const width = Math.ceil(BLOCK / step) * step;
-        const choose = chooser(site, ratio, structure);
-        return [site, (matrix) => sparseGpt(matrix, rows, columns, gram, options.damp, choose, width)];
+        const choose = structure.kind === "n:m" ? patternOf(rows, site.inner, structure) : shareOf(ratio);
+        const subject = `prune: sparsegpt: weight "${site.value.name}"`;
+        return [
+          site,
+          (matrix) => sparseGpt(matrix, { rows, columns, gram, damp: options.damp, choose, width, subject }),
+        ];
       }
       if (structure.kind === "n:m")
         return [site, (matrix) => clear(matrix, patternGone(saliencyOf(job, matrix, options), site, structure))];
@@ -268,28 +273,6 @@ function rowsBelow(scores: Float32Array, rows: number, columns: number, ratio: n
     );
   }
   return gone;
-}
-
-/** How SparseGPT chooses among the columns of one block. */
-function chooser({ rows, columns, inner }: WeightSite, ratio: number, structure: Structure) {
-  return (saliency: Float32Array, first: number, last: number): Uint8Array => {
-    if (structure.kind === "n:m") {
-      const all = patternGone(saliency, { rows, columns, inner }, structure);
-      return all.map((gone, at) => (at % columns >= first && at % columns < last ? gone : 0));
-    }
-    const width = last - first;
-    const part = new Float32Array(rows * width);
-    for (let row = 0; row < rows; row++)
-      part.set(saliency.subarray(row * columns + first, row * columns + last), row * width);
-    const chosen = below(
-      part,
-      lineBelow(() => [part], Math.round(ratio * part.length), part.length),
-    ).gone;
-    const gone = new Uint8Array(saliency.length);
-    for (let row = 0; row < rows; row++)
-      gone.set(chosen.subarray(row * width, (row + 1) * width), row * columns + first);
-    return gone;
-  };
 }
 
 function clear(matrix: Float32Array, gone: Uint8Array): void {

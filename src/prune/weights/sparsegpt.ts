@@ -3,81 +3,110 @@
  * up for it. What goes is chosen again every 128 columns, as in the paper.
  */
 import type { Gram } from "../../calibrate/gram.ts";
+import { inverseFactor } from "../../calibrate/inverse-factor.ts";
+import { kernels, type Matrix } from "../../kernels/index.ts";
+import type { ChooseColumns } from "./choose-columns.ts";
 
 /** Columns that are chosen from at once. */
 export const BLOCK = 128;
+/** Columns that are corrected one by one; what comes after them is in one product. */
+const PANEL = 16;
 
-/** Which elements of the columns [first, last) go, given the saliency w² / diag(H⁻¹) of the whole matrix. */
-export type ChooseColumns = (saliency: Float32Array, first: number, last: number) => Uint8Array;
-
-/**
- * Prunes a matrix [rows, columns] in place, `width` columns at a time. `gram` is X^T X of the layer's input, one group; `damp` a share
- * of the mean of its diagonal.
- */
-export function sparseGpt(
-  matrix: Float32Array,
-  rows: number,
-  columns: number,
-  gram: Gram,
-  damp: number,
-  choose: ChooseColumns,
-  width = BLOCK,
-): void {
-  const upper = inverseFactor(gram.sums, columns, damp);
-  const saliency = new Float32Array(matrix.length);
-  for (let first = 0; first < columns; first += width) {
-    const last = Math.min(columns, first + width);
-    for (let row = 0; row < rows; row++)
-      for (let j = first; j < last; j++) {
-        const at = row * columns + j;
-        saliency[at] = ((matrix[at] as number) / (upper[j * columns + j] as number)) ** 2;
-      }
-    const gone = choose(saliency, first, last);
-    for (let row = 0; row < rows; row++)
-      for (let j = first; j < last; j++) {
-        const at = row * columns + j;
-        if (!gone[at]) continue;
-        const error = (matrix[at] as number) / (upper[j * columns + j] as number);
-        for (let k = j + 1; k < columns; k++)
-          matrix[row * columns + k] =
-            (matrix[row * columns + k] as number) - error * (upper[j * columns + k] as number);
-        matrix[at] = 0;
-      }
-  }
+/** Which matrix is pruned. */
+export interface SparseGptSpec {
+  readonly rows: number;
+  readonly columns: number;
+  /** X^T X of the layer's input, one group. */
+  readonly gram: Gram;
+  /** Share of the mean of its diagonal that is added to the diagonal. */
+  readonly damp: number;
+  readonly choose: ChooseColumns;
+  /** Columns that are chosen from at once. */
+  readonly width?: number;
+  /** Opens messages. */
+  readonly subject: string;
 }
 
-/** The upper factor U of (A + damp I)⁻¹ = U^T U, in float64. */
-function inverseFactor(sums: Float64Array, n: number, damp: number): Float64Array {
-  let mean = 0;
-  for (let i = 0; i < n; i++) mean += (sums[i * n + i] as number) / n;
-  for (let extra = damp * (mean || 1); ; extra *= 10) {
-    // U comes from the factor of A turned around: with J A J = L L^T, A⁻¹ = (J L^-1 J)^T (J L^-1 J).
-    const lower = new Float64Array(n * n);
-    let works = true;
-    for (let i = 0; i < n && works; i++)
-      for (let j = 0; j <= i; j++) {
-        let sum = (sums[(n - 1 - i) * n + (n - 1 - j)] as number) + (i === j ? extra : 0);
-        for (let k = 0; k < j; k++) sum -= (lower[i * n + k] as number) * (lower[j * n + k] as number);
-        if (j < i) lower[i * n + j] = sum / (lower[j * n + j] as number);
-        else if (sum > 0) lower[i * n + i] = Math.sqrt(sum);
-        else works = false;
+/** Prunes a matrix [rows, columns] in place. @throws bad-data where the second moments are not finite */
+export function sparseGpt(matrix: Float32Array, spec: SparseGptSpec): void {
+  const { rows, columns, gram, damp, choose, width = BLOCK, subject } = spec;
+  const { memory, linalg } = kernels();
+  memory.scope(() => {
+    const stride = Math.ceil(rows / 16) * 16;
+    // Columns of the matrix are rows here: corrections run along them.
+    const w: Matrix = { at: memory.alloc32(columns * stride), stride };
+    const errors: Matrix = { at: memory.alloc32(width * stride), stride };
+    const u = inverseFactor(new Float32Array(gram.sums), columns, { order: undefined, damping: damp, subject });
+    const rowOf = ({ at, stride: step }: Matrix, row: number, size: number) => memory.f32(at + row * step * 4, size);
+    const part = (m: Matrix, row: number, column: number): Matrix => {
+      return { at: m.at + (row * m.stride + column) * 4, stride: m.stride };
+    };
+    const correct = (first: number, done: number, from: number, to: number, error: Matrix) => {
+      if (to > from)
+        linalg.gemmTn({
+          m: to - from,
+          n: stride,
+          k: done - first,
+          a: part(u, first, from),
+          b: error,
+          c: part(w, from, 0),
+          alpha: -1,
+        });
+    };
+    transpose(matrix, rows, columns, memory.f32(w.at, columns * stride), stride);
+    for (let first = 0; first < columns; first += width) {
+      const last = Math.min(columns, first + width);
+      const saliency = new Float32Array((last - first) * rows);
+      for (let j = first; j < last; j++) {
+        const own = saliency.subarray((j - first) * rows, (j - first + 1) * rows);
+        square(rowOf(w, j, rows), rowOf(u, j, columns)[j] as number, own);
       }
-    if (works) return turnedInverse(lower, n);
-  }
-}
-
-/** J L⁻¹ J, upper. */
-function turnedInverse(lower: Float64Array, n: number): Float64Array {
-  const inverse = new Float64Array(n * n);
-  for (let i = 0; i < n; i++) {
-    const row = inverse.subarray(i * n, (i + 1) * n);
-    row[i] = 1;
-    for (let k = 0; k < i; k++) {
-      const factor = lower[i * n + k] as number;
-      for (let j = 0; j <= k; j++) row[j] = (row[j] as number) - factor * (inverse[k * n + j] as number);
+      const gone = choose(saliency, last - first);
+      for (let start = first; start < last; start += PANEL) {
+        const end = Math.min(last, start + PANEL);
+        for (let j = start; j < end; j++) {
+          const [column, factors] = [rowOf(w, j, rows), rowOf(u, j, columns)];
+          const error = rowOf(errors, j - first, stride);
+          remove(column, gone.subarray((j - first) * rows, (j - first + 1) * rows), factors[j] as number, error);
+          for (let k = j + 1; k < end; k++) subtract(rowOf(w, k, rows), error, factors[k] as number);
+        }
+        correct(start, end, end, last, part(errors, start - first, 0));
+      }
+      correct(first, last, last, columns, errors);
     }
-    const pivot = lower[i * n + i] as number;
-    for (let j = 0; j <= i; j++) row[j] = (row[j] as number) / pivot;
+    transpose(memory.f32(w.at, columns * stride), columns, rows, matrix, columns, stride);
+  });
+}
+
+/** (w / pivot)² of a column. */
+function square(column: Float32Array, pivot: number, out: Float32Array): void {
+  for (let row = 0; row < column.length; row++) out[row] = ((column[row] as number) / pivot) ** 2;
+}
+
+/** Puts zeros into a column; error: what is lost with them, over the pivot. */
+function remove(column: Float32Array, gone: Uint8Array, pivot: number, error: Float32Array): void {
+  for (let row = 0; row < column.length; row++) {
+    if (gone[row]) {
+      error[row] = (column[row] as number) / pivot;
+      column[row] = 0;
+    } else error[row] = 0;
   }
-  return inverse.reverse();
+}
+
+function subtract(column: Float32Array, error: Float32Array, factor: number): void {
+  for (let row = 0; row < column.length; row++) column[row] = (column[row] as number) - factor * (error[row] as number);
+}
+
+const TILE = 32;
+
+/** out [n, m], rows `outStride` apart, of x [m, n], tile by tile; what lies behind the last column of out becomes 0. */
+function transpose(x: Float32Array, m: number, n: number, out: Float32Array, outStride: number, stride = n): void {
+  for (let i = 0; i < m; i += TILE)
+    for (let j = 0; j < n; j += TILE) {
+      const [rows, columns] = [Math.min(m, i + TILE), Math.min(n, j + TILE)];
+      for (let column = j; column < columns; column++)
+        for (let row = i; row < rows; row++) out[column * outStride + row] = x[row * stride + column] as number;
+    }
+  for (let column = 0; column < n && outStride > m; column++)
+    out.fill(0, column * outStride + m, (column + 1) * outStride);
 }

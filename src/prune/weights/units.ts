@@ -39,13 +39,13 @@ export interface Line {
   readonly ties: number;
 }
 
-const CHUNK = 1 << 18;
+const CHUNK = 1 << 16;
 
 /** The line below which the `count` least of all scores lie. `each` gives the scores, which are not negative, in the same order every time. */
 export function lineBelow(each: () => Iterable<Float32Array>, count: number, total: number): Line {
   if (count <= 0) return { limit: 0, ties: 0 };
   const { memory } = kernels();
-  const limit = memory.scope(() => {
+  const { value, below: less } = memory.scope(() => {
     const buffer = memory.alloc32(CHUNK);
     return kernels().selectAbsAcross((visit) => {
       for (const scores of each())
@@ -56,9 +56,7 @@ export function lineBelow(each: () => Iterable<Float32Array>, count: number, tot
         }
     }, Math.min(count, total) - 1);
   });
-  let below = 0;
-  for (const scores of each()) for (const score of scores) if (score < limit) below++;
-  return { limit, ties: count - below };
+  return { limit: value, ties: count - less };
 }
 
 /** Units below a line: 1 for those that go. Uses up ties from the front; returns how many of them are left. */

@@ -5,8 +5,9 @@
  *
  * Deviation: W' = W + (X^T X + damping)^-1 X^T (X' - X) W is computed at once, damped towards W so that few samples don't lead it astray.
  */
+
+import { inverseFactor } from "../../calibrate/inverse-factor.ts";
 import { kernels } from "../../kernels/index.ts";
-import { inverseFactor } from "./inverse-factor.ts";
 import { hessianOf } from "./matrix.ts";
 import type { LayerStats, WeightMatrix } from "./method.ts";
 
@@ -24,7 +25,7 @@ export function correctInputs(matrix: WeightMatrix, stats: LayerStats): WeightMa
     const result = memory.alloc32(k * n);
     memory.scope(() => {
       // H^-1 = U^T U. U times a product needs U^T.
-      const u = inverseFactor(hessian, k, { order: undefined, damping: DAMPING, name });
+      const u = inverseFactor(hessian, k, { order: undefined, damping: DAMPING, subject: `gptq: weight "${name}"` });
       // What lies below the diagonal was never written.
       for (let i = 1; i < k; i++) memory.f32(u.at + i * u.stride * 4, i).fill(0);
       const turned = memory.alloc32(k * k);

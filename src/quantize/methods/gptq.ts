@@ -12,10 +12,10 @@
  * zero, as pruned ones are, stay so, and the weights still to come make up for what would have been added to them.
  */
 import * as z from "zod";
+import { inverseFactor } from "../../calibrate/inverse-factor.ts";
 import { kernels, type Matrix, type Pointer } from "../../kernels/index.ts";
 import type { ScaleParams } from "../scales.ts";
 import { middle, type QuantSpec } from "../spec.ts";
-import { inverseFactor } from "./inverse-factor.ts";
 import { blockParams, groupCount, hessianOf, matrixParams, place, rangeOf, spread } from "./matrix.ts";
 import type { QuantMethod, WeightMatrix } from "./method.ts";
 
@@ -50,7 +50,7 @@ export const gptq: QuantMethod<GptqOptions> = {
     return memory.scope(() => {
       const order = actOrder ? byDiagonal(hessian, k) : undefined;
       const known = order || matrix.fixed ? memory.scope(() => matrixParams(matrix, spec, place(matrix))) : undefined;
-      const u = inverseFactor(hessian, k, { order, damping, name });
+      const u = inverseFactor(hessian, k, { order, damping, subject: `gptq: weight "${name}"` });
       const run = new GptqRun(matrix, spec, u, order, known);
       run.rows();
       const codes = new Uint8Array(k * n);

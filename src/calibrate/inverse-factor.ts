@@ -1,13 +1,14 @@
 /** @file The upper factor of a damped inverse Hessian: one Cholesky and one triangular inverse, rows and columns flipped. */
-import { kernels, type Matrix } from "../../kernels/index.ts";
-import { TersorError } from "../../util/errors.ts";
+import { kernels, type Matrix } from "../kernels/index.ts";
+import { TersorError } from "../util/errors.ts";
 
 export interface FactorOptions {
   /** Row i of the result is input order[i]; as they are if absent. */
   readonly order: Uint32Array | undefined;
   /** Share of the mean diagonal that is added to the diagonal. */
   readonly damping: number;
-  readonly name: string;
+  /** Opens messages: `gptq: weight "fc.w"`. */
+  readonly subject: string;
 }
 
 /**
@@ -15,7 +16,7 @@ export interface FactorOptions {
  * H = (J R^T J) (J R J), so U = J R^-T J. Stays allocated for the caller's scope. Only H's upper triangle is read.
  * @throws bad-data when H is not positive definite even with a thousand times the damping
  */
-export function inverseFactor(hessian: Float32Array, k: number, { order, damping, name }: FactorOptions): Matrix {
+export function inverseFactor(hessian: Float32Array, k: number, { order, damping, subject }: FactorOptions): Matrix {
   const { memory, linalg } = kernels();
   // An odd number of cache lines: rows of a power of two of them would all fall into the same few sets of the cache.
   const stride = (Math.ceil(k / 16) | 1) * 16;
@@ -30,7 +31,7 @@ export function inverseFactor(hessian: Float32Array, k: number, { order, damping
       if (attempt === 3)
         throw new TersorError(
           "bad-data",
-          `gptq: weight "${name}": X^T X [${k}, ${k}] of its inputs is not positive definite, whatever the damping: expected finite second moments. Check the calibration data for NaN.`,
+          `${subject}: X^T X [${k}, ${k}] of its inputs is not positive definite, whatever the damping: expected finite second moments. Check the calibration data for NaN.`,
         );
     }
     linalg.invertTransposed(k, r, z);
