@@ -10,32 +10,42 @@ export interface Activated {
   readonly slope: Value;
 }
 
-/** A function of `z`, the sum that enters it. */
-export type Activation = (op: Emitter, z: Value) => Activated;
+export interface Activation {
+  /** Of `z`, the sum that enters it. */
+  readonly of: (op: Emitter, z: Value) => Activated;
+  /** The slope, from the value alone; undefined where that does not tell. */
+  readonly slopeAt: ((op: Emitter, y: Value) => Value) | undefined;
+}
 
 interface Family {
   /** Defaults of alpha and beta; a function without one takes none from the node's lists. */
   readonly alpha?: number;
   readonly beta?: number;
   readonly apply: (op: Emitter, z: Value, alpha: number, beta: number) => Activated;
+  readonly slopeAt?: (op: Emitter, y: Value) => Value;
 }
 
 function isPositive(op: Emitter, z: Value): Value {
   return op.mask(op.Greater(z, 0), z);
 }
 
+const sigmoidSlope = (op: Emitter, y: Value) => op.Sub(y, op.Mul(y, y));
+const tanhSlope = (op: Emitter, y: Value) => op.Sub(op.like(y, 1), op.Mul(y, y));
+
 const families: Readonly<Record<string, Family>> = {
   sigmoid: {
     apply: (op, z) => {
-      const y = op.Sigmoid(z);
-      return { value: y, slope: op.Sub(y, op.Mul(y, y)) };
+      const value = op.Sigmoid(z);
+      return { value, slope: sigmoidSlope(op, value) };
     },
+    slopeAt: sigmoidSlope,
   },
   tanh: {
     apply: (op, z) => {
-      const y = op.Tanh(z);
-      return { value: y, slope: op.Sub(op.like(z, 1), op.Mul(y, y)) };
+      const value = op.Tanh(z);
+      return { value, slope: tanhSlope(op, value) };
     },
+    slopeAt: tanhSlope,
   },
   relu: { apply: (op, z) => ({ value: op.Relu(z), slope: isPositive(op, z) }) },
   leakyrelu: {
@@ -118,11 +128,13 @@ export function activationsOf(node: Node, defaults: readonly string[], direction
       );
     const alpha = family.alpha === undefined ? 0 : (alphas.shift() ?? family.alpha);
     const beta = family.beta === undefined ? 0 : (betas.shift() ?? family.beta);
-    return (op, z) => {
-      if (clip <= 0 || at % defaults.length === 2) return family.apply(op, z, alpha, beta);
-      const clipped = op.Clip(z, -clip, clip);
-      const { value, slope } = family.apply(op, clipped, alpha, beta);
-      return { value, slope: op.Mul(slope, op.mask(op.Equal(z, clipped), z)) };
+    if (clip <= 0 || at % defaults.length === 2)
+      return { of: (op, z) => family.apply(op, z, alpha, beta), slopeAt: family.slopeAt };
+    const clipped = (op: Emitter, z: Value) => {
+      const inside = op.Clip(z, -clip, clip);
+      const { value, slope } = family.apply(op, inside, alpha, beta);
+      return { value, slope: op.Mul(slope, op.mask(op.Equal(z, inside), z)) };
     };
+    return { of: clipped, slopeAt: undefined };
   });
 }

@@ -34,10 +34,6 @@ export interface CellInputs {
 
 /** The layer computed by steps of our own, which keep what its gradient needs. */
 export interface CellRun {
-  /** Sums that enter the gates, [t·n, g·h]. */
-  readonly sums: Value;
-  /** The cell state that leaves each step, [t·n, h]. */
-  readonly cells: Value;
   /** The hidden state that leaves each step, zero beyond a sequence's length, [t·n, h]. */
   readonly y: Value;
   /** The last states, [n, h] each. */

@@ -22,12 +22,12 @@ export function gruGradients(cell: Cell): CellGradients {
   const [bGates, bNew] = biases ? op.emit("Split", [biases[1], [2 * hidden, hidden], { axis: 0 }], 2) : [];
   const [xz, xr, xn] = columns(op, op.Gemm(x, w, biases?.[0], { transB: 1 }), 3) as [Value, Value, Value];
   const [hz, hr] = columns(op, op.Gemm(previous, rGates, bGates, { transB: 1 }), 2);
-  const z = gate(op, op.Add(xz, hz));
-  const r = gate(op, op.Add(xr, hr));
+  const z = gate.of(op, op.Add(xz, hz));
+  const r = gate.of(op, op.Add(xr, hr));
   // What R's last part multiplies.
   const source = resetAfter ? previous : op.Mul(r.value, previous);
   const q = op.Gemm(source, rNew, bNew, { transB: 1 });
-  const n = squash(op, op.Add(xn, resetAfter ? op.Mul(r.value, q) : q));
+  const n = squash.of(op, op.Add(xn, resetAfter ? op.Mul(r.value, q) : q));
 
   const toUpdate = op.Mul(op.Sub(previous, n.value), z.slope);
   const toNew = op.Mul(op.Sub(op.like(z.value, 1), z.value), n.slope);

@@ -1,5 +1,5 @@
 /**
- * @file The gradient of an LSTM. The layer is computed by steps of our own, which keep the sums that enter the gates; back, a step is
+ * @file The gradient of an LSTM. The layer is computed by steps of our own, which keep its gates; back, a step is
  * one product with R and six elementwise operations.
  */
 import type { Value } from "../../ir/value.ts";
@@ -19,27 +19,29 @@ import {
 } from "./cell.ts";
 import { recurrence } from "./recurrence.ts";
 
-type Gates = (op: Emitter, sums: readonly [Value, Value], before: Value) => { i: Activated; f: Activated };
-
-/** The input and forget gates, of the sums that enter them and the cell state before. */
-function gatesOf({ node, activations, peepholes }: CellInputs): Gates {
-  const [gate] = activations as [Activation];
-  const coupled = node.int("input_forget", 0) === 1;
-  return (op, [si, sf], before) => {
-    const i = gate(op, peek(op, si, before, peepholes?.[0]));
-    return { i, f: coupled ? oneMinus(op, i) : gate(op, peek(op, sf, before, peepholes?.[2])) };
-  };
-}
-
 function peek(op: Emitter, sum: Value, state: Value, weight: Value | undefined): Value {
   return weight ? op.Add(sum, op.Mul(state, weight)) : sum;
 }
 
+/** What an LSTM's functions gave at all steps, [t·n, h] each. */
+interface LstmRun extends CellRun {
+  readonly i: Activated;
+  readonly o: Activated;
+  readonly f: Activated;
+  readonly g: Activated;
+  /** Of the cell state. */
+  readonly squashed: Activated;
+  /** The cell state that leaves each step. */
+  readonly cells: Value;
+}
+
+const isCoupled = ({ node }: CellInputs) => node.int("input_forget", 0) === 1;
+
 // i = f(zi + Pi c'), o = f(zo + Po c), f = f(zf + Pf c'), g = g(zg); c = f c' + i g; h = o h(c), where c' is the c before
-export function lstmRun(cell: CellInputs): CellRun {
+export function lstmRun(cell: CellInputs): LstmRun {
   const { op, x, w, r, biases, peepholes, steps, reverse } = cell;
   const [gate, squash, output] = cell.activations as [Activation, Activation, Activation];
-  const gates = gatesOf(cell);
+  const coupled = isCoupled(cell);
   const { carries, gives } = recurrence(op, {
     count: steps,
     reverse,
@@ -47,36 +49,53 @@ export function lstmRun(cell: CellInputs): CellRun {
     reads: [op.Gemm(x, w, biases && op.Add(...biases), { transB: 1 }), ...(cell.valid ? [cell.valid] : [])],
     step: (inner, carried, [entering, valid]) => {
       const [hidden, before] = carried as [Value, Value];
-      const sums = inner.Gemm(hidden, r, entering, { transB: 1 });
-      const [zi, zo, zf, zg] = columns(inner, sums, 4) as [Value, Value, Value, Value];
-      const { i, f } = gates(inner, [zi, zf], before);
-      const next = inner.Add(inner.Mul(f.value, before), inner.Mul(i.value, squash(inner, zg).value));
-      const o = gate(inner, peek(inner, zo, next, peepholes?.[1]));
-      const y = inner.Mul(o.value, output(inner, next).value);
-      if (!valid) return { carries: [y, next], gives: [sums, next, y] };
+      const sums = columns(inner, inner.Gemm(hidden, r, entering, { transB: 1 }), 4);
+      const [zi, zo, zf, zg] = sums as [Value, Value, Value, Value];
+      const i = gate.of(inner, peek(inner, zi, before, peepholes?.[0]));
+      const f = coupled ? oneMinus(inner, i) : gate.of(inner, peek(inner, zf, before, peepholes?.[2]));
+      const g = squash.of(inner, zg);
+      const next = inner.Add(inner.Mul(f.value, before), inner.Mul(i.value, g.value));
+      const o = gate.of(inner, peek(inner, zo, next, peepholes?.[1]));
+      const squashed = output.of(inner, next);
+      const y = inner.Mul(o.value, squashed.value);
+      const given = [
+        kept(gate, i),
+        kept(gate, o),
+        kept(squash, g),
+        kept(output, squashed),
+        coupled ? [] : kept(gate, f),
+      ];
+      if (!valid) return { carries: [y, next], gives: [next, y, ...given.flat()] };
       const isValid = inner.Greater(valid, 0);
-      const kept = inner.Where(isValid, next, before);
-      return { carries: [inner.Where(isValid, y, hidden), kept], gives: [sums, kept, inner.Mul(y, valid)] };
+      const leaving = inner.Where(isValid, next, before);
+      return {
+        carries: [inner.Where(isValid, y, hidden), leaving],
+        gives: [leaving, inner.Mul(y, valid), ...given.flat()],
+      };
     },
   });
-  const [sums, cells, y] = gives as [Value, Value, Value];
-  return { sums, cells, y, last: carries };
+  const [cells, y, ...given] = gives as [Value, Value, ...Value[]];
+  const next = ({ slopeAt }: Activation): Activated => {
+    const value = given.shift() as Value;
+    return { value, slope: slopeAt ? slopeAt(op, value) : (given.shift() as Value) };
+  };
+  const [i, o, g, squashed] = [next(gate), next(gate), next(squash), next(output)];
+  return { i, o, g, squashed, f: coupled ? oneMinus(op, i) : next(gate), cells, y, last: carries };
 }
 
-export function lstmGradients(cell: Cell, { sums, cells: c }: CellRun): CellGradients {
+/** What of an activation has to be kept: its slope too, where the value does not tell. */
+function kept({ slopeAt }: Activation, { value, slope }: Activated): readonly Value[] {
+  return slopeAt ? [value] : [value, slope];
+}
+
+export function lstmGradients(cell: Cell, { i, o, f, g, squashed, cells: c }: LstmRun): CellGradients {
   const { op, x, w, r, previous, peepholes, steps, batch, hidden } = cell;
-  const [gate, squash, output] = cell.activations as [Activation, Activation, Activation];
-  const coupled = cell.node.int("input_forget", 0) === 1;
-  const [zi, zo, zf, zg] = columns(op, sums, 4) as [Value, Value, Value, Value];
-  const g = squash(op, zg);
+  const coupled = isCoupled(cell);
   const inTime = op.reshape(c, [steps, batch, hidden]);
   const before = op.reshape(entering(op, inTime, cell.initialCell, { reverse: cell.reverse, steps }), [
     steps * batch,
     hidden,
   ]);
-  const { i, f } = gatesOf(cell)(op, [zi, zf], before);
-  const o = gate(op, peek(op, zo, c, peepholes?.[1]));
-  const squashed = output(op, c);
 
   // What dh and dc are multiplied by, on their way to the gates and to the step before.
   const toOutput = op.Mul(squashed.value, o.slope);

@@ -13,7 +13,7 @@ export function rnnGradients(cell: Cell): CellGradients {
     count: cell.steps,
     reverse: !cell.reverse,
     carries: [cell.dHidden],
-    reads: [whereValid(cell, squash(op, sums).slope), ...(held ? [held] : []), ...(cell.dy ? [cell.dy] : [])],
+    reads: [whereValid(cell, squash.of(op, sums).slope), ...(held ? [held] : []), ...(cell.dy ? [cell.dy] : [])],
     step: (inner, [carried], [slope, ...rest]) => {
       const dh = hiddenGradient(inner, carried, cell.dy && rest.at(-1));
       const dz = inner.Mul(dh, slope);

@@ -9,15 +9,15 @@ import { rnnGradients } from "../recurrent/rnn.ts";
 import type { GradientContext, GradientRule, GradientRules } from "../rule.ts";
 
 /** A kind of layer. The second form runs it in place of the operator: that leaves its gradient less to do. */
-type Layer =
+type Layer<Run extends CellRun> =
   | { readonly gradients: (cell: Cell) => CellGradients }
-  | { readonly run: (cell: CellInputs) => CellRun; readonly gradients: (cell: Cell, run: CellRun) => CellGradients };
+  | { readonly run: (cell: CellInputs) => Run; readonly gradients: (cell: Cell, run: Run) => CellGradients };
 
 /**
  * Gives each direction its part of the inputs and gradients, and puts what comes back together. Layout 0: the batch-first one has
  * been taken apart.
  */
-function recurrent(defaults: readonly string[], layer: Layer): GradientRule {
+function recurrent<Run extends CellRun>(defaults: readonly string[], layer: Layer<Run>): GradientRule {
   return (context) => {
     const { op, node, x: inputs, needs } = context;
     const [steps = 0, batch = 0, width = 0] = op.shape(inputs[0]);

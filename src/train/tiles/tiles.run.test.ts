@@ -13,7 +13,7 @@ import { trainingStep } from "../step-graph.ts";
 import { inTiles } from "./tiles.ts";
 
 /** Everything is worth a tile. */
-const always = { large: 2, tile: 8, smallTile: 1, row: 1 << 20 };
+const always = { large: 2, tile: 8, productTile: 8, smallTile: 1, row: 1 << 20 };
 
 /** Outputs as rows of numbers: tiles may have dims of their own. */
 const flat = (outputs: Outputs): Outputs =>

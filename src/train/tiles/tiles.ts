@@ -20,13 +20,15 @@ export interface TileLimits {
   readonly large: number;
   /** Of a tensor within a tile, at most where rows allow it: a handful of these fit into the cache. */
   readonly tile: number;
+  /** The same where a product is among what is computed: its other factor is read once more for every tile. */
+  readonly productTile: number;
   /** Of the smallest tile that is worth the time that a round takes. */
   readonly smallTile: number;
   /** Of the largest row that gains something. */
   readonly row: number;
 }
 
-const defaults: TileLimits = { large: 1 << 18, tile: 1 << 17, smallTile: 1 << 13, row: 1 << 19 };
+const defaults: TileLimits = { large: 1 << 18, tile: 1 << 18, productTile: 1 << 19, smallTile: 1 << 13, row: 1 << 19 };
 
 /**
  * The model with its large elementwise computations in tiles. What is computed in tiles and is an output of the graph is left as
@@ -91,7 +93,8 @@ function planOf(op: Emitter, group: Group, rowWise: Plan["rowWise"], limits: Til
   if (group.length < 2 || !read.some((value, i) => size(value) >= limits.large && isAgain(value, i))) return undefined;
   const withRows = group.flatMap((node) => (rowWise.get(node)?.total ? [] : outputsOf(node)));
   const width = Math.max(...[...read, ...withRows].map(size)) / rows;
-  const perTile = largestDivisor(rows, Math.max(1, Math.floor(limits.tile / width)));
+  const most = group.some(({ opType }) => opType === "Gemm") ? limits.productTile : limits.tile;
+  const perTile = largestDivisor(rows, Math.max(1, Math.floor(most / width)));
   if (width > limits.row || perTile * width < limits.smallTile || perTile === rows) return undefined;
   const gives = made.filter((value) => value.isOutput || value.users().some((user) => !members.has(user)));
   if (gives.length === 0) return undefined;
