@@ -14,6 +14,7 @@ import { maskCut } from "../cut.ts";
 import { findGroups } from "../groups.ts";
 import { type PruneOptions, pruneOptions } from "../options.ts";
 import { prepared } from "../prepare.ts";
+import { pruneChannels } from "../prune-channels.ts";
 import { pruneWeights } from "../weights/prune-weights.ts";
 import type { MeasureContext } from "./criterion.ts";
 import { type CriterionName, criteria } from "./index.ts";
@@ -234,7 +235,10 @@ describe("single weights", () => {
       inputs: { x: { dtype: "float32" as const, dims: [1, 2], data: Float32Array.of(1, label - 1) } },
     }));
     const options = pruneOptions.parse({ structure: "weights", ratio: 0.5, criterion: "fisher" });
-    const { layers } = await pruneWeights(apart, options, { ...contextOf(true).data, data: datasetOf("rows", rows) });
+    const calibration = { ...contextOf(true).data, data: datasetOf("rows", rows) };
+    const { groups } = await pruneChannels(apart, pruneOptions.parse({ ratio: 0.5, criterion: "taylor" }), calibration);
+    expect(groups).toMatchObject([{ removed: 0, reason: 'criterion "taylor" finds nothing to look at' }]);
+    const { layers } = await pruneWeights(apart, options, calibration);
     expect(layers().map(({ zeros, reason }) => [zeros, reason])).toEqual([
       [0, 'criterion "fisher" finds nothing to look at'],
       [3, undefined],

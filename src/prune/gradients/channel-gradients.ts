@@ -27,15 +27,18 @@ export async function weightGradients(
   const ports = [...new Set(analysis.made.map(({ port }) => port))].filter(
     ({ value }) => value.tensor?.dtype === "float32" && analysis.model.graph.find(value.name) === value,
   );
-  const sums = new Map(ports.map((port) => [port, new Float64Array(port.size)]));
+  const sums = new Map<PortRow, Float64Array>();
   const probes = ports.map(({ value, axis }) => ({
     of: value.name,
     emit: (op: Emitter, w: Value, g: Value) => sumOthers(op, emit(op, w, g), axis),
   }));
   const add = (seen: readonly (Float32Array | undefined)[]) =>
     ports.forEach((port, at) => {
-      const [own, numbers] = [sums.get(port) as Float64Array, seen[at]];
-      numbers?.forEach((x, i) => {
+      const numbers = seen[at];
+      if (!numbers) return;
+      const own = sums.get(port) ?? new Float64Array(port.size);
+      sums.set(port, own);
+      numbers.forEach((x, i) => {
         own[i] = (own[i] as number) + join(x);
       });
     });

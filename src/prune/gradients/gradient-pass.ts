@@ -104,6 +104,21 @@ function chooseObjective(asked: GradientPassOptions["objective"], { samples }: B
   return asked === "auto" ? (labelled ? "labels" : "outputs") : asked;
 }
 
+/** @throws unsupported-op, with what to do instead */
+function differentiate(forward: Model, probes: readonly GradientProbe[], { loss, stopped }: ObjectiveInputs) {
+  try {
+    const wanted = [...new Set(probes.map(({ of }) => of))];
+    return gradient(forward, { of: loss.name, with: wanted, stopGradient: stopped });
+  } catch (cause) {
+    if (!(cause instanceof TersorError) || cause.code !== "unsupported-op") throw cause;
+    throw new TersorError(
+      "unsupported-op",
+      `prune: gradients can't be had of this model: ${cause.message} Or take a criterion without gradients: l1, wanda.`,
+      { cause },
+    );
+  }
+}
+
 interface LoadOptions extends Pick<GradientPassOptions, "seed" | "data"> {
   readonly batch: Batch;
   readonly objective: Objective;
@@ -121,11 +136,7 @@ async function load(
   if (known) return known;
   const forward = forwardAt(model, shapes);
   const inputs = emitObjective(makeEmitter(forward.graph, forward.opset, infer(forward)), objective, seed);
-  const found = gradient(forward, {
-    of: inputs.loss.name,
-    with: [...new Set(probes.map(({ of }) => of))],
-    stopGradient: inputs.stopped,
-  });
+  const found = differentiate(forward, probes, inputs);
   const { graph } = found.model;
   const op = makeEmitter(graph, found.model.opset, infer(found.model));
   for (const output of [...graph.outputs]) graph.removeOutput(output);
