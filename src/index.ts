@@ -112,6 +112,13 @@ export type { MethodPool, PrecomputeOptions } from "./quantize/pool/method-pool.
 export { type Evaluate, freeze } from "./quantize/qat/freeze.ts";
 export { type Thawed, type ThawOptions, thaw } from "./quantize/qat/thaw.ts";
 export { type LazyQuantizeResult, type QuantizeOptions, type QuantizeResult, quantize } from "./quantize/quantize.ts";
+export { roundingMethods } from "./quantize/reconstruct/index.ts";
+export {
+  type ReconstructEnvironment,
+  type ReconstructOptions,
+  type ReconstructResult,
+  reconstruct,
+} from "./quantize/reconstruct/reconstruct.ts";
 export type { LayerReport } from "./quantize/report.ts";
 export { quantizeSequentially, type SequentialOptions } from "./quantize/sequential/sequential.ts";
 export { findLayers, type SkippedNode, type WeightLayer } from "./quantize/sites.ts";

@@ -5,6 +5,7 @@ import { criteria } from "../../src/prune/criteria/index.ts";
 import { type WeightCriterion, weightCriteria } from "../../src/prune/weights/saliency.ts";
 import { type Equalization, equalizations } from "../../src/quantize/equalize/index.ts";
 import { codeTables, methods, type QuantMethod, type StatsNeed } from "../../src/quantize/methods/index.ts";
+import { roundingMethods } from "../../src/quantize/reconstruct/index.ts";
 import { specOptions } from "../../src/quantize/spec.ts";
 import { staticOptions } from "../../src/quantize/static/options.ts";
 import { notice, optionsTable, page, paperLink, table } from "./markdown.ts";
@@ -40,6 +41,12 @@ export function methodsPage(): string {
       all.map((each) => [`\`${each.name}\``, each.summary, needs[each.needs], paperLink(each.paper)]),
     ),
     ...options(all.map((each) => [`\`${each.name}\``, each.options])),
+    "## Learned rounding",
+    "`--method` too: behind rounding to nearest, which code of the two around a weight is trained on `--calibrate` data. Of 6 bits and fewer, for Conv, MatMul and Gemm.",
+    table(
+      ["method", "what it does", "paper"],
+      Object.entries(roundingMethods).map(([name, each]) => [`\`${name}\``, each.summary, paperLink(each.paper)]),
+    ),
     "### Options of the grid",
     "Of every method, for the whole model or layer by layer.",
     optionsTable(specOptions),

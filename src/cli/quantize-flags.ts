@@ -23,7 +23,8 @@ export const quantizeFlags: FlagGroup = {
     {
       name: "method",
       value: "NAME",
-      summary: "rtn (default): round to nearest; hqq: robust to outliers; gptq or awq: least error on --calibrate",
+      summary:
+        "rtn (default): round to nearest; hqq: robust to outliers; gptq or awq: least error on --calibrate; adaround or brecq: rounding is learned there, by layers or blocks",
     },
     {
       name: "format",
@@ -84,6 +85,12 @@ export const staticFlags: FlagGroup = {
       value: "N",
       type: "number",
       summary: "samples in one calibration run (default: the model's, else 1)",
+    },
+    {
+      name: "iterations",
+      value: "N",
+      type: "number",
+      summary: "adaround and brecq: steps of training for each layer or block (default 500)",
     },
     {
       name: "sequential",

@@ -28,7 +28,7 @@ describe("quantization", () => {
 
 test("integer layers take the methods that keep given scales", async () => {
   await expect(quantizeStepFor({ calibrate: "d", method: "awq", activations: "uint8" }, naming)).rejects.toThrow(
-    /--method: expected one of rtn, gptq, got "awq"/,
+    /--method: expected one of rtn, gptq, adaround, brecq, got "awq"/,
   );
 });
 

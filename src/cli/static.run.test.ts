@@ -65,6 +65,51 @@ describe("quantize --calibrate, --dynamic, --float16", () => {
     expect([ops.has("ConvInteger"), ops.has("MatMulInteger")]).toEqual([true, true]);
   });
 
+  it("looks at samples for dynamic quantization, and says what it did", async () => {
+    const { path } = setUp();
+    const { code, stdout, stderr } = await runCli([
+      ...["quantize", path("m.onnx"), "-o", path("q.onnx"), "--dynamic", "--min-elements", "1"],
+      ...["--calibrate", path("seen.npy"), "--min-activation-sqnr", "70", "--json"],
+    ]);
+    expect([code, stderr]).toEqual([0, ""]);
+    const { steps } = JSON.parse(stdout) as { steps: { report: Record<string, unknown> }[] };
+    expect(steps[1]?.report.notes).toContain("smoothquant: inputs of layers scaled: 0");
+    expect(steps[1]?.report.layers).toContainEqual(
+      expect.objectContaining({
+        name: "head",
+        format: "DequantizeLinear",
+        reason: expect.stringMatching(/^weights only/),
+      }),
+    );
+  });
+
+  it.each([
+    [
+      "weights alone",
+      ["--method", "adaround", "--dtype", "int4", "--min-elements", "1"],
+      "quantize",
+      "adaround: rounding of 2 layers",
+    ],
+    [
+      "weights of integer layers",
+      ["--method", "brecq", "--activations", "uint8", "--layers", "conv@int4"],
+      "static",
+      "brecq: rounding of 1 block",
+    ],
+  ])("learns the rounding of %s", async (_, flags, step, note) => {
+    const { path } = setUp();
+    const { code, stdout, stderr } = await runCli([
+      ...["quantize", path("m.onnx"), "-o", path("q.onnx"), "--calibrate", path("seen.npy")],
+      ...[...flags, "--iterations", "20", "--data", path("unseen.npy"), "--runs", "0", "--json"],
+    ]);
+    expect([code, stderr]).toEqual([0, ""]);
+    const { steps } = JSON.parse(stdout) as { steps: { step: string; report: Record<string, unknown> }[] };
+    expect(steps[1]?.step).toBe(step);
+    expect((steps[1]?.report.notes as string[]).some((text) => text.startsWith(note))).toBe(true);
+    const [fidelity] = Object.values(steps[2]?.report.fidelity as Record<string, { sqnr: number }>);
+    expect(fidelity?.sqnr).toBeGreaterThan(15);
+  });
+
   it("turns the whole model into float16", async () => {
     const { path } = setUp();
     const { code, stderr } = await runCli(["quantize", path("m.onnx"), "-o", path("h.onnx"), "--float16"]);
@@ -96,7 +141,17 @@ describe("quantize --calibrate, --dynamic, --float16", () => {
   });
 
   it.each([
-    ["data in dynamic quantization", ["--dynamic", "--calibrate", "seen.npy"], "--calibrate: does not go with dynamic"],
+    [
+      "activations in dynamic quantization",
+      ["--dynamic", "--activations", "int8"],
+      "--activations: does not go with dyn",
+    ],
+    ["learned rounding without data", ["--method", "adaround"], "learns on samples: expected calibration data"],
+    [
+      "learned rounding and a bound",
+      ["--method", "brecq", "--calibrate", "seen.npy", "--min-sqnr", "20"],
+      "method brecq: does not go with an accuracy bound",
+    ],
     [
       "an option of weights alone",
       ["--calibrate", "seen.npy", "--bits", "4"],

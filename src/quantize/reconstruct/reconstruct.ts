@@ -17,7 +17,7 @@ import { trainOptions } from "../../train/options.ts";
 import { TrainSession } from "../../train/session.ts";
 import { TersorError } from "../../util/errors.ts";
 import { Rng } from "../../util/rng.ts";
-import { findSlots } from "../qat/slots.ts";
+import { findSlots, type WeightSlot } from "../qat/slots.ts";
 import { extractUnit, unitInputs } from "./extract.ts";
 import { decidedCodes, type SoftUnit, softenUnit } from "./soft-rounding.ts";
 import { reconstructionUnits, type Unit, type UnitKind } from "./units.ts";
@@ -68,12 +68,13 @@ const FREE = 0.2;
 const EXPONENTS = [20, 2] as const;
 const BATCH = 32;
 const RATE = 0.1;
-const PRESSURE = 4;
+const PRESSURE = 50;
 
 /**
  * AdaRound (Nagel et al. 2020, https://arxiv.org/abs/2004.10568) by layers, BRECQ (Li et al. 2021, https://arxiv.org/abs/2102.05426) by blocks.
  * Deviations: the squared error of all outputs counts alike, where BRECQ weighs it by squared gradients of a task's loss; both terms of the loss are
- * in units that do not depend on the model; a unit that would come out worse on the data keeps its rounding.
+ * in units that do not depend on the model; biases of Conv and Gemm train along, since what rounding does to means is lost in the error
+ * of all outputs and adds up behind pooling; a unit that would come out worse on the data keeps its rounding.
  * @param float the model that was quantized: values and weights have the same names
  * @param quantized what it became; 8-bit weights stay as they are
  * @throws bad-data for data without samples; shape-mismatch, unsupported-op, runtime-failed and aborted as training
@@ -88,9 +89,9 @@ export async function reconstruct(
   const result = constantToInitializer(quantized).model.clone();
   const original = constantToInitializer(float).model;
   const units = reconstructionUnits(original, result, kind);
-  const encoders = new Map(findSlots(result.graph).weights.map((slot) => [slot.codes.name, slot.encode]));
   const given: Batch[] = [];
-  for await (const batch of batches(data, { size: env.batchSize ?? BATCH, pad: "split" })) given.push(batch);
+  const size = fixedBatch(original) ?? env.batchSize ?? BATCH;
+  for await (const batch of batches(data, { size, pad: "split" })) given.push(batch);
   if (given.length === 0)
     throw new TersorError("bad-data", `${data.name}: holds no samples. Rounding is learned from some: 256 and more.`);
   const done: ReconstructedUnit[] = [];
@@ -99,26 +100,29 @@ export async function reconstruct(
     const onStep = (step: number) => env.onProgress?.(index * iterations + step, units.length * iterations);
     const seen = inputs && (await observe(original, result, unit, inputs, given, env));
     const part = seen?.[0] && extractUnit(result, unit, seen[0].inputs);
-    const soft = part && softenUnit(part, original);
+    const before = seen && part ? await errorOf(part, seen, env) : 0;
+    const soft = part && before > 0 ? softenUnit(part, original, Math.sqrt(before)) : undefined;
     if (seen && part && soft) {
-      const before = await errorOf(part, seen, env);
-      const learned =
-        before > 0
-          ? await learn(soft, unit, seen, { before, iterations, seed, rate, force: pressure, onStep }, env)
-          : undefined;
-      if (learned) {
-        const tensors = new Map([...learned].map(([name, codes]) => [name, encoders.get(name)?.(codes) as Tensor]));
-        const after = await errorOf(replaced(part, tensors), seen, env);
-        const isBetter = after < before;
-        if (isBetter) exchange(result, tensors);
-        const energy = meanOf(seen, ({ target }) => meanSquare(target.data as Float32Array));
-        const decibels = (error: number) => 10 * Math.log10(energy / error);
-        done.push({ layers: unit.layers, before: decibels(before), after: decibels(isBetter ? after : before) });
-      }
+      const learning = { before, iterations, seed, rate, force: pressure, onStep };
+      const trained = await learn(soft, unit, seen, learning, env);
+      const tensors = tensorsOf(soft, trained, result);
+      const after = await errorOf(replaced(part, tensors), seen, env);
+      const isBetter = after < before;
+      if (isBetter) exchange(result, tensors);
+      const energy = meanOf(seen, ({ target }) => meanSquare(target.data as Float32Array));
+      const decibels = (error: number) => 10 * Math.log10(energy / error);
+      done.push({ layers: unit.layers, before: decibels(before), after: decibels(isBetter ? after : before) });
     }
     onStep(iterations);
   }
   return { model: result, units: done };
+}
+
+/** Rows that the model wants at once, if it says so. */
+function fixedBatch({ graph }: Model): number | undefined {
+  const [type] = graph.inputs.filter((value) => !value.isConstant).map((value) => value.type);
+  const rows = type?.kind === "tensor" ? type.shape?.[0] : undefined;
+  return typeof rows === "number" ? rows : undefined;
 }
 
 /** What a unit reads and is to give, in one batch. */
@@ -177,14 +181,25 @@ interface Learning {
   readonly onStep: (step: number) => void;
 }
 
-/** Trains one unit: the codes of its weights by name. */
+/** What the initializers of a unit become. */
+function tensorsOf({ weights, biases }: SoftUnit, trained: Outputs, { graph }: Model): Map<string, Tensor> {
+  const slots = new Map(findSlots(graph).weights.map((slot) => [slot.codes.name, slot]));
+  const valuesOf = (name: string) => trained[name]?.data as Float32Array;
+  const codes = weights.map((weight) => {
+    const slot = slots.get(weight.codes) as WeightSlot;
+    return [weight.codes, slot.encode(decidedCodes(weight, valuesOf(weight.parameter)))] as const;
+  });
+  return new Map([...codes, ...biases.map((bias) => [bias.name, bias.tensor(valuesOf(bias.parameter))] as const)]);
+}
+
+/** Trains one unit: what became of the parameters. */
 async function learn(
-  { model, weights, exponent, pressure, penalty, count }: SoftUnit,
+  { model, weights, biases, exponent, pressure, penalty, count }: SoftUnit,
   { output }: Unit,
   seen: readonly Seen[],
   { before, iterations, seed, rate, force, onStep }: Learning,
   { runtime, session: sessionOptions = {}, signal }: ReconstructEnvironment,
-): Promise<Map<string, Float32Array>> {
+): Promise<Outputs> {
   const { graph } = model;
   const rank = (seen[0] as Seen).target.dims.map(() => null);
   const target = graph.addValue("rounding.target", tensorType("float32", rank));
@@ -201,7 +216,7 @@ async function learn(
     batchNorm: "frozen",
     dropout: false,
   });
-  const parameters = weights.map(({ parameter }) => parameter);
+  const parameters = [...weights, ...biases].map(({ parameter }) => parameter);
   const session = new TrainSession(model, {
     runtime,
     session: sessionOptions,
@@ -231,10 +246,7 @@ async function learn(
       await session.step({ samples: [], inputs: feeds }, step, scalars, signal);
       onStep(step + 1);
     }
-    const trained = await session.weights();
-    return new Map(
-      weights.map((weight) => [weight.codes, decidedCodes(weight, trained[weight.parameter]?.data as Float32Array)]),
-    );
+    return await session.weights();
   } finally {
     await session.release();
   }

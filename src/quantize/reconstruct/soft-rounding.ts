@@ -4,11 +4,13 @@
  */
 import { attr } from "../../ir/attribute.ts";
 import type { Model } from "../../ir/model.ts";
+import type { Node } from "../../ir/node.ts";
 import { tensorType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
-import { float32 } from "../../tensor/tensor.ts";
+import { float32, fromTypedArray, type Tensor } from "../../tensor/tensor.ts";
 import { pairBounds, scaleIndices, type WeightSlot } from "../qat/slots.ts";
-import { type ThawedWeight, thaw } from "../qat/thaw.ts";
+import { type ThawedBias, type ThawedWeight, thaw } from "../qat/thaw.ts";
+import { opKey } from "../sites.ts";
 
 /** h(V) = clip(sigmoid(V) (ζ − γ) + γ, 0, 1): it reaches both ends. */
 const ZETA = 1.1;
@@ -30,10 +32,21 @@ export interface SoftWeight {
   readonly step: Float32Array;
 }
 
+/** A bias that is trained along: it takes up the mean error that rounding leaves. */
+export interface SoftBias {
+  /** Name of what is trained: 0 at first. */
+  readonly parameter: string;
+  /** Name of the initializer in the quantized model. */
+  readonly name: string;
+  /** What the initializer becomes. */
+  tensor(trained: ArrayLike<number>): Tensor;
+}
+
 export interface SoftUnit {
   /** Computes the unit with weights between their codes. */
   readonly model: Model;
   readonly weights: readonly SoftWeight[];
+  readonly biases: readonly SoftBias[];
   /** Names of inputs: the exponent and the factor of the penalty. */
   readonly exponent: string;
   readonly pressure: string;
@@ -43,24 +56,30 @@ export interface SoftUnit {
   readonly count: number;
 }
 
-/** Undefined where no weight of the unit has a grid that is coarse enough and a float original. */
-export function softenUnit(unit: Model, float: Model): SoftUnit | undefined {
+/**
+ * @param noise what rounding leaves in the unit's output, as a root mean square: biases change in tenths of it
+ * @returns undefined where no weight of the unit has a grid that is coarse enough and a float original
+ */
+export function softenUnit(unit: Model, float: Model, noise: number): SoftUnit | undefined {
   const thawed = thaw(unit, { originals: [float] });
   if (!thawed) return undefined;
   const { model } = thawed;
   const softener = new Softener(model);
   const weights = thawed.weights.flatMap((weight) => softener.weight(weight) ?? []);
   if (weights.length === 0) return undefined;
+  const biases = softener.layers.flatMap((layer) => softener.bias(layer, thawed.biases, noise / 10) ?? []);
   const penalty = softener.penalty();
   model.graph.sort();
   const { exponent, pressure } = softener;
   const count = weights.reduce((sum, { step }) => sum + step.length, 0);
-  return { model, weights, exponent: exponent.name, pressure: pressure.name, penalty: penalty.name, count };
+  return { model, weights, biases, exponent: exponent.name, pressure: pressure.name, penalty: penalty.name, count };
 }
 
 class Softener {
   readonly exponent: Value;
   readonly pressure: Value;
+  /** Conv and Gemm whose weights are soft. */
+  readonly layers: Node[] = [];
   readonly #model: Model;
   readonly #powers: Value[] = [];
   #count = 0;
@@ -110,7 +129,10 @@ class Softener {
       .find(quantized)
       ?.users()
       .find(({ opType }) => opType === "DequantizeLinear");
-    for (const { node, index: at } of [...(reader?.output().uses ?? [])]) node.setInput(at, soft);
+    for (const { node, index: at } of [...(reader?.output().uses ?? [])]) {
+      node.setInput(at, soft);
+      if (at === 1 && (opKey(node) === "Conv" || opKey(node) === "Gemm")) this.layers.push(node);
+    }
     const distance = this.#add("Abs", this.#add("Sub", this.#add("Mul", h, 2), 1));
     const power = graph
       .addNode({
@@ -123,6 +145,28 @@ class Softener {
     this.#powers.push(power);
     this.#count += codes.length;
     return { codes: slot.codes.name, parameter: parameter.name, low, step };
+  }
+
+  bias(layer: Node, thawed: readonly ThawedBias[], step: number): SoftBias | undefined {
+    const bias = layer.inputs[2];
+    if (bias?.tensor?.dtype !== "float32" || bias.uses.size > 1) return undefined;
+    const { dims, size } = bias.tensor;
+    const before = bias.tensor.toFloat32();
+    const parameter = this.#model.graph.addInitializer(`${bias.name}.change`, float32(dims, new Float32Array(size)));
+    layer.setInput(2, this.#add("Add", bias, this.#add("Mul", parameter, step)));
+    const slot = thawed.find(({ name }) => name === bias.name)?.slot;
+    const scales = slot?.scale.tensor?.toFloat32();
+    const tensor = (trained: ArrayLike<number>) => {
+      const values = before.map((value, i) => value + (trained[i] as number) * step);
+      if (!scales) return float32(dims, values);
+      const at = (i: number) => scales[scales.length === 1 ? 0 : i] as number;
+      return fromTypedArray(
+        "int32",
+        dims,
+        Int32Array.from(values, (value, i) => Math.round(value / at(i))),
+      );
+    };
+    return { parameter: parameter.name, name: slot?.codes.name ?? bias.name, tensor };
   }
 
   penalty(): Value {

@@ -54,7 +54,7 @@ export function reconstructionUnits(float: Model, quantized: Model, kind: UnitKi
   const single = (layers: readonly Node[]) => {
     for (const layer of layers) add([layer], layer.output());
   };
-  const cuts = kind === "block" ? cutsOf(graph, layerOutputs(float, graph)) : new Set<Value>();
+  const cuts = kind === "block" ? cutsOf(graph, layerValues(float, graph)) : new Set<Value>();
   let open: Node[] = [];
   for (const node of graph.nodes) {
     if (slotOf.has(node)) open.push(node);
@@ -94,17 +94,20 @@ export function dependents(graph: Graph, from: Iterable<Value>): Set<Value> {
   return found;
 }
 
-/** What layers compute, lookups in tables of weights included. */
-function layerOutputs(float: Model, graph: Graph): Value[] {
+/** What layers compute, lookups in tables of weights included, and inputs of the model that they read. */
+function layerValues(float: Model, graph: Graph): Value[] {
   const nodes = findLayers(float).layers.flatMap(({ sites }) => sites.map(({ node }) => node));
-  return nodes.flatMap((node) => graph.find(node.output().name) ?? []);
+  const read = nodes.flatMap(({ inputs }) => inputs.filter((value) => value?.isInput && isFloat32(value)));
+  return [...nodes.map((node) => node.output()), ...read].flatMap((value) => graph.find(value?.name ?? "") ?? []);
 }
+
+const isFloat32 = ({ type }: Value) => type?.kind === "tensor" && type.dtype === "float32";
 
 /** Values at which nothing else that depends on layers is still to be read: all that follows depends on them alone. */
 function cutsOf(graph: Graph, layers: readonly Value[]): Set<Value> {
   const depending = dependents(graph, layers);
   const cuts = new Set<Value>();
-  const live = new Map<Value, number>();
+  const live = new Map(layers.filter(({ isInput }) => isInput).map((value) => [value, value.uses.size]));
   for (const node of graph.nodes) {
     for (const input of node.inputs) {
       const left = input && live.get(input);

@@ -6,25 +6,43 @@ import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { askedLayers, type LayerRule } from "../../quantize/layers.ts";
 import { collectMethodStats, plannedMethodStats } from "../../quantize/method-stats.ts";
 import { type LazyQuantizeResult, type QuantizeOptions, quantize, quantizeOptions } from "../../quantize/quantize.ts";
+import { roundingMethodNames } from "../../quantize/reconstruct/index.ts";
 import { quantizeSequentially } from "../../quantize/sequential/sequential.ts";
 import { findLayers } from "../../quantize/sites.ts";
-import { type SpecOptions, specOptions, writtenSpec } from "../../quantize/spec.ts";
+import { methodNames, type SpecOptions, specOptions, writtenSpec } from "../../quantize/spec.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { Progress, Step, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { laddersOf, rulesAt, weightRungs } from "../bound/ladders.ts";
 import { openCalibration } from "../calibration.ts";
 import { chooseInputs, measureAgreement, outputError } from "../compare.ts";
+import {
+  firstMethod,
+  isRoundingMethod,
+  iterationsOption,
+  learnRounding,
+  refuseBound,
+  withoutSqnr,
+} from "../learned-rounding.ts";
 import { inputOptions, runtimeOptions } from "./compare.ts";
 
 export const quantizeStepOptions = quantizeOptions.extend({
+  method: z
+    .enum([...methodNames, ...roundingMethodNames])
+    .default("rtn")
+    .describe(
+      "rtn: each weight to the nearest code; hqq: robust to outliers; gptq, awq: least error on calibration data; adaround, brecq: rounding is learned on them, by layers or blocks",
+    ),
+  iterations: iterationsOption,
   seeds: z
     .int()
     .min(1)
     .max(1000)
     .default(1)
     .describe("try this many seeds of stochastic rounding, keep the one with the least output error"),
-  calibrate: inputOptions.data.describe("samples for gptq, awq and sequential; do not measure on the same ones"),
+  calibrate: inputOptions.data.describe(
+    "samples for gptq, awq, adaround, brecq and sequential; do not measure on the same ones",
+  ),
   calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
   batchSize: z
     .int()
@@ -56,23 +74,32 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
   needs: [],
   async run(model, options, ctx) {
     const own = ownOptions(options, ctx.seed);
+    const { method, sequential } = options;
+    if (method !== undefined && isRoundingMethod(method) && sequential)
+      throw new TersorError(
+        "bad-recipe",
+        `sequential: ${method} goes layer by layer by itself: expected another method. Leave it out.`,
+      );
     // Old exporters keep weights in Constant nodes.
     const visible = constantToInitializer(model).model;
     const trials = ctx.dryRun ? undefined : await trySeeds(visible, options, own, ctx);
     const result = trials?.best.result ?? (await (await quantizer(visible, options, ctx))([]));
     if (!ctx.dryRun) await precompute(result, ctx);
+    const learned = ctx.dryRun ? undefined : await learn(visible, result.model, options, ctx);
     return {
-      model: result.model,
+      model: learned?.model ?? result.model,
       report: () => ({
-        layers: result.layers(),
+        layers: learned ? withoutSqnr(result.layers()) : result.layers(),
         skipped: result.skipped,
-        notes: result.notes,
+        notes: [...result.notes, ...(learned?.notes ?? [])],
+        ...(learned && { units: learned.units }),
         ...(trials && { seed: trials.best.seed, seeds: trials.all, seedData: trials.data }),
       }),
     };
   },
   async variants(model, options, ctx) {
-    const { seeds = 1 } = options;
+    const { seeds = 1, method = "rtn" } = options;
+    refuseBound(method);
     if (seeds > 1)
       throw new TersorError(
         "bad-recipe",
@@ -101,10 +128,26 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
   },
 };
 
+/** What a method that trains makes of the model; undefined for others. */
+async function learn(float: Model, quantized: Model, options: Options, ctx: StepContext) {
+  const { method, iterations, calibrate, calibrationSamples, batchSize, threads } = quantizeStepOptions.parse(options);
+  if (!isRoundingMethod(method)) return undefined;
+  const calibration = { data: calibrate, samples: calibrationSamples, batchSize, threads };
+  return learnRounding(float, quantized, { method, iterations, calibration }, ctx);
+}
+
 /** Quantizes with options of single layers on top of the step's; what was found out on the data serves the next time too. */
 async function quantizer(model: Model, options: Options, ctx: StepContext) {
   const own = ownOptions(options, ctx.seed);
-  const { calibrate, calibrationSamples: samples, batchSize, threads, sequential } = quantizeStepOptions.parse(options);
+  const {
+    calibrate,
+    calibrationSamples: samples,
+    batchSize,
+    threads,
+    sequential,
+    method,
+  } = quantizeStepOptions.parse(options);
+  if (isRoundingMethod(method)) return (overrides: readonly LayerRule[]) => quantize(model, own, undefined, overrides);
   if (sequential && calibrate === undefined)
     throw new TersorError(
       "bad-recipe",
@@ -150,7 +193,9 @@ async function precompute({ work, precompute }: LazyQuantizeResult, ctx: StepCon
 function ownOptions(options: Options, seed: number): QuantizeOptions {
   const known = Object.keys(quantizeOptions.shape);
   const own = Object.entries(options).filter(([key]) => known.includes(key));
-  return { ...Object.fromEntries(own), seed: options.seed ?? seed };
+  const { method } = options;
+  const first = method !== undefined && { method: firstMethod(method) };
+  return { ...Object.fromEntries(own), ...first, seed: options.seed ?? seed };
 }
 
 /** Quantizes with each seed and runs the results against the original. Undefined when there is nothing to choose from. */

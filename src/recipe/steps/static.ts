@@ -2,19 +2,37 @@
 import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import type { LayerRule } from "../../quantize/layers.ts";
-import { type StaticOptions, staticOptions } from "../../quantize/static/options.ts";
+import { roundingMethodNames } from "../../quantize/reconstruct/index.ts";
+import type { LayerReport } from "../../quantize/report.ts";
+import { type StaticOptions, staticMethods, staticOptions } from "../../quantize/static/options.ts";
 import { planStatic } from "../../quantize/static/plan.ts";
 import { staticVariants } from "../../quantize/static/static.ts";
-import type { Step, StepContext, StepResult } from "../../step.ts";
+import type { Step, StepContext, StepReport, StepResult } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { rulesAt, staticLadders } from "../bound/ladders.ts";
 import { openCalibration } from "../calibration.ts";
+import {
+  firstMethod,
+  isRoundingMethod,
+  iterationsOption,
+  type LearnedRounding,
+  learnRounding,
+  refuseBound,
+  withoutSqnr,
+} from "../learned-rounding.ts";
 import { runtimeOptions } from "./compare.ts";
 
 /** Calibration that runs on as many samples as it is given. */
 const CALIBRATION_SAMPLES = 256;
 
 export const staticStepOptions = staticOptions.extend({
+  method: z
+    .enum([...staticMethods, ...roundingMethodNames])
+    .default("rtn")
+    .describe(
+      "rtn: each weight to the nearest code; gptq: least error of the outputs on the calibration data; adaround, brecq: rounding is learned on it, by layers or blocks, for 4-bit weights",
+    ),
+  iterations: iterationsOption,
   data: z
     .union([z.string().min(1), z.record(z.string(), z.unknown())])
     .optional()
@@ -32,9 +50,19 @@ export const staticStep: Step<typeof staticStepOptions> = {
   async run(model, options, ctx) {
     if (ctx.dryRun) return { model, report: () => ({ notes: ["calibration is left out of a dry run"] }) };
     const quantized = await calibrated(model, options, ctx);
-    return quantized([]);
+    const result = await quantized([]);
+    const { method, iterations, data, samples, batchSize, threads } = staticStepOptions.parse(options);
+    if (!isRoundingMethod(method)) return result;
+    const learned = await learnRounding(
+      model,
+      result.model,
+      { method, iterations, calibration: { data, samples, batchSize, threads } },
+      ctx,
+    );
+    return { model: learned.model, report: () => withLearned(result.report(), learned) };
   },
   async variants(model, options, ctx) {
+    refuseBound(options.method ?? "rtn");
     const quantized = await calibrated(model, options, ctx);
     const ladders = staticLadders(planStatic(model, ownOptions(options)));
     return { ladders, apply: (levels) => quantized(rulesAt(ladders, levels)) };
@@ -43,10 +71,20 @@ export const staticStep: Step<typeof staticStepOptions> = {
 
 type Options = z.input<typeof staticStepOptions>;
 
+function withLearned(report: StepReport, { notes, units }: LearnedRounding): StepReport {
+  const { layers } = report;
+  return {
+    ...report,
+    layers: withoutSqnr(layers as readonly LayerReport[]),
+    notes: [...(report.notes ?? []), ...notes],
+    units,
+  };
+}
+
 /** The part of the options that static quantization itself knows. */
 function ownOptions(options: Options): StaticOptions {
-  const { data: _, samples: __, batchSize: ___, threads: ____, ...own } = options;
-  return own;
+  const { data: _, samples: __, batchSize: ___, threads: ____, iterations: _____, method, ...own } = options;
+  return { ...own, ...(method !== undefined && { method: firstMethod(method) }) };
 }
 
 /** The data opened: gives the step's result for options of single layers. */

@@ -1,0 +1,98 @@
+/** @file Methods that learn how weights are rounded, as steps use them: behind rounding to nearest. */
+import * as z from "zod";
+import type { Model } from "../ir/model.ts";
+import { type RoundingMethodName, roundingMethods } from "../quantize/reconstruct/index.ts";
+import { type ReconstructedUnit, reconstruct } from "../quantize/reconstruct/reconstruct.ts";
+import type { LayerReport } from "../quantize/report.ts";
+import type { StepContext } from "../step.ts";
+import { TersorError } from "../util/errors.ts";
+import { type CalibrationOptions, openCalibration } from "./calibration.ts";
+
+export const iterationsOption = z
+  .int()
+  .min(1)
+  .default(500)
+  .describe("adaround and brecq: steps of training for each layer or block");
+
+export function isRoundingMethod(name: string): name is RoundingMethodName {
+  return name in roundingMethods;
+}
+
+/** The method that codes begin with. */
+export function firstMethod<Name extends string>(name: Name): Exclude<Name, RoundingMethodName> | "rtn" {
+  return isRoundingMethod(name) ? "rtn" : (name as Exclude<Name, RoundingMethodName>);
+}
+
+/** @throws bad-recipe: every variant of the search would be trained anew */
+export function refuseBound(method: string): void {
+  if (!isRoundingMethod(method)) return;
+  throw new TersorError(
+    "bad-recipe",
+    `method ${method}: does not go with an accuracy bound: expected a method that does not train. Leave one out.`,
+  );
+}
+
+export interface LearnedRounding {
+  readonly model: Model;
+  readonly notes: readonly string[];
+  readonly units: readonly ReconstructedUnit[];
+}
+
+export interface LearningOptions {
+  readonly method: RoundingMethodName;
+  readonly iterations: number;
+  readonly calibration: CalibrationOptions;
+}
+
+/** @throws bad-recipe without data; as {@link reconstruct} */
+export async function learnRounding(
+  float: Model,
+  quantized: Model,
+  { method, iterations, calibration }: LearningOptions,
+  ctx: StepContext,
+): Promise<LearnedRounding> {
+  const opened = await openCalibration(float, calibration, ctx);
+  if (!opened)
+    throw new TersorError(
+      "bad-recipe",
+      `method ${method}: learns on samples: expected calibration data. Name some (on the command line: --calibrate).`,
+    );
+  let progress: ReturnType<StepContext["progress"]> | undefined;
+  const { threads } = calibration;
+  try {
+    const { model, units } = await reconstruct(
+      float,
+      quantized,
+      opened.data,
+      { kind: roundingMethods[method].kind, iterations, seed: ctx.seed },
+      {
+        ...opened.running,
+        runtime: await ctx.runtime("ort-node"),
+        session: { spinning: false, ...(threads !== undefined && { threads }) },
+        onProgress: (done, total) => {
+          progress ??= ctx.progress("learning to round", total, "rounds");
+          progress.update(done);
+        },
+      },
+    );
+    return { model, units, notes: [noteOf(method, units)] };
+  } finally {
+    progress?.end();
+  }
+}
+
+function noteOf(method: RoundingMethodName, units: readonly ReconstructedUnit[]): string {
+  const { kind } = roundingMethods[method];
+  if (units.length === 0)
+    return `${method}: no weights of 6 bits and fewer whose inputs can be seen: rounded to nearest`;
+  const median = (of: (unit: ReconstructedUnit) => number) =>
+    units.map(of).sort((a, b) => a - b)[Math.floor(units.length / 2)] as number;
+  const [before, after] = [median((unit) => unit.before), median((unit) => unit.after)].map((db) => db.toFixed(1));
+  const count = `${units.length} ${kind}${units.length === 1 ? "" : "s"}`;
+  return `${method}: rounding of ${count} learned: median SQNR of their outputs on the calibration samples ${before} dB before, ${after} dB after`;
+}
+
+/** Reports without the weights' SQNR, which says nothing of weights that were rounded for the sake of outputs. */
+export function withoutSqnr(layers: readonly LayerReport[]): LayerReport[] {
+  return layers.map(({ sqnr: _, ...layer }) => layer);
+}
