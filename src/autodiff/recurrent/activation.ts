@@ -138,3 +138,14 @@ export function activationsOf(node: Node, defaults: readonly string[], direction
     return { of: clipped, slopeAt: undefined };
   });
 }
+
+/** What of an activation a step has to keep: its slope too, where the value does not tell. */
+export function keptOf({ slopeAt }: Activation, { value, slope }: Activated): readonly Value[] {
+  return slopeAt ? [value] : [value, slope];
+}
+
+/** Takes from the front of a list what {@link keptOf} put there. */
+export function takeKept(op: Emitter, { slopeAt }: Activation, kept: Value[]): Activated {
+  const value = kept.shift() as Value;
+  return { value, slope: slopeAt ? slopeAt(op, value) : (kept.shift() as Value) };
+}

@@ -1,9 +1,11 @@
-/** @file The gradient of a GRU. Its gates are computed again, all steps at once, from Y; only the way back goes step by step. */
+/** @file The gradient of a GRU. The layer is computed by steps of our own, which keep its gates. */
 import type { Value } from "../../ir/value.ts";
-import type { Activation } from "./activation.ts";
+import { type Activated, type Activation, keptOf, takeKept } from "./activation.ts";
 import {
   type Cell,
   type CellGradients,
+  type CellInputs,
+  type CellRun,
   columns,
   hiddenGradient,
   keptWhereEnded,
@@ -12,22 +14,64 @@ import {
 } from "./cell.ts";
 import { recurrence } from "./recurrence.ts";
 
+/** What a GRU's functions gave at all steps, [t·n, h] each. */
+interface GruRun extends CellRun {
+  readonly z: Activated;
+  readonly r: Activated;
+  readonly n: Activated;
+  /** What r multiplies in n: h' Rn' + Rbn, where it is reset after that product. */
+  readonly q: Value | undefined;
+}
+
+/** R and its bias, in parts: of the gates, and of what becomes the new state. */
+function partsOf({ op, r, biases, hidden }: CellInputs) {
+  const split = (value: Value) => op.emit("Split", [value, [2 * hidden, hidden], { axis: 0 }], 2) as [Value, Value];
+  const [rGates, rNew] = split(r);
+  const [bGates, bNew] = biases ? split(biases[1]) : [];
+  return { rGates, rNew, bGates, bNew };
+}
+
+const resetsAfter = ({ node }: CellInputs) => node.int("linear_before_reset", 0) !== 0;
+
 // z = f(…), r = f(…); with h' the h before: n = g(x Wn' + r (h' Rn' + Rbn) + Wbn), or g(x Wn' + (r h') Rn' + Rbn + Wbn);
 // h = (1 - z) n + z h'
-export function gruGradients(cell: Cell): CellGradients {
-  const { op, x, w, previous, biases, steps, hidden } = cell;
+export function gruRun(cell: CellInputs): GruRun {
+  const { op, x, w, biases, steps, reverse } = cell;
   const [gate, squash] = cell.activations as [Activation, Activation];
-  const resetAfter = cell.node.int("linear_before_reset", 0) !== 0;
-  const [rGates, rNew] = op.emit("Split", [cell.r, [2 * hidden, hidden], { axis: 0 }], 2) as [Value, Value];
-  const [bGates, bNew] = biases ? op.emit("Split", [biases[1], [2 * hidden, hidden], { axis: 0 }], 2) : [];
-  const [xz, xr, xn] = columns(op, op.Gemm(x, w, biases?.[0], { transB: 1 }), 3) as [Value, Value, Value];
-  const [hz, hr] = columns(op, op.Gemm(previous, rGates, bGates, { transB: 1 }), 2);
-  const z = gate.of(op, op.Add(xz, hz));
-  const r = gate.of(op, op.Add(xr, hr));
-  // What R's last part multiplies.
-  const source = resetAfter ? previous : op.Mul(r.value, previous);
-  const q = op.Gemm(source, rNew, bNew, { transB: 1 });
-  const n = squash.of(op, op.Add(xn, resetAfter ? op.Mul(r.value, q) : q));
+  const resetAfter = resetsAfter(cell);
+  const { rGates, rNew, bGates, bNew } = partsOf(cell);
+  const { carries, gives } = recurrence(op, {
+    count: steps,
+    reverse,
+    carries: [cell.initialHidden],
+    reads: [op.Gemm(x, w, biases?.[0], { transB: 1 }), ...(cell.valid ? [cell.valid] : [])],
+    step: (inner, carried, [entering, valid]) => {
+      const before = carried[0] as Value;
+      const [xz, xr, xn] = columns(inner, entering as Value, 3) as [Value, Value, Value];
+      const sums = resetAfter
+        ? inner.Gemm(before, cell.r, biases?.[1], { transB: 1 })
+        : inner.Gemm(before, rGates, bGates, { transB: 1 });
+      const [hz, hr, hn] = columns(inner, sums, resetAfter ? 3 : 2);
+      const z = gate.of(inner, inner.Add(xz, hz));
+      const r = gate.of(inner, inner.Add(xr, hr));
+      const product = hn ? inner.Mul(r.value, hn) : inner.Gemm(inner.Mul(r.value, before), rNew, bNew, { transB: 1 });
+      const n = squash.of(inner, inner.Add(xn, product));
+      const y = inner.Add(n.value, inner.Mul(z.value, inner.Sub(before, n.value)));
+      const given = [...keptOf(gate, z), ...keptOf(gate, r), ...keptOf(squash, n), ...(hn ? [hn] : [])];
+      if (!valid) return { carries: [y], gives: [y, ...given] };
+      const next = inner.Where(inner.Greater(valid, 0), y, before);
+      return { carries: [next], gives: [inner.Mul(y, valid), ...given] };
+    },
+  });
+  const [y, ...given] = gives as [Value, ...Value[]];
+  const next = (activation: Activation) => takeKept(op, activation, given);
+  const [z, r, n] = [next(gate), next(gate), next(squash)];
+  return { z, r, n, q: given[0], y, last: carries };
+}
+
+export function gruGradients(cell: Cell, { z, r, n, q }: GruRun): CellGradients {
+  const { op, x, w, previous, steps } = cell;
+  const { rGates, rNew } = partsOf(cell);
 
   const toUpdate = op.Mul(op.Sub(previous, n.value), z.slope);
   const toNew = op.Mul(op.Sub(op.like(z.value, 1), z.value), n.slope);
@@ -79,12 +123,14 @@ export function gruGradients(cell: Cell): CellGradients {
     return {
       initialHidden: carries[0] as Value,
       sums,
-      r: op.Concat(op.Gemm(dGates, previous, { transA: 1 }), op.Gemm(dn, source, { transA: 1 }), { axis: 0 }),
+      r: op.Concat(op.Gemm(dGates, previous, { transA: 1 }), op.Gemm(dn, op.Mul(r.value, previous), { transA: 1 }), {
+        axis: 0,
+      }),
       bias: sumOfRows(op, sums),
     };
   };
 
-  const { initialHidden, sums, r: dR, bias } = resetAfter ? after() : before();
+  const { initialHidden, sums, r: dR, bias } = resetsAfter(cell) ? after() : before();
   return {
     x: op.Gemm(sums, w),
     w: op.Gemm(sums, x, { transA: 1 }),

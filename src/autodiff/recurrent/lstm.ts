@@ -4,7 +4,7 @@
  */
 import type { Value } from "../../ir/value.ts";
 import type { Emitter } from "../emitter.ts";
-import type { Activated, Activation } from "./activation.ts";
+import { type Activated, type Activation, keptOf, takeKept } from "./activation.ts";
 import {
   type Cell,
   type CellGradients,
@@ -59,11 +59,11 @@ export function lstmRun(cell: CellInputs): LstmRun {
       const squashed = output.of(inner, next);
       const y = inner.Mul(o.value, squashed.value);
       const given = [
-        kept(gate, i),
-        kept(gate, o),
-        kept(squash, g),
-        kept(output, squashed),
-        coupled ? [] : kept(gate, f),
+        keptOf(gate, i),
+        keptOf(gate, o),
+        keptOf(squash, g),
+        keptOf(output, squashed),
+        coupled ? [] : keptOf(gate, f),
       ];
       if (!valid) return { carries: [y, next], gives: [next, y, ...given.flat()] };
       const isValid = inner.Greater(valid, 0);
@@ -75,17 +75,9 @@ export function lstmRun(cell: CellInputs): LstmRun {
     },
   });
   const [cells, y, ...given] = gives as [Value, Value, ...Value[]];
-  const next = ({ slopeAt }: Activation): Activated => {
-    const value = given.shift() as Value;
-    return { value, slope: slopeAt ? slopeAt(op, value) : (given.shift() as Value) };
-  };
+  const next = (activation: Activation) => takeKept(op, activation, given);
   const [i, o, g, squashed] = [next(gate), next(gate), next(squash), next(output)];
   return { i, o, g, squashed, f: coupled ? oneMinus(op, i) : next(gate), cells, y, last: carries };
-}
-
-/** What of an activation has to be kept: its slope too, where the value does not tell. */
-function kept({ slopeAt }: Activation, { value, slope }: Activated): readonly Value[] {
-  return slopeAt ? [value] : [value, slope];
 }
 
 export function lstmGradients(cell: Cell, { i, o, f, g, squashed, cells: c }: LstmRun): CellGradients {

@@ -108,29 +108,35 @@ describe("gradients of recurrent layers", () => {
   });
 });
 
-describe("an LSTM whose gradient is taken gives what it gave", () => {
+describe("layers whose gradient is taken give what they gave", () => {
   const [steps, batch] = [6, 3];
+  const activations = 'activations = ["HardSigmoid", "Softsign"';
   it.for([
-    ['direction = "bidirectional"', "b, n, h0, c0"],
-    ['direction = "reverse"', "b, n, h0, c0"],
-    ["", "b"],
-    ["clip = 0.3", "b, n, h0, c0, p"],
-    ["input_forget = 1", "b, n, h0, c0, p"],
-    ["input_forget = 1", 'b, "", h0, c0'],
-    [
-      'activations = ["HardSigmoid", "Softsign", "Affine"], activation_alpha = [0.3, 2], activation_beta = [0.4, 0.1]',
-      "b",
-    ],
-  ])("%s, inputs x, w, r, %s", async ([attributes = "", args = ""]) => {
+    ["LSTM", 'direction = "bidirectional"', "b, n, h0, c0"],
+    ["LSTM", 'direction = "reverse"', "b, n, h0, c0"],
+    ["LSTM", "", "b"],
+    ["LSTM", "clip = 0.3", "b, n, h0, c0, p"],
+    ["LSTM", "input_forget = 1", "b, n, h0, c0, p"],
+    ["LSTM", "input_forget = 1", 'b, "", h0, c0'],
+    ["LSTM", `${activations}, "Affine"], activation_alpha = [0.3, 2], activation_beta = [0.4, 0.1]`, "b"],
+    ["GRU", 'direction = "bidirectional"', "b, n, h0"],
+    ["GRU", 'direction = "reverse", linear_before_reset = 1', "b, n, h0"],
+    ["GRU", "", '"", n'],
+    ["GRU", "linear_before_reset = 1", '"", "", h0'],
+    ["GRU", "clip = 0.3", "b, n, h0"],
+    ["GRU", `${activations}]`, "b"],
+  ])("%s %s, inputs x, w, r, %s", async ([opType = "", attributes = "", args = ""]) => {
     const d = attributes.includes("bidirectional") ? 2 : 1;
-    const inputs = `float[${steps},${batch},4] x, float[${d},20,4] w, float[${d},20,5] r, float[${d},40] b, float[${d},${batch},5] h0,
-      float[${d},${batch},5] c0, float[${d},15] p`;
-    const source = parse(`(${inputs}) => (y, h, c, loss) <int32[${batch}] n = {6, 2, 1}> {
-      y, h, c = LSTM<hidden_size = 5${attributes && `, ${attributes}`}>(x, w, r, ${args})
+    const rows = 5 * (opType === "LSTM" ? 4 : 3);
+    const inputs = `float[${steps},${batch},4] x, float[${d},${rows},4] w, float[${d},${rows},5] r, float[${d},${2 * rows}] b,
+      float[${d},${batch},5] h0, float[${d},${batch},5] c0, float[${d},15] p`;
+    const outputs = opType === "LSTM" ? "y, h, c" : "y, h";
+    const source = parse(`(${inputs}) => (${outputs}, loss) <int32[${batch}] n = {6, 2, 1}> {
+      ${outputs} = ${opType}<hidden_size = 5${attributes && `, ${attributes}`}>(x, w, r, ${args})
       a = ReduceSumSquare<keepdims = 0>(y) e = ReduceSumSquare<keepdims = 0>(h) loss = Add(a, e)
     }`);
     const { model } = gradient(source, { of: "loss", with: ["w"] });
-    expect(model.graph.nodes.map(({ opType }) => opType)).not.toContain("LSTM");
+    expect(model.graph.nodes.map((node) => node.opType)).not.toContain(opType);
     const expected = await runModel(source, sines(source));
     const actual = await runModel(model, sines(source));
     expect(relativeError(expected, actual)).toBeLessThan(1e-6);

@@ -3,7 +3,7 @@ import type { Value } from "../../ir/value.ts";
 import type { Emitter } from "../emitter.ts";
 import { activationsOf } from "../recurrent/activation.ts";
 import { type Cell, type CellGradients, type CellInputs, type CellRun, entering } from "../recurrent/cell.ts";
-import { gruGradients } from "../recurrent/gru.ts";
+import { gruGradients, gruRun } from "../recurrent/gru.ts";
 import { lstmGradients, lstmRun } from "../recurrent/lstm.ts";
 import { rnnGradients } from "../recurrent/rnn.ts";
 import type { GradientContext, GradientRule, GradientRules } from "../rule.ts";
@@ -142,6 +142,6 @@ function validSteps(op: Emitter, lengths: Value, steps: number, like: Value | un
 
 export const recurrents = {
   LSTM: recurrent(["Sigmoid", "Tanh", "Tanh"], { run: lstmRun, gradients: lstmGradients }),
-  GRU: recurrent(["Sigmoid", "Tanh"], { gradients: gruGradients }),
+  GRU: recurrent(["Sigmoid", "Tanh"], { run: gruRun, gradients: gruGradients }),
   RNN: recurrent(["Tanh"], { gradients: rnnGradients }),
 } satisfies GradientRules;
