@@ -31,14 +31,15 @@ async function stored(lab, network, zeros, file, fp32) {
 const zeros = (ratio, more) => ({ prune: { structure: "weights", ratio, compressed: false, ...more } });
 const percent = (ratio) => `${(100 * ratio).toFixed(0)} % zeros`;
 
-/** ResNet-20 after as many epochs as the dense one gets; much is taken in several steps. */
+/** ResNet-20 after as many epochs as the dense one gets; much is taken in several cuts, an epoch after each but the last, which gets the rest. */
 const resnet20 = (title, cuts, epochs) => async (settings) => {
   const lab = await openLab("resnet20", settings);
-  const steps = [
-    ...cuts.flatMap((step, i) => [step, ...(i < cuts.length - 1 ? [lab.finetune(1, { validation: 0 })] : [])]),
-  ];
-  const { file } = await lab.make("sparse", [...steps, lab.finetune(epochs - Math.max(0, cuts.length - 1))]);
-  return stored(lab, "ResNet-20", title, file, await lab.size(lab.model));
+  const between = cuts.slice(1).map(() => lab.finetune(1, { validation: 0 }));
+  const last = lab.finetune(epochs - between.length);
+  const steps = [...cuts.flatMap((step, i) => [step, between[i] ?? last]), ...(cuts.length === 0 ? [last] : [])];
+  const { file } = await lab.make("sparse", steps);
+  const trained = [...between, last].reduce((sum, { finetune }) => sum + finetune.epochs, 0);
+  return stored(lab, "ResNet-20", `${title}, ${trained} epochs`, file, await lab.size(lab.model));
 };
 
 /** The article's network, more and more of it, an epoch after each cut. */

@@ -18,7 +18,7 @@ const curve =
         what: `${100 * ratio} % of ${by} cut`,
         "l1 per layer": await lab.judge(plain.file),
         "on data, least squares": await lab.judge(solved.file),
-        "… distilled": await lab.judge(learnt.file),
+        [`… distilled, ${lab.epochs(epochs)} epochs`]: await lab.judge(learnt.file),
       });
     }
     return rows;

@@ -23,10 +23,12 @@ export async function openLab(name, settings) {
   const test = (await openTest(session.inputs, settings)).slice(0, samples);
   await session.release();
   const learn = { ...own, threads, ...(samples && { samples }) };
+  /** Epochs that a training takes which has so many unless the command line says otherwise. */
   const epochs = (count) => settings.epochs ?? count;
 
   return {
     model,
+    epochs,
     metric: typeof metric === "string" ? metric : metric.name,
     /** Options of a step that looks at activations. */
     calibration: {
