@@ -91,12 +91,20 @@ export { modernizeIr } from "./passes/modernize-ir.ts";
 export { type AsyncPass, type BoundPass, type Pass, type PassResult, runPasses } from "./passes/pass.ts";
 export { removeIdentity } from "./passes/remove-identity/remove-identity.ts";
 export { type SimplifyOptions, simplify, simplifyWithin } from "./passes/simplify.ts";
+export { type SparseConstant, sparseInitializers } from "./passes/sparse-initializers.ts";
 export type { EncodedMessage } from "./proto/encode.ts";
 export { chunksOfMessage, toBlob, writeTo } from "./proto/write.ts";
 export { type BlockReport, type BlockResult, pruneBlocks } from "./prune/blocks/prune-blocks.ts";
 export { criteria as pruneCriteria } from "./prune/criteria/index.ts";
+export type { Clock, LatencyTable, TimeModels } from "./prune/latency/latency-table.ts";
 export { type PruneOptions, pruneOptions } from "./prune/options.ts";
-export { type ChannelData, type ChannelResult, pruneChannels } from "./prune/prune-channels.ts";
+export {
+  type ChannelData,
+  type ChannelResult,
+  type PruneSurroundings,
+  pruneChannels,
+} from "./prune/prune-channels.ts";
+export type { SensitivityReport } from "./prune/sensitivity.ts";
 export { type PrunedTokenizer, pruneTokenizer } from "./prune/vocabulary/prune-tokenizer.ts";
 export { pruneVocabulary, type VocabularyResult, vocabularyOf } from "./prune/vocabulary/prune-vocabulary.ts";
 export { pruneWeights, type WeightResult } from "./prune/weights/prune-weights.ts";

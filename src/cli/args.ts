@@ -198,6 +198,9 @@ export function flagNaming(command: CommandSpec): (path: readonly PropertyKey[])
   const flags = command.groups.flatMap((group) => group.flags);
   return (path) => {
     const flag = flags.find((each) => (each.option ?? camelCase(each.name)) === path[0]);
-    return flag ? `--${flag.name}` : path.map(String).join(".");
+    // What lies inside of an option may have a flag of its own: --finetune-epochs.
+    const inner = flag && path.length > 1 ? `${flag.name}-${String(path[1])}` : undefined;
+    const own = flags.find(({ name }) => name === inner) ?? flag;
+    return own ? `--${own.name}` : path.map(String).join(".");
   };
 }

@@ -134,7 +134,7 @@ describe("what does not fit", () => {
     [["--structure", "2:4", "--schedule", "cubic"], 'schedule "cubic" raises a ratio'],
     [["--ratio", "0.5", "--finetune-epochs", "2"], "without samples: expected --finetune PATH"],
     [["--ratio", "0.5", "--schedule", "quartic"], "schedule"],
-    [["--ratio", "0.5", "--finetune", "labels.jsonl", "--finetune-epochs", "0"], "--finetune: too small"],
+    [["--ratio", "0.5", "--finetune", "labels.jsonl", "--finetune-epochs", "0"], "--finetune-epochs: too small"],
   ])("%j is refused", async (args, message) => {
     const { code, stderr } = await runCli(["prune", "m.onnx", ...args], { cwd: folder() });
     expect(code).toBe(2);

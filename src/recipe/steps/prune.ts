@@ -1,6 +1,5 @@
 /** @file Step: removes channels or residual blocks, or puts zeros into weights. */
 import * as z from "zod";
-import { take } from "../../data/dataset.ts";
 import { metricForLabel } from "../../evaluate/choose-metric.ts";
 import { FidelityMeter } from "../../evaluate/fidelity.ts";
 import type { Model } from "../../ir/model.ts";
@@ -19,6 +18,7 @@ import type { SensitivityReport } from "../../prune/sensitivity.ts";
 import { pruneWeights, type WeightReport } from "../../prune/weights/prune-weights.ts";
 import type { ModelSize, Step, StepContext, StepReport, StepResult } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
+import { openCalibration } from "../calibration.ts";
 import { chooseInputs, sampleBatches } from "../compare.ts";
 import { countParams } from "../describe-model.ts";
 import { type BeforeAfter, inputOptions, runtimeOptions } from "./compare.ts";
@@ -160,8 +160,12 @@ async function runSchedule(model: Model, plan: Plan, prune: PruneOnce): Promise<
 }
 
 const zeroWeights: PruneOnce = async (model, part, { options, own, ctx }) => {
-  const calibration = await calibrationFor(model, options, ctx);
-  const { model: result, layers, emptied, notes } = await pruneWeights(model, own, calibration, part);
+  const {
+    model: result,
+    layers,
+    emptied,
+    notes,
+  } = await withCalibration(model, options, ctx, (data) => pruneWeights(model, own, data, part));
   const params = { before: countParams(model), after: countParams(result) };
   const { structure } = options;
   return { model: result, emptied, report: () => ({ structure, layers: layers(), params, notes }) };
@@ -174,8 +178,9 @@ const cutBlocks: PruneOnce = async (model, _, plan) => {
       "bad-recipe",
       `prune: schedule "${options.schedule}" is for channels and weights, not for blocks.`,
     );
-  const calibration = await calibrationFor(model, options, ctx);
-  const result = await pruneBlocks(model, own, calibration, shapesOf(model, options));
+  const result = await withCalibration(model, options, ctx, (data) =>
+    pruneBlocks(model, own, data, shapesOf(model, options)),
+  );
   const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : {};
   return { model: result.model, emptied: () => [], report: () => cutReport(options.structure, result, proof) };
 };
@@ -200,13 +205,14 @@ const cutTokens: PruneOnce = async (model, _, { options, finetune, ctx }) => {
 
 const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const { options, own, ctx } = plan;
-  const calibration = await calibrationFor(model, options, ctx);
   const ratio = shareOfRest((own.ratio ?? 0) * part, before?.removed ?? 0);
   // Once is enough to look at: the model that was given.
   const given = { ...own, ratio, sensitivity: own.sensitivity && !before };
   const clock = own.by === "latency" ? await clockFor(options, ctx) : undefined;
   const around = { judgeFor: metricForLabel, clock };
-  const result = await pruneChannels(model, given, calibration, shapesOf(model, options), around);
+  const result = await withCalibration(model, options, ctx, (data) =>
+    pruneChannels(model, given, data, shapesOf(model, options), around),
+  );
   const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : {};
   const removed = 1 - (1 - (before?.removed ?? 0)) * (1 - result.removed);
   const report = () => joined(before?.report(), { ...cutReport(options.structure, result, proof), removed });
@@ -288,20 +294,20 @@ async function sizes(before: Model, after: Model, { compressed }: Options, ctx: 
   return { size };
 }
 
-/** The data that criteria and recovery may look at; undefined where none is named. */
-async function calibrationFor(model: Model, options: Options, ctx: StepContext): Promise<ChannelData | undefined> {
-  const { calibrate: spec, calibrationSamples, batchSize, threads } = options;
-  if (spec === undefined) return undefined;
-  const settings = { runtime: "ort-node", optimization: "all", ...(threads !== undefined && { threads }) } as const;
-  const probe = await ctx.open(model, settings);
-  const data = await ctx.data(spec, probe.inputs).finally(() => probe.release());
-  if (!data) return undefined;
-  return {
-    data: take(data, calibrationSamples),
-    open: (probed) => ctx.open(probed, settings),
-    batchSize,
-    signal: ctx.signal,
-  };
+/** Does something with the data that criteria and recovery may look at; undefined where none is named. Shows how far it is. */
+async function withCalibration<T>(
+  model: Model,
+  { calibrate, calibrationSamples: samples, batchSize, threads }: Options,
+  ctx: StepContext,
+  work: (data: ChannelData | undefined) => Promise<T>,
+): Promise<T> {
+  const calibration =
+    calibrate === undefined
+      ? undefined
+      : await openCalibration(model, { data: calibrate, samples, batchSize, threads }, ctx);
+  if (!calibration) return work(undefined);
+  const { data, running, show } = calibration;
+  return show((onProgress) => work({ data, ...running, onProgress }));
 }
 
 /** Runs the cut model, before recovery, against the masked one. Graph optimizations are off: they would round differently. */
