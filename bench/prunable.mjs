@@ -14,6 +14,7 @@ import { collect } from "../dist/data/dataset.js";
 import { seededDataset } from "../dist/data/seeded.js";
 import { loadModel } from "../dist/node/load.js";
 import { infer } from "../dist/ops/infer.js";
+import { removeDeadCode } from "../dist/passes/dead-code.js";
 import { float32 } from "../dist/tensor/tensor.js";
 import { Rng } from "../dist/util/rng.js";
 import { markdown } from "./measure.mjs";
@@ -60,7 +61,11 @@ function withRandomWeights(model) {
     copy.graph.replaceUses(value, weight);
     copy.graph.removeNodes([node]);
   }
-  return copy;
+  // Shares of a thousand classes would hide what differs: the logits are compared.
+  copy.graph.outputs.forEach((output, i) => {
+    if (output.producer?.opType === "Softmax") copy.graph.setOutput(i, output.producer.input(0));
+  });
+  return removeDeadCode(copy).model;
 }
 
 /** Indices that begin at zero fit every table. */
@@ -134,7 +139,7 @@ for (const entry of entries()) {
     const row = await look(entry);
     rows.push(row);
     if (row.groups > 0 && row.removed === 0) broken.push(`${row.name}: has inner channels and was not cut`);
-    if (!(row.error <= Math.max(tolerance, row.rounding)))
+    if (row.removed > 0 && !(row.error <= Math.max(tolerance, row.rounding)))
       broken.push(`${row.name}: the cut and the masked model differ by ${row.error}`);
   } catch (error) {
     if (!error.isRefused) broken.push(`${entry.name}: ${error.message}`);

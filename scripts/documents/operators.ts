@@ -4,6 +4,7 @@ import { gradientRule, isConstantAlmostEverywhere } from "../../src/autodiff/rul
 import { macRules } from "../../src/ops/macs.ts";
 import { knownOps, schemaVersions } from "../../src/ops/schema.ts";
 import { shapeRule } from "../../src/ops/shapes/index.ts";
+import { channelRules } from "../../src/prune/channel-rules.ts";
 import { dynamicRules, noInteger } from "../../src/quantize/dynamic/rules.ts";
 import { weightOps } from "../../src/quantize/sites.ts";
 import { floatReasons, integerRules, movingRules } from "../../src/quantize/static/rules.ts";
@@ -43,6 +44,12 @@ const columns: readonly Column[] = [
       if (decomposedOps(operator.domain).includes(operator.opType)) return "taken apart";
       return isConstantAlmostEverywhere(operator) ? "zero" : "";
     },
+  },
+  {
+    title: "cut",
+    about:
+      "pruning knows which of its axes may lose channels, and what goes with them; other operators keep all they touch",
+    cell: ({ key }) => (channelRules[key] ? yes : ""),
   },
   {
     title: "weights",

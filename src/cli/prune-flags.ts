@@ -8,7 +8,7 @@ export const pruneFlags: FlagGroup = {
       name: "structure",
       value: "S",
       summary:
-        "what goes: channels (default), with them neurons, heads and hidden units; blocks: whole residual blocks; vocabulary: tokens that --corpus does not have; weights; N:M such as 2:4; or block:HxW. Only the first two make a model faster",
+        "what goes: channels (default), with them neurons, heads and hidden units; heads: of attention alone; blocks: whole residual blocks; vocabulary: tokens that --corpus does not have; weights; N:M such as 2:4; or block:HxW. Channels, heads and blocks make a model faster",
     },
     { name: "ratio", value: "R", type: "number", summary: "share to remove, 0 to 1; N:M has its own" },
     { name: "count", value: "N", type: "number", summary: "residual blocks to remove, in place of a ratio" },

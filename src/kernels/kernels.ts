@@ -311,12 +311,7 @@ export class Kernels {
   selectAbs(x: Pointer, n: number, k: number): number {
     invariant(k >= 0 && k < n, `selection of element ${k} of ${n}`);
     if (n <= SORT_BELOW) {
-      return Math.abs(
-        this.memory
-          .f32(x, n)
-          .slice()
-          .sort((a, b) => Math.abs(a) - Math.abs(b))[k] as number,
-      );
+      return this.memory.f32(x, n).map(Math.abs).sort()[k] as number;
     }
     return this.selectAbsAcross((visit) => visit(x, n), k).value;
   }

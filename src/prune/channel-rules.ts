@@ -4,6 +4,7 @@ import type { ChannelRule, ChannelRules } from "./channel-rule.ts";
 import { attentionRules } from "./rules/attention.ts";
 import { controlRules } from "./rules/control.ts";
 import { elementwiseRules } from "./rules/elementwise.ts";
+import { indexedRules } from "./rules/indexed.ts";
 import { layerRules } from "./rules/layers.ts";
 import { partRules } from "./rules/parts.ts";
 import { recurrentRules } from "./rules/recurrent.ts";
@@ -17,6 +18,7 @@ export const channelRules: ChannelRules = {
   ...windowRules,
   ...shapeRules,
   ...partRules,
+  ...indexedRules,
   ...recurrentRules,
   ...attentionRules,
   ...controlRules,

@@ -3,15 +3,15 @@ import * as z from "zod";
 import { TersorError } from "../util/errors.ts";
 import { criterionNames } from "./criteria/index.ts";
 
-const structurePattern = /^(channels|blocks|vocabulary|weights|\d+:\d+|block:\d+x\d+)$/;
+const structurePattern = /^(channels|heads|blocks|vocabulary|weights|\d+:\d+|block:\d+x\d+)$/;
 
 export const pruneOptions = z.strictObject({
   structure: z
     .string()
-    .regex(structurePattern, "expected channels, blocks, vocabulary, weights, N:M such as 2:4, or block:HxW")
+    .regex(structurePattern, "expected channels, heads, blocks, vocabulary, weights, N:M such as 2:4, or block:HxW")
     .default("channels")
     .describe(
-      "channels: whole channels, neurons, heads and hidden units, so that the model gets smaller and faster; blocks: whole residual blocks; vocabulary: tokens that a corpus does not have; weights: single weights become zero; N:M: so do M - N of every M in a row; block:HxW: so do rectangles of weights",
+      "channels: whole channels, neurons, heads and hidden units, so that the model gets smaller and faster; heads: attention heads alone; blocks: whole residual blocks; vocabulary: tokens that a corpus does not have; weights: single weights become zero; N:M: so do M - N of every M in a row; block:HxW: so do rectangles of weights",
     ),
   ratio: z.number().min(0).max(1).optional().describe("share to remove, 0 to 1; N:M has its own"),
   count: z.int().min(1).optional().describe("residual blocks to remove, in place of a ratio"),
@@ -88,7 +88,7 @@ export type ChosenPruneOptions = ParsedPruneOptions & {
   readonly criterion: NonNullable<ParsedPruneOptions["criterion"]>;
 };
 
-const named = ["channels", "blocks", "vocabulary", "weights"] as const;
+const named = ["channels", "heads", "blocks", "vocabulary", "weights"] as const;
 
 /** What goes, or which zeros there may be. */
 export type Structure =

@@ -13,6 +13,7 @@ import { type ChannelCost, CostMeter } from "./channel-cost.ts";
 import { type CriterionName, criteria } from "./criteria/index.ts";
 import { applyCut, type Cut, maskCut } from "./cut.ts";
 import { type Channeled, findGroups, type Group, layerName } from "./groups.ts";
+import { headGroups } from "./heads.ts";
 import { type Clock, LatencyMeter } from "./latency/latency-table.ts";
 import { type LatencyReport, selectByLatency } from "./latency/select-by-latency.ts";
 import type { ParsedPruneOptions } from "./options.ts";
@@ -115,9 +116,11 @@ export async function pruneChannels(
     calibration && (await chosen.measure?.({ analysis, fresh, data: calibration, objective: options.gradients, seed }));
   const scored: ScoredGroup[] = [];
   const reasons = new Map<Group, string>();
+  const isHeads = options.structure === "heads" ? headGroups(analysis) : undefined;
   for (const group of grouping.groups) {
-    if (isProtected(group)) {
-      reasons.set(group, "protected");
+    const reason = isProtected(group) ? "protected" : isHeads?.(group) === false ? "no attention heads" : undefined;
+    if (reason) {
+      reasons.set(group, reason);
       continue;
     }
     const settings = { reduce: options.reduce, normalize: options.normalize ?? "mean", seed };

@@ -88,6 +88,88 @@ const rows: readonly Row[] = [
     }`,
   },
   {
+    title: "com.microsoft.MultiHeadAttention with a joined bias, a bias of the scores and caches",
+    atoms: 3,
+    text: `(float[1,4,5] x, float[5,6] w1, float[5,6] w2, float[5,6] w3, float[18] w4, float[1,3,4,6] w5, float[1,3,2,2] w6, float[6,2] w7) => (y) {
+      q = MatMul(x, w1)  k = MatMul(x, w2)  v = MatMul(x, w3)  pk = Abs(w6)  pv = Neg(w6)
+      a, nk, nv = com.microsoft.MultiHeadAttention <num_heads = 3> (q, k, v, w4, , w5, pk, pv)  y = MatMul(a, w7)
+    }`,
+  },
+  {
+    title: "com.microsoft.Attention, projections in one, and a mask",
+    atoms: 3,
+    text: `(float[1,4,5] x, float[5,21] w1, float[21] w2, float[9,2] w3) => (y) <int32[1] m = {3}> {
+      a = com.microsoft.Attention <num_heads = 3, qkv_hidden_sizes = [6, 6, 9]> (x, w1, w2, m)  y = MatMul(a, w3)
+    }`,
+  },
+  {
+    title: "com.microsoft.GroupQueryAttention, rotated, with caches",
+    atoms: 2,
+    text: `(float[1,4,5] x, float[5,64] w1, float[5,32] w2, float[5,32] w3, float[64,2] w4, float[8,8] w5, float[8,8] w6, float[1,2,0,16] w7) => (y)
+      <int32[1] s = {3}, int32 t = {4}, int64[1,4] p = {0, 1, 2, 3}> {
+      q = MatMul(x, w1)  k = MatMul(x, w2)  v = MatMul(x, w3)
+      qr = com.microsoft.RotaryEmbedding(q, p, w5, w6)  kr = com.microsoft.RotaryEmbedding(k, p, w5, w6)
+      a, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2> (qr, kr, v, w7, w7, s, t)  y = MatMul(a, w4)
+    }`,
+  },
+  {
+    title: "com.microsoft.GroupQueryAttention of joined projections",
+    atoms: 2,
+    text: `(float[1,4,5] x, float[5,128] w1, float[64,2] w2, float[1,2,0,16] w3) => (y) <int32[1] s = {3}, int32 t = {4}> {
+      q = MatMul(x, w1)
+      a, pk, pv = com.microsoft.GroupQueryAttention <num_heads = 4, kv_num_heads = 2> (q, , , w3, w3, s, t)  y = MatMul(a, w2)
+    }`,
+  },
+  {
+    title: "Attention of four axes, rotated, with a mask for each head",
+    opset: 23,
+    atoms: 2,
+    text: `(float[1,4,5] x, float[5,16] w1, float[5,8] w2, float[5,8] w3, float[16,2] w4, float[1,4,2] w5, float[1,4,2] w6, float[1,4,4,4] w7) => (y)
+      <int64[4] sq = {0, 4, 4, 4}, int64[4] sk = {0, 4, 2, 4}, int64[3] sy = {0, 4, 16}> {
+      q = MatMul(x, w1)  k = MatMul(x, w2)  v = MatMul(x, w3)
+      q4 = Reshape(q, sq)  k4 = Reshape(k, sk)  v4 = Reshape(v, sk)
+      qh = Transpose <perm = [0, 2, 1, 3]> (q4)  kh = Transpose <perm = [0, 2, 1, 3]> (k4)  vh = Transpose <perm = [0, 2, 1, 3]> (v4)
+      qr = RotaryEmbedding(qh, w5, w6)  kr = RotaryEmbedding(kh, w5, w6)
+      a = Attention(qr, kr, vh, w7)  b = Transpose <perm = [0, 2, 1, 3]> (a)  c = Reshape(b, sy)  y = MatMul(c, w4)
+    }`,
+  },
+  {
+    title: "elements that are picked and put by index",
+    atoms: 8,
+    text: `(float[1,4,3] x, float[3,8] w1, float[8,2] w2) => (y)
+      <int64[1] zero = {0}, int64[3] size = {1, 2, 8}, int64[1,2,1] at = {1, 3}, int64[2,1] rows = {0, 2}> {
+      a = MatMul(x, w1)  i = Expand(at, size)
+      picked = GatherElements <axis = 1> (a, i)  put = ScatterElements <axis = 1> (a, i, picked)
+      t = Squeeze(put, zero)  u = GatherND(t, rows)  z = ScatterND(t, rows, u)  v = Unsqueeze(z, zero)  y = MatMul(v, w2)
+    }`,
+  },
+  {
+    title: "GridSample, RoiAlign, MeanVarianceNormalization over other axes",
+    atoms: 4,
+    text: `(float[1,3,4,4] x, float[4,3,1,1] w1, float[1,2,2,2] w2, float[2,4,1,1] w3) => (y) <float[1,4] box = {0, 0, 3, 3}, int64[1] which = {0}> {
+      a = Conv(x, w1)  b = MeanVarianceNormalization <axes = [2, 3]> (a)  c = GridSample(b, w2)
+      d = RoiAlign <output_height = 2, output_width = 2> (c, box, which)  y = Conv(d, w3)
+    }`,
+  },
+  {
+    title: "Trilu and ReverseSequence",
+    atoms: 4,
+    text: `(float[4,3,3] x, float[4,3] w1, float[4,2] w2) => (y) <int64[1] last = {3}, int64[3] lengths = {1, 2, 3}> {
+      a = MatMul(w1, x)  b = Transpose <perm = [0, 2, 1]> (a)
+      c = Unsqueeze(b, last)  d = Transpose <perm = [2, 3, 0, 1]> (c)  e = Trilu(d)  f = Transpose <perm = [2, 3, 0, 1]> (e)
+      g = Squeeze(f, last)  h = ReverseSequence <time_axis = 0, batch_axis = 1> (g, lengths)  y = MatMul(h, w2)
+    }`,
+  },
+  {
+    title: "Scan, which carries channels and stacks them",
+    atoms: 4,
+    text: `(float[3,2,5] x, float[5,4] w1, float[5,4] w2, float[4,2] w3, float[4,2] w4) => (y, z) <int64[1] zero = {0}, int64[1] one = {1}> {
+      i = MatMul(x, w1)  f = Slice(x, zero, one)  g = Squeeze(f, zero)  h = MatMul(g, w2)
+      last, all = Scan <num_scan_inputs = 1, body = b (float[2,4] s, float[2,4] n) => (on, each) { on = Add(s, n)  each = Tanh(n) }> (h, i)
+      y = MatMul(last, w3)  z = MatMul(all, w4)
+    }`,
+  },
+  {
     title: "heads repeated by Expand",
     atoms: 2,
     text: `(float[1,4,5] x, float[5,6] w1, float[12,2] w2) => (y)

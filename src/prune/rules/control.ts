@@ -44,4 +44,34 @@ const loop: ChannelRule = {
   },
 };
 
-export const controlRules: ChannelRules = { If: conditional, Loop: loop };
+/** Inputs: carried …, scanned …; the body's: carried …, slice …; its outputs and the node's: carried …, stacked …. */
+const scan: ChannelRule = {
+  link(context) {
+    const { node } = context;
+    const body = node.get("body", "graph");
+    const scanned = node.int("num_scan_inputs");
+    if (!body || scanned === undefined || context.opset < 9) return undefined;
+    const carried = node.inputs.length - scanned;
+    const links = body.inputs.slice(0, carried).flatMap((value, i) => {
+      const output = node.outputs[i];
+      return alike(context, value, node.inputs[i], body.outputs[i], ...(output ? [output] : []));
+    });
+    /** Ties the axes of a slice with those of what it is a slice of. */
+    const sliced = (slice: Value | undefined, whole: Value | undefined, given: number) => {
+      const axis = given < 0 ? given + (context.rank(whole) ?? 0) : given;
+      return Array.from({ length: context.rank(slice) ?? 0 }, (_, at) =>
+        same(context.port(slice, at), context.port(whole, at < axis ? at : at + 1)),
+      ).flat();
+    };
+    const [inAxes, outAxes] = [node.ints("scan_input_axes"), node.ints("scan_output_axes")];
+    const read = body.inputs
+      .slice(carried)
+      .map((slice, i) => sliced(slice, node.inputs[carried + i], inAxes?.[i] ?? 0));
+    const stacked = body.outputs
+      .slice(carried)
+      .map((slice, i) => sliced(slice, node.outputs[carried + i], outAxes?.[i] ?? 0));
+    return { links: [...links, ...read.flat(), ...stacked.flat()] };
+  },
+};
+
+export const controlRules: ChannelRules = { If: conditional, Loop: loop, Scan: scan };

@@ -220,7 +220,7 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
 };
 
 /** By structure: what is cut; all others put zeros into weights. */
-const cutKinds = { channels: cutChannels, blocks: cutBlocks, vocabulary: cutTokens };
+const cutKinds = { channels: cutChannels, heads: cutChannels, blocks: cutBlocks, vocabulary: cutTokens };
 
 /** The report of a step with what was removed before it. */
 function joined(before: PruneStepReport | undefined, after: PruneStepReport): PruneStepReport {
@@ -261,7 +261,7 @@ function checkShare({ ratio, threshold, count, sensitivity, ranking, by }: Optio
   }
   if (isUnsaid && kind !== "n:m" && !sensitivity)
     throw fail("no ratio: expected a share to remove from 0 to 1. Give one.");
-  if ((kind === "channels" || kind === "blocks") && threshold !== undefined)
+  if (kind in cutKinds && threshold !== undefined)
     throw fail(`threshold is for weights: expected a ratio for ${kind}.`);
   if (count !== undefined && kind !== "blocks") throw fail("count is for blocks: expected a ratio.");
   if (count !== undefined && ratio !== undefined) throw fail("ratio and count say the same twice. Give one of them.");
