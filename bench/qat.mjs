@@ -116,7 +116,7 @@ function tables(runs) {
       });
       const one = (key) => spread(each.map((run) => run[key]));
       const verdict = mean >= least ? "kept" : "MISSED";
-      const difference = Math.max(...apart).toFixed(2);
+      const difference = Math.max(...apart).toFixed(3);
       return [
         `${title}, scales ${scales}`,
         one("fp32"),

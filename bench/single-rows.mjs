@@ -20,10 +20,10 @@ const statistics = (values) => {
   return { mean, deviation, least: Math.min(...values), most: Math.max(...values) };
 };
 
-/** "96.1 ± 0.4 (95.8–96.6), 3 seeds": mean, sample standard deviation and range. One value stands alone. */
+/** "96.1 ± 0.4 (95.8–96.6), 3 seeds": mean, sample standard deviation and range. Values that are all the same stand alone. */
 export function spread(values, digits = 2) {
   const { mean, deviation, least, most } = statistics(values);
-  if (values.length === 1) return mean.toFixed(digits);
+  if (least === most) return mean.toFixed(digits);
   const range = `${least.toFixed(digits)}–${most.toFixed(digits)}`;
   return `${mean.toFixed(digits)} ± ${deviation.toFixed(digits)} (${range})`;
 }

@@ -30,7 +30,7 @@ const data = split("train", 600);
 const file = (name) => `${flags.out}/${name}.onnx`;
 mkdirSync(flags.out, { recursive: true });
 
-/** Nothing is chosen by looking at the test digits: no validation, a fixed number of epochs; bench/trained.mjs chose rate and batch on training digits. */
+/** Nothing is chosen by looking at the test digits: no validation, a fixed number of epochs. */
 const training = {
   data,
   validation: 0,
