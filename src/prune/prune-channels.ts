@@ -139,7 +139,12 @@ export async function pruneChannels(
           ...(judgeFor && { judgeFor }),
         })
       : undefined;
-  const ranked = options.ranking === "sensitivity" && sensed ? bySensitivity(scored, sensed.curves, meter, by) : scored;
+  const isRanked = options.ranking === "sensitivity" && sensed !== undefined;
+  const ranked = isRanked ? bySensitivity(scored, sensed.curves, meter, by) : scored;
+  if (isRanked)
+    for (const { group } of scored)
+      if (!sensed.curves.has(group))
+        reasons.set(group, "branches and loops read it: its sensitivity can't be measured");
   const settings: SelectOptions = {
     ratio,
     by,
@@ -204,9 +209,10 @@ function bySensitivity(
   by: ParsedPruneOptions["by"],
 ): ScoredGroup[] {
   const saved = savings(scored, meter, by);
-  return scored.map((each, i) =>
-    rankedBySensitivity(each, curves.get(each.group) as SensitivityCurve, saved[i] as number),
-  );
+  return scored.flatMap((each, i) => {
+    const curve = curves.get(each.group);
+    return curve ? [rankedBySensitivity(each, curve, saved[i] as number)] : [];
+  });
 }
 
 /** Makes the numbers of channels of all values known again, and merges what was copied for the cut. */

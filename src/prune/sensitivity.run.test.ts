@@ -107,6 +107,42 @@ describe("sensitivity", () => {
     expect((await quality({ ranking: "sensitivity" })).groups).toEqual(sensed.groups);
   });
 
+  it("leaves out what only a branch reads, and says so", async () => {
+    const branching = parse`<ir_version: 10, opset_import: ["": 21]> net (float[N,6] x, bool which) => (float[N,3] y)
+      <float[6,8] w1 = ${normals(1, 6, 8)}, float[6,8] w2 = ${normals(1, 6, 8)}, float[8,3] v1 = ${normals(1, 8, 3)}, float[8,3] v2 = ${normals(1, 8, 3)}> {
+      [inside] a = MatMul(x, w1)  b = Relu(a)  [outside] c = MatMul(x, w2)  d = Relu(c)  e = MatMul(d, v2)
+      f = If (which) <then_branch = yes () => (p) { p = MatMul(b, v1) }, else_branch = no () => (q) { q = Neg(e) }>
+      y = Add(e, f) }`;
+    const which = { dtype: "bool" as const, dims: [], data: Uint8Array.of(1) };
+    const rows = inputs.map((data, i) => ({
+      id: `${i}`,
+      inputs: { x: { dtype: "float32" as const, dims: [1, 6], data }, which },
+    }));
+    const options = pruneOptions.parse({ ratio: 0.3, ranking: "sensitivity" });
+    const data = { ...calibration(false), data: datasetOf("rows", rows) };
+    const { groups, sensitivity } = await pruneChannels(branching, options, data);
+    expect(sensitivity?.groups.map(({ name }) => name)).toEqual(["outside"]);
+    expect(groups.find(({ name }) => name === "inside")).toMatchObject({
+      removed: 0,
+      reason: "branches and loops read it: its sensitivity can't be measured",
+    });
+  });
+
+  it("works in the batches that a model wants", async () => {
+    const fixed = model.clone();
+    for (const value of [...fixed.graph.inputs, ...fixed.graph.outputs])
+      if (value.type?.kind === "tensor") value.type = { ...value.type, shape: [7, value.name === "x" ? 6 : 3] };
+    const options = pruneOptions.parse({ sensitivity: true });
+    const { sensitivity } = await pruneChannels(fixed, options, calibration(true), undefined, {
+      judgeFor: metricForLabel,
+    });
+    const free = (await prune({ sensitivity: true }, true)).sensitivity;
+    expect(sensitivity?.metric).toEqual(free?.metric);
+    expect(sensitivity?.groups.map(({ points }) => points.map(({ metric }) => metric))).toEqual(
+      free?.groups.map(({ points }) => points.map(({ metric }) => metric)),
+    );
+  });
+
   it("needs data", async () => {
     const options = pruneOptions.parse({ ratio: 0.3, ranking: "sensitivity" });
     await expect(pruneChannels(model, options, undefined)).rejects.toThrow("sensitivity needs calibration data");

@@ -8,7 +8,7 @@ import { fromNumbers } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Analysis, PortRow } from "./analysis.ts";
 import { maskSums } from "./cut.ts";
-import type { Group } from "./groups.ts";
+import { atomsOf, type Group } from "./groups.ts";
 import type { ChannelData } from "./prune-channels.ts";
 import type { ScoredGroup } from "./select.ts";
 
@@ -67,15 +67,17 @@ interface Trial {
 /**
  * Runs the model on every batch, whole, and once for every group and ratio with the group's least channels masked; that computes what a cut would.
  * @param fresh the analysis of a copy of the model that groups were found in: it is changed
+ * @returns curves of the groups that the main graph alone reads: masks can't be fed to branches and loops
  * @throws bad-data without samples; aborted
  */
 export async function measureSensitivity(
   fresh: Analysis,
-  scored: readonly ScoredGroup[],
+  given: readonly ScoredGroup[],
   options: SensitivityOptions,
 ): Promise<{ readonly report: SensitivityReport; readonly curves: ReadonlyMap<Group, SensitivityCurve> }> {
   const { ratios, data } = options;
-  const gates = gatesOf(fresh);
+  const { gates, hidden } = gatesOf(fresh);
+  const scored = given.filter(({ group }) => !group.atoms.some((atom) => hidden.has(atom)));
   const session = await data.open(fresh.model);
   let samples = 0;
   let judge: Judge | undefined;
@@ -83,7 +85,8 @@ export async function measureSensitivity(
   let trials: Trial[] = [];
   const total = scored.length * ratios.length;
   try {
-    for await (const batch of batches(data.data, { size: rowsOf(session, data), pad: "split", last: "keep" })) {
+    const { rows, isFixed } = rowsOf(session, data);
+    for await (const batch of batches(data.data, { size: rows, pad: "split", last: isFixed ? "fill" : "keep" })) {
       if (samples === 0) {
         const [first] = batch.samples;
         judge = first && options.judgeFor?.(first);
@@ -95,11 +98,12 @@ export async function measureSensitivity(
         return session.run({ ...batch.inputs, ...masks(fresh, gates, gone) });
       };
       const wanted = await run(new Set());
-      score(whole, wanted, batch);
+      const fed = isFixed ? rows : batch.samples.length;
+      score(whole, wanted, batch, fed);
       for (const trial of trials) {
-        const given = await run(trial.gone);
-        trial.noise.add(wanted, given);
-        score(trial.score, given, batch);
+        const outputs = await run(trial.gone);
+        trial.noise.add(wanted, outputs);
+        score(trial.score, outputs, batch, fed);
       }
       samples += batch.samples.length;
       data.onProgress?.(samples);
@@ -130,22 +134,24 @@ export async function measureSensitivity(
 /** The axes of masks, by the name of the input that holds the mask. */
 type Gates = ReadonlyMap<string, PortRow>;
 
-/** Masks become inputs of the graph, so that one session serves all runs. */
-function gatesOf(analysis: Analysis): Gates {
+/** Masks become inputs of the graph, so that one session serves all runs; and the atoms that something inside of a branch or loop reads. */
+function gatesOf(analysis: Analysis): { readonly gates: Gates; readonly hidden: ReadonlySet<number> } {
   const { graph } = analysis.model;
-  const gates = maskSums(analysis, ({ size }, dtype, dims) =>
-    dtype === "float32" ? fromNumbers(dtype, dims, new Float32Array(size).fill(1)) : undefined,
-  );
-  return new Map(
-    gates.flatMap(({ mask, port }) => {
-      if (graph.find(mask.name) !== mask) return [];
-      const { type } = mask;
-      mask.tensor = undefined;
-      mask.type = type;
-      graph.addInput(mask);
-      return [[mask.name, port] as const];
-    }),
-  );
+  const gates = new Map<string, PortRow>();
+  const hidden = new Set<number>();
+  const made = maskSums(analysis, ({ size }, dtype, dims) => fromNumbers(dtype, dims, new Float32Array(size).fill(1)));
+  for (const { mask, port } of made) {
+    if (graph.find(mask.name) !== mask || mask.tensor?.dtype !== "float32") {
+      for (const atom of atomsOf(analysis, port)) hidden.add(atom);
+      continue;
+    }
+    const { type } = mask;
+    mask.tensor = undefined;
+    mask.type = type;
+    graph.addInput(mask);
+    gates.set(mask.name, port);
+  }
+  return { gates, hidden };
 }
 
 function masks(analysis: Analysis, gates: Gates, gone: ReadonlySet<number>): Feeds {
@@ -178,17 +184,24 @@ function curveOf({ name, atoms }: Group, trials: readonly Trial[]): SensitivityC
   return { name, channels: atoms.length, points };
 }
 
-function score(accumulator: ReturnType<Judge["create"]> | undefined, outputs: Outputs, { samples }: Batch): void {
+function score(
+  accumulator: ReturnType<Judge["create"]> | undefined,
+  outputs: Outputs,
+  { samples }: Batch,
+  fed: number,
+): void {
   if (!accumulator) return;
-  const rows = unbatch(outputs, samples.length);
+  const rows = unbatch(outputs, fed);
   samples.forEach((sample, row) => {
     accumulator.add(rows[row] ?? {}, sample);
   });
 }
 
-function rowsOf({ inputs }: Session, { batchSize }: ChannelData): number {
+/** Rows of a run, and whether the model wants as many. */
+function rowsOf({ inputs }: Session, { batchSize = 1 }: ChannelData) {
   const size = inputs[0]?.dims[0];
-  return typeof size === "number" && size > 0 ? size : (batchSize ?? 1);
+  const isFixed = typeof size === "number" && size > 1;
+  return { rows: isFixed ? size : size === 1 ? 1 : batchSize, isFixed };
 }
 
 /** Noise to signal, summed up by output. */
