@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { collect, datasetOf, take } from "../dist/data/dataset.js";
 import { loadModel } from "../dist/node/load.js";
 import { measureSize } from "../dist/node/size.js";
+import { constantToInitializer } from "../dist/passes/constant-to-initializer.js";
 import { pruneOptions } from "../dist/prune/options.js";
 import { pruneChannels } from "../dist/prune/prune-channels.js";
 import { inputsOf } from "../dist/recipe/inputs-of.js";
@@ -48,7 +49,8 @@ const criteriaRow =
   (key, ranking) =>
   async ({ seed, threads, samples = Number.POSITIVE_INFINITY, shared }) => {
     const { model: name, test, seen, train } = models[key];
-    const model = await simplified(loadModel(zoo(shared).find((each) => each.name === name).path));
+    const whole = constantToInitializer(loadModel(zoo(shared).find((each) => each.name === name).path)).model;
+    const model = await simplified(whole);
     const all = await collect(await openSpec(test, inputsOf(model), shared));
     const known = train
       ? await collect(take(await openSpec(train, inputsOf(model), shared), seen))
@@ -66,7 +68,9 @@ const criteriaRow =
     for (const choice of asked)
       for (const recover of ["none", "least-squares"]) {
         const options = pruneOptions.parse({ ...choice, ratio: RATIO, by: "macs", ranking, recover, seed });
-        const { model: pruned } = await pruneChannels(model, options, {
+        // Batch norms that are folded into weights have no factors any more.
+        const given = choice.criterion === "bn-gamma" ? whole : model;
+        const { model: pruned } = await pruneChannels(given, options, {
           ...calibration,
           // Gradients are of single samples; everything else is the same for any batch.
           ...(ranking === "sensitivity" &&

@@ -26,7 +26,10 @@ async function prune(model: Model, ...args: string[]) {
   writeFileSync(join(cwd, "m.onnx"), encode(model));
   const result = await runCli(["prune", "m.onnx", "--no-compressed", ...args], { cwd });
   const file = join(cwd, "m.pruned.onnx");
-  const report = existsSync(file) ? JSON.parse(readFileSync(`${file}.json`, "utf8")).steps.at(-1).report : undefined;
+  const report = existsSync(file)
+    ? JSON.parse(readFileSync(`${file}.json`, "utf8")).steps.find(({ step }: { step: string }) => step === "prune")
+        .report
+    : undefined;
   const dims = (name: string) => loadModel(file).graph.find(name)?.tensor?.dims;
   return { ...result, report, dims };
 }
@@ -61,6 +64,17 @@ describe("a bound", () => {
     ]);
     expect(dims("w1")).toEqual([6, 24]);
   });
+});
+
+it("looks at the factors of batch norms before they are folded", async () => {
+  const normed = parse`<ir_version: 10, opset_import: ["": 17]> net (float[N,2,4,4] x) => (float[N,3,4,4] y)
+    <float[4,2,1,1] w1 = ${numbers(4, 2, 1, 1)}, float[4] g = {3, 0.1, 2, 0.2}, float[4] b = {0, 0, 0, 0}, float[4] m = {0, 0, 0, 0}, float[4] v = {1, 1, 1, 1},
+     float[3,4,1,1] w2 = ${numbers(3, 4, 1, 1)}> {
+    a = Conv(x, w1)  c = BatchNormalization(a, g, b, m, v)  d = Relu(c)  y = Conv(d, w2) }`;
+  const { code, stderr, report, dims } = await prune(normed, "--ratio", "0.5", "--criterion", "bn-gamma");
+  expect([code, stderr]).toEqual([0, ""]);
+  expect(report.groups).toMatchObject([{ channels: 4, removed: 2 }]);
+  expect(dims("w2")).toEqual([3, 2, 1, 1]);
 });
 
 describe("what is left of a model", () => {

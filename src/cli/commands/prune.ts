@@ -51,6 +51,9 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   ]);
   const compare: CompareOptions = { ...measuring, compressed: false };
   parseOptions(compareOptions, compare, "prune", naming);
+  const isSimplified = options.simplify !== false;
+  // Batch norms that are folded into weights have no factors any more.
+  const keepsNorms = options.criterion === "bn-gamma";
   const recipe: Recipe = {
     model,
     output,
@@ -58,8 +61,9 @@ export async function run({ command, args, options, io }: CommandInput): Promise
     ...(options.seed !== undefined && { seed: options.seed as number }),
     ...(options.externalData !== undefined && { externalData: "always" }),
     steps: [
-      { simplify: { level: options.simplify === false ? "constants" : "all" } },
+      { simplify: { level: isSimplified && !keepsNorms ? "all" : "constants" } },
       { prune },
+      ...(isSimplified && keepsNorms ? [{ simplify: { level: "all" } } as const] : []),
       ...(options.sparse === undefined ? [] : [{ sparse: { target: options.sparse as string } }]),
       ...(isMeasured ? [{ compare }] : []),
     ],
