@@ -1,12 +1,12 @@
 /**
  * @file What static quantization does to accuracy and speed: three tasks, Tersor's targets beside ONNX Runtime's Python tool.
  *
- * Usage: node bench/static.mjs [--only keywords,resnet20,resnet56,ocr] [--settings TEXT] [--no-peers] [--no-speed]
+ * Usage: node bench/static.mjs [--only keywords,resnet20,resnet56,ocr] [--settings TEXT] [--peers TEXT | --no-peers] [--no-speed]
  *   [--test N] [--keep FOLDER] [--shared FOLDER]
  * Needs `npm run build`, and for the peers `bench/setup-python.sh`. Ranges come from calibration samples that are not judged:
  * the first 200 of 1,000 keywords, 256 training images, every third line of text. Both tools are given the simplified
  * fp32 model. Every file is judged with graph optimizations on and off; the two differ where int8 sums saturate. Speed: median
- * over rounds of the ratio to fp32 of the same round, one thread, in turns. --settings takes the rows whose name contains
+ * over rounds of the ratio to fp32 of the same round, one thread, in turns. --settings and --peers take the rows whose name contains
  * TEXT; --test judges by the first N samples. Exit code 1 when a bound is missed.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
@@ -37,6 +37,7 @@ const { values: args } = parseArgs({
   options: {
     only: { type: "string" },
     settings: { type: "string", default: "" },
+    peers: { type: "string", default: "" },
     "no-peers": { type: "boolean", default: false },
     "no-speed": { type: "boolean", default: false },
     test: { type: "string" },
@@ -129,9 +130,13 @@ const settings = [
   },
 ];
 
-const peers = ["tensor", "channel", "channel-reduced", "channel-u8u8"].map((variant) => ({
-  name: `onnxruntime.quantization ${variant}`,
+const peers = [
+  ...["tensor", "channel", "channel-reduced", "channel-u8u8"].map((variant) => ({ variant, method: "min-max" })),
+  { variant: "channel-reduced", method: "entropy" },
+].map(({ variant, method }) => ({
+  name: `onnxruntime.quantization ${variant}${method === "min-max" ? "" : ` ${method}`}`,
   variant,
+  method,
 }));
 
 const python = join(root, ".venv", "bin", "python");
@@ -182,9 +187,9 @@ function writeSamples(task, folder) {
   );
 }
 
-async function byPeer({ variant }, source, folder) {
-  const target = join(folder, `peer-${variant}.onnx`);
-  const command = [python, join(root, "bench", "peers", "ort_static.py"), variant, "min-max", source, folder, target];
+async function byPeer({ variant, method }, source, folder) {
+  const target = join(folder, `peer-${variant}-${method}.onnx`);
+  const command = [python, join(root, "bench", "peers", "ort_static.py"), variant, method, source, folder, target];
   const { code, cpu, stderr } = await runOnce(command);
   if (code !== 0) return { error: stderr.trim().split("\n").at(-1) };
   return { bytes: await readFile(target), cpu };
@@ -218,7 +223,8 @@ async function bench(task, folder) {
   }
   if (!args["no-peers"]) {
     writeSamples(task, folder);
-    for (const peer of peers) rows.push({ name: peer.name, ...(await byPeer(peer, source, folder)) });
+    for (const peer of peers.filter(({ name }) => name.includes(args.peers)))
+      rows.push({ name: peer.name, ...(await byPeer(peer, source, folder)) });
   }
   for (const row of rows.slice(1)) {
     if (row.error) continue;

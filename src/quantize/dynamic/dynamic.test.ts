@@ -24,6 +24,16 @@ function nodesOf(model: Model): string[] {
 
 const small: DynamicOptions = { minElements: 1, reduceRange: false };
 
+test("what is asked for against the target is said: 8 bits where sums saturate", () => {
+  const model = parse`(float[N,4] x) => (y) <float[4,3] w = ${normal(4, 3)}> { y = MatMul(x, w) }`;
+  const reasonOf = (options: DynamicOptions) => quantizeDynamic(model, options).layers()[0]?.reason;
+  expect(reasonOf({ ...small, dtype: "int8", target: "node-x64" })).toBe(
+    "8 bits as asked: sums may saturate on node-x64",
+  );
+  expect(reasonOf({ ...small, dtype: "int8", target: "node-arm64" })).toBeUndefined();
+  expect(reasonOf({ minElements: 1, dtype: "int8", target: "node-x64" })).toBeUndefined();
+});
+
 test("MatMul: one DynamicQuantizeLinear for all that read a value; Gemm with its bias", () => {
   const model = parse`(float[N,4] x) => (y, z) <float[4,3] w = ${normal(4, 3)}, float[2,4] v = ${normal(2, 4)}, float[2] b = ${normal(2)}> {
     y = MatMul(x, w) z = Gemm <transB = 1> (x, v, b) }`;

@@ -3,6 +3,8 @@ import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
+import { exceededLimits } from "../../targets/limits.ts";
+import { constantSizes } from "../constant-sizes.ts";
 import type { LayerRule } from "../layers.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { type LayerReport, layerReport } from "../report.ts";
@@ -48,11 +50,12 @@ export function quantizeDynamic(
   const changed = plan.units.length > 0 || floats.size > 0;
   const staying = new Set(plan.layers.filter(({ layer }) => !layer.value.isUnused));
   const partsOf = (planned: PlannedLayer): Part[] => [...writer.written(planned), ...listOf(floats.get(planned))];
+  const result = changed ? removeDeadCode(copy).model : copy;
   return {
-    model: changed ? removeDeadCode(copy).model : copy,
+    model: result,
     layers: () => plan.layers.map((planned) => report(planned, partsOf(planned), staying.has(planned))),
     skipped: plan.skipped,
-    notes,
+    notes: [...notes, ...exceededLimits(settings.target, constantSizes(result))],
   };
 }
 

@@ -18,8 +18,8 @@ export interface PlannedLayer {
   readonly units: readonly DynamicUnit[];
   /** Nodes that read it as codes that become floats: lookups, and those whose activations stay float. */
   readonly floatUses: readonly Node[];
-  /** Why it is kept, or why part of its uses are. */
-  readonly reason?: string;
+  /** Why it is kept, or why part of its uses are, or what was asked for against the target. */
+  readonly reason?: string | undefined;
 }
 
 /** A node that becomes an integer one. */
@@ -85,7 +85,7 @@ export function planDynamic(
   }
   for (const draft of drafts) {
     const [obstacle] = draft.obstacles;
-    if (obstacle) draft.reason ??= obstacle;
+    draft.reason ??= obstacle ?? draft.warning;
   }
   return {
     layers: drafts,
@@ -97,7 +97,8 @@ export function planDynamic(
 interface Draft extends PlannedLayer {
   readonly units: DynamicUnit[];
   readonly obstacles: string[];
-  reason?: string;
+  readonly warning?: string;
+  reason?: string | undefined;
 }
 
 function draftOf(
@@ -139,8 +140,18 @@ function draftOf(
   const floatReason = weightsOnly.get(value.name);
   const isFloatUse = (node: Node) => floatReason !== undefined || opKey(node) === "Gather";
   const floatUses = why ? [] : layer.sites.map(({ node }) => node).filter(isFloatUse);
+  const overrides = dtype === "int8" && !reduced && target.saturates;
+  const warning = overrides ? `8 bits as asked: sums may saturate on ${target.name}` : undefined;
   const said = why ?? floatReason;
-  return { layer, spec, units: [], obstacles: [], floatUses, ...(said && { reason: said }) };
+  return {
+    layer,
+    spec,
+    units: [],
+    obstacles: [],
+    floatUses,
+    ...(said && { reason: said }),
+    ...(warning && { warning }),
+  };
 }
 
 function isDynamicDType(dtype: string): dtype is DynamicDType {

@@ -5,6 +5,8 @@ import { type Gram, gramOf } from "../../calibrate/gram.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
+import { exceededLimits } from "../../targets/limits.ts";
+import { constantSizes } from "../constant-sizes.ts";
 import type { LayerRule } from "../layers.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { type LayerReport, layerReport } from "../report.ts";
@@ -76,11 +78,12 @@ export function staticVariants(
 /** Writes a plan with statistics from elsewhere. The plan's model is used up. @throws bad-data for a value without a range */
 export function applyStatic(plan: StaticPlan, stats: StaticStats): StaticResult {
   const { weights, notes } = writeStatic(plan, stats);
+  const { model } = removeDeadCode(plan.model);
   return {
-    model: removeDeadCode(plan.model).model,
+    model,
     layers: () => plan.weights.map((planned) => report(planned, weights.get(planned))),
     skipped: plan.skipped,
-    notes: [...plan.notes, ...notes],
+    notes: [...plan.notes, ...notes, ...exceededLimits(plan.settings.target, constantSizes(model))],
     ranges: stats.ranges,
     samples: 0,
   };
