@@ -68,13 +68,29 @@ describe("ranges", () => {
 
   test.each([
     ["percentile", () => percentile(99.9), 2.5, 4.5],
-    ["entropy", () => entropy(), 1.5, 8],
+    ["entropy", () => entropy(), 1.5, 10],
     ["mse", () => mse(), 3, 101],
   ] as const)("%s keeps the bulk and stays within what was seen", async (_, make, least, most) => {
     const range: Range = await one(wide, "x", make(), outlier(), noise(1, 40_000));
     expect(range.max).toBeGreaterThan(least);
     expect(range.max).toBeLessThan(most);
     expect(range.min).toBeLessThan(-1.5);
+  });
+
+  test("entropy and percentile tell what they cut; a range that ends near zero on one side has its codes on the other", async () => {
+    const x = outlier();
+    const cut: Range = await one(wide, "x", entropy(), x);
+    expect(cut.seen?.max).toBe(100);
+    expect((await one(wide, "x", percentile(99), x)).seen).toEqual(cut.seen);
+    // Even from −0.1 to 1: cutting would only lose.
+    const even = hostTensor(
+      "float32",
+      [1, 40_000],
+      Array.from({ length: 40_000 }, (_, i) => -0.1 + (1.1 * i) / 39_999),
+    );
+    const range: Range = await one(wide, "x", entropy(), even);
+    expect(range.max).toBeGreaterThan(0.95);
+    expect(range.min).toBeCloseTo(-0.1, 6);
   });
 
   test("large values are sampled inside the graph", async () => {

@@ -17,6 +17,8 @@ export interface Collector<Stats = unknown> {
 export interface Range {
   readonly min: number;
   readonly max: number;
+  /** What was seen, where the range may be less. */
+  readonly seen?: { readonly min: number; readonly max: number };
 }
 
 /** A float32 result as the array it lies in. */

@@ -13,9 +13,10 @@ export function percentile(percent = 99.99): Collector<Range> {
     result() {
       const { min, max, total } = histogram;
       const outside = (1 - percent / 100) * total;
-      if (min >= 0) return { min, max: histogram.valueAt(total - outside) };
-      if (max <= 0) return { min: histogram.valueAt(outside), max };
-      return { min: histogram.valueAt(outside / 2), max: histogram.valueAt(total - outside / 2) };
+      const seen = { min, max };
+      if (min >= 0) return { min, max: histogram.valueAt(total - outside), seen };
+      if (max <= 0) return { min: histogram.valueAt(outside), max, seen };
+      return { min: histogram.valueAt(outside / 2), max: histogram.valueAt(total - outside / 2), seen };
     },
   };
 }

@@ -1,5 +1,6 @@
 /** @file Where static quantization puts QuantizeLinear and DequantizeLinear: a snapshot for every rule of placement. */
 import { describe, expect, test } from "vitest";
+import type { Range } from "../../calibrate/collector.ts";
 import type { Model } from "../../ir/model.ts";
 import { parse, print } from "../../ir/text/index.ts";
 import { targetNamed } from "../../targets/targets.ts";
@@ -12,7 +13,7 @@ const ramp = (count: number) => `{${Array.from({ length: count }, (_, i) => ((i 
 /** A filter [4, 4, 1, 1], a matrix [4, 4] and a bias [4], as text. */
 const [w, b] = [ramp(16), ramp(4)];
 
-function quantized(model: Model, options: StaticOptions = {}, range = { min: -1, max: 3 }) {
+function quantized(model: Model, options: StaticOptions = {}, range: Range = { min: -1, max: 3 }) {
   const plan = planStatic(model, { target, ...options });
   const ranges = new Map([...plan.rangeCollectors().keys()].map((name) => [name, range]));
   return applyStatic(plan, { ranges });
@@ -276,6 +277,15 @@ describe("choices", () => {
     expect(layers().map(({ status, reason }) => [status, reason])).toEqual(
       Array(2).fill(["kept", "recurrent: errors of 8-bit states add up; quantize its weights only"]),
     );
+  });
+
+  test("ranges that calibration cut to less than a quarter are named", () => {
+    const model = conv("y = Relu(c)");
+    const notesOf = (max: number) => quantized(model, {}, { min: 0, max: 1, seen: { min: 0, max } }).notes;
+    expect(notesOf(3.9)).toEqual([]);
+    expect(notesOf(4.1)).toEqual([
+      "calibration cut the range of 2 of 2 values to less than a quarter of what was seen (x, y): if accuracy falls, choose mse or min-max",
+    ]);
   });
 
   test("contradictions and missing ranges are errors", () => {

@@ -83,10 +83,30 @@ export function applyStatic(plan: StaticPlan, stats: StaticStats): StaticResult 
     model,
     layers: () => plan.weights.map((planned) => report(planned, weights.get(planned))),
     skipped: plan.skipped,
-    notes: [...plan.notes, ...notes, ...exceededLimits(plan.settings.target, constantSizes(model))],
+    notes: [
+      ...plan.notes,
+      ...notes,
+      ...cutRanges(stats.ranges),
+      ...exceededLimits(plan.settings.target, constantSizes(model)),
+    ],
     ranges: stats.ranges,
     samples: 0,
   };
+}
+
+/** Ranges this much shorter than what was seen are worth a warning. */
+const CUT = 4;
+/** Names in a warning. */
+const NAMES = 5;
+
+function cutRanges(ranges: ReadonlyMap<string, Range>): string[] {
+  const cut = [...ranges].filter(([, { min, max, seen }]) => seen && seen.max - seen.min > CUT * (max - min));
+  if (cut.length === 0) return [];
+  const names = cut.slice(0, NAMES).map(([name]) => name);
+  const more = cut.length > NAMES ? `, … ${cut.length - NAMES} more` : "";
+  return [
+    `calibration cut the range of ${cut.length} of ${ranges.size} values to less than a quarter of what was seen (${names.join(", ")}${more}): if accuracy falls, choose mse or min-max`,
+  ];
 }
 
 function report({ layer, choice, reason }: PlannedWeight, written: StaticWeight | undefined): LayerReport {
