@@ -4,6 +4,7 @@ import { Model } from "../../ir/model.ts";
 import { tensorType } from "../../ir/types.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { TersorError } from "../../util/errors.ts";
+import { fnv1a64 } from "../../util/hash.ts";
 import { type Segment, segmentsOf } from "./segments.ts";
 
 /** Time of a piece, in milliseconds, without that of a call. */
@@ -150,5 +151,5 @@ function nothing(): Model {
 }
 
 function keyOfModel(segments: readonly Segment[]): string {
-  return segments.map(({ key }) => key.slice(0, 6)).join("");
+  return fnv1a64([new TextEncoder().encode(segments.map(({ key }) => key).join())]);
 }
