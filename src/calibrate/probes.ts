@@ -64,7 +64,7 @@ function square({ graph }: ProbeContext, value: Value): Value {
 export const valueProbe: Probe = { key: "value", build: ({ value }) => value };
 
 /** Elements of a value that a sample of it holds at least, where it has so many; twice as many at most. */
-const SAMPLE = 1 << 16;
+const SAMPLE = 1 << 14;
 
 /**
  * Elements of the value at equal distances, all where it is small, as [elements]. The distance is odd, so that it does

@@ -51,12 +51,13 @@ function magnitudes(histogram: Histogram, largest: number): Float64Array {
 
 /** The number of bins to keep. */
 function bestThreshold(counts: Float64Array, codesOf: (kept: number) => number): number {
+  const sums = new Sums(counts);
   let best = MAGNITUDES;
   let least = Number.POSITIVE_INFINITY;
   for (let kept = STEP; kept <= MAGNITUDES; kept += STEP) {
     const levels = codesOf(kept);
     if (kept < levels) continue;
-    const divergence = divergenceAt(counts, kept, levels);
+    const divergence = sums.divergence(kept, levels);
     if (divergence < least) {
       least = divergence;
       best = kept;
@@ -65,30 +66,46 @@ function bestThreshold(counts: Float64Array, codesOf: (kept: number) => number):
   return best;
 }
 
-/** KL(P || Q): P the first `kept` bins with all beyond in the last one, Q the same bins spread evenly over their codes. */
-function divergenceAt(counts: Float64Array, kept: number, levels: number): number {
-  let inside = 0;
-  for (let i = 0; i < kept; i++) inside += counts[i] as number;
-  let outside = 0;
-  for (let i = kept; i < MAGNITUDES; i++) outside += counts[i] as number;
-  const total = inside + outside;
-  if (inside === 0 || total === 0) return Number.POSITIVE_INFINITY;
-  let divergence = 0;
-  for (let code = 0; code < levels; code++) {
-    const [from, to] = [Math.floor((code * kept) / levels), Math.floor(((code + 1) * kept) / levels)];
-    let sum = 0;
-    let used = 0;
-    for (let i = from; i < to; i++) {
-      sum += counts[i] as number;
-      if ((counts[i] as number) > 0) used++;
-    }
-    for (let i = from; i < to; i++) {
-      const p = ((counts[i] as number) + (i === kept - 1 ? outside : 0)) / total;
-      if (p === 0) continue;
-      // What Q can't express (outliers in an empty last bin) costs as if it had one value there.
-      const q = sum === 0 || counts[i] === 0 ? 1 / inside : sum / used / inside;
-      divergence += p * Math.log(p / q);
-    }
+/** Sums over all bins below each, so that a code's bins need not be gone through for every threshold. */
+class Sums {
+  readonly #counts: Float64Array;
+  /** Σ c, Σ c ln c, and how many bins hold anything. */
+  readonly #below = new Float64Array(MAGNITUDES + 1);
+  readonly #logs = new Float64Array(MAGNITUDES + 1);
+  readonly #used = new Float64Array(MAGNITUDES + 1);
+
+  constructor(counts: Float64Array) {
+    this.#counts = counts;
+    counts.forEach((count, i) => {
+      this.#below[i + 1] = (this.#below[i] as number) + count;
+      this.#logs[i + 1] = (this.#logs[i] as number) + (count > 0 ? count * Math.log(count) : 0);
+      this.#used[i + 1] = (this.#used[i] as number) + Number(count > 0);
+    });
   }
-  return divergence;
+
+  /**
+   * KL(P || Q): P the first `kept` bins with all beyond in the last one, Q the same bins spread evenly over their codes.
+   * With totals T of P and I of Q, a bin of count c in a code of u used bins of sum s adds c / T · (ln c / T − ln s / (u I)).
+   */
+  divergence(kept: number, levels: number): number {
+    const [below, used] = [this.#below, this.#used];
+    const inside = below[kept] as number;
+    const total = below[MAGNITUDES] as number;
+    if (inside === 0) return Number.POSITIVE_INFINITY;
+    const last = this.#counts[kept - 1] as number;
+    let sum = (this.#logs[kept - 1] as number) - (inside - last) * Math.log(total / inside);
+    let lastQ = 1;
+    for (let code = 0; code < levels; code++) {
+      const [from, to] = [Math.floor((code * kept) / levels), Math.floor(((code + 1) * kept) / levels)];
+      const count = (below[to] as number) - (below[from] as number);
+      if (count === 0) continue;
+      const each = count / ((used[to] as number) - (used[from] as number));
+      sum -= (to === kept ? count - last : count) * Math.log(each);
+      // What Q can't express (outliers in an empty last bin) costs as if it had one value there.
+      if (to === kept && last > 0) lastQ = each;
+    }
+    const cut = last + total - inside;
+    if (cut > 0) sum += cut * Math.log((cut / total) * (inside / lastQ));
+    return sum / total;
+  }
 }
