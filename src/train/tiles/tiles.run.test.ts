@@ -41,10 +41,15 @@ describe("inTiles", () => {
       "{ a = ReduceMean(x, last) b = Sub(x, a) y = Softmax <axis = -1> (b) z = LayerNormalization <axis = -1> (y, v) }",
     ],
     ["totals", "{ a = Mul(x, x) y = ReduceSum <keepdims = 0> (a, ends) z = ReduceMean <keepdims = 1> (a, first) }"],
+    [
+      "a value that one operator cuts into rows and another takes whole",
+      "{ a = ReduceSum <keepdims = 0> (q, second) y = Add(a, u) z = Add(q, u) }",
+    ],
     ["a total of everything", "{ a = Exp(x) y = ReduceSum <keepdims = 0> (a) z = ReduceMax <keepdims = 1> (a) }"],
   ])("%s", async (_, body) => {
-    const model = parse(`<ir_version: 10, opset_import: ["": 21]> net (float[6,3,4] x, float[1,3,4] r) => (y, z)
-      <float[4] v = {1, -2, 3, 0.5}, int64[1] first = {0}, int64[1] last = {-1}, int64[2] ends = {0, 2}> ${body}`);
+    const model =
+      parse(`<ir_version: 10, opset_import: ["": 21]> net (float[6,3,4] x, float[1,3,4] r, float[4,4] q, float[4] u) => (y, z)
+      <float[4] v = {1, -2, 3, 0.5}, int64[1] first = {0}, int64[1] last = {-1}, int64[1] second = {1}, int64[2] ends = {0, 2}> ${body}`);
     const { model: tiled } = inTiles(model, always);
     expect(scans(tiled)).toBe(1);
     expect(await difference(model, tiled)).toBeLessThan(1e-6);

@@ -115,7 +115,9 @@ function emitTiles(op: Emitter, { group, rowWise, count, rows, reads, gives }: P
   const step = (inner: Emitter, now: readonly Value[]) => {
     const own = new Map(reads.map((value, i) => [value, now[i] as Value]));
     for (const node of group) {
-      const inputs = node.inputs.map((value) => value && (own.get(value) ?? value));
+      // A value may be cut for one node and whole for another.
+      const { sliced } = rowWise.get(node) as RowWise;
+      const inputs = node.inputs.map((value, i) => (value && sliced.includes(i) ? own.get(value) : value));
       const { opType, attributes } = node;
       const outputs = node.outputs.map((value) => (value ? inner.graph.addValue(`${value.name}.tile`) : undefined));
       inner.graph.addNode({ opType, inputs, outputs, attributes });
