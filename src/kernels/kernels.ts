@@ -5,6 +5,7 @@ import type { Arena } from "./arena.ts";
 import { CHUNK, type Columns, eachColumnChunk, eachRunChunk, type Runs } from "./chunks.ts";
 import { Linalg } from "./linalg.ts";
 import type { Pointer, RawKernels } from "./raw.ts";
+import { selectAcross, type VisitAll } from "./select.ts";
 
 /** The range of integer codes, inclusive, within [-128, 127] or [0, 255]. */
 export interface CodeRange {
@@ -317,34 +318,11 @@ export class Kernels {
   }
 
   /**
-   * The same over several operands, and how many elements are less: `each` visits all of them, twice. Nothing may be allocated below it
-   * while it runs.
+   * The same over several operands, and how many elements are less: `each` visits all of them, twice; with a good `guess` of the result, once.
+   * Nothing may be allocated below it while it runs.
    */
-  selectAbsAcross(
-    each: (visit: (x: Pointer, n: number) => void) => void,
-    k: number,
-  ): { readonly value: number; readonly below: number } {
-    return this.memory.scope(() => {
-      const bins = this.memory.alloc32(65536);
-      const count = (size: number, call: (at: Pointer, n: number) => void) => {
-        this.memory.u32(bins, size).fill(0);
-        each((x, n) => {
-          for (let at = 0; at < n; at += CHUNK) call(x + at * 4, Math.min(CHUNK, n - at));
-        });
-        return this.memory.u32(bins, size);
-      };
-      let rest = k;
-      const find = (counts: Uint32Array) => {
-        let bin = 0;
-        for (; rest >= (counts[bin] as number); bin++) rest -= counts[bin] as number;
-        return bin;
-      };
-      const top = find(count(65536, (at, m) => this.#raw.histogramTop(at, m, bins)));
-      const low = find(count(32768, (at, m) => this.#raw.histogramLow(at, m, top, bins)));
-      const bits = this.memory.u32(bins, 1);
-      bits[0] = (top << 15) | low;
-      return { value: this.memory.f32(bins, 1)[0] as number, below: k - rest };
-    });
+  selectAbsAcross(each: VisitAll, k: number, guess?: number): { readonly value: number; readonly below: number } {
+    return selectAcross(this.#raw, this.memory, each, k, guess);
   }
 
   /** Sum of squared rounding errors of n elements for each candidate scale * ratio, as the searches compare them. */

@@ -176,6 +176,21 @@ describe("selectAbs", () => {
       });
     }
   });
+
+  it.each([undefined, 0, 0.67, 0.7, 1e9, -0.68])(
+    "is found from any guess, with the number of lesser ones: %f",
+    (guess) => {
+      k.memory.scope(() => {
+        const values = normals(9000, 3);
+        const sorted = values.map(Math.abs).sort();
+        const x = put(values);
+        for (const rank of [0, 4500, 8999]) {
+          const found = k.selectAbsAcross((visit) => visit(x, 9000), rank, guess);
+          expect(found).toEqual({ value: sorted[rank], below: sorted.indexOf(sorted[rank] as number) });
+        }
+      });
+    },
+  );
 });
 
 describe("pack", () => {

@@ -28,8 +28,8 @@ export interface RawKernels extends RawLinalg {
   sumSquaredDifference(x: Pointer, y: Pointer, n: number): number;
   /** bins[65536] u32: counts of the top 16 bits of |x| (bits 30 to 15). */
   histogramTop(x: Pointer, n: number, bins: Pointer): void;
-  /** bins[32768] u32: counts of the low 15 bits of those |x| whose top 16 bits are `top`. */
-  histogramLow(x: Pointer, n: number, top: number, bins: Pointer): void;
+  /** bins[65536] u32: counts of the |x| whose bits are from, from + 1, …. Returns how many are less. */
+  histogramFrom(x: Pointer, n: number, from: number, bins: Pointer): number;
 
   /**
    * scales f32 and zeroPoints i32 of n slices from their min and max, for codes in [qmin, qmax]; half = (qmax - qmin + 1) / 2.

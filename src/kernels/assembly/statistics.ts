@@ -202,21 +202,30 @@ export function histogramTop(x: usize, n: usize, bins: usize): void {
   for (const end = x + ((n & 3) << 2); x < end; x += 4) increment(bins + (((load<u32>(x) & 0x7fffffff) >>> 15) << 2));
 }
 
-/** Counts the low 15 bits of those |x| whose top 16 bits are `top` into 32,768 u32 bins. */
-export function histogramLow(x: usize, n: usize, top: u32, bins: usize): void {
-  const want = i32x4.splat(top);
+/** Counts the 65,536 magnitudes from the one with the bits `from` on into as many u32 bins. Returns how many are less. */
+export function histogramFrom(x: usize, n: usize, from: u32, bins: usize): u32 {
+  const first = i32x4.splat(from);
+  const span = i32x4.splat(0x10000);
   const mask = i32x4.splat(0x7fffffff);
+  let less = i32x4.splat(0);
   for (const stop = x + ((n & ~3) << 2); x < stop; x += 16) {
-    const hit = i32x4.eq(i32x4.shr_u(v128.and(v128.load(x), mask), 15), want);
+    const bits = v128.and(v128.load(x), mask);
+    // A lane that holds is -1.
+    less = i32x4.sub(less, i32x4.lt_s(bits, first));
+    const hit = i32x4.lt_u(i32x4.sub(bits, first), span);
     if (!v128.any_true(hit)) continue;
     const lanes = i32x4.bitmask(hit);
-    if (lanes & 1) increment(bins + ((load<u32>(x) & 0x7fff) << 2));
-    if (lanes & 2) increment(bins + ((load<u32>(x, 4) & 0x7fff) << 2));
-    if (lanes & 4) increment(bins + ((load<u32>(x, 8) & 0x7fff) << 2));
-    if (lanes & 8) increment(bins + ((load<u32>(x, 12) & 0x7fff) << 2));
+    if (lanes & 1) increment(bins + (((load<u32>(x) & 0x7fffffff) - from) << 2));
+    if (lanes & 2) increment(bins + (((load<u32>(x, 4) & 0x7fffffff) - from) << 2));
+    if (lanes & 4) increment(bins + (((load<u32>(x, 8) & 0x7fffffff) - from) << 2));
+    if (lanes & 8) increment(bins + (((load<u32>(x, 12) & 0x7fffffff) - from) << 2));
   }
+  let below =
+    i32x4.extract_lane(less, 0) + i32x4.extract_lane(less, 1) + i32x4.extract_lane(less, 2) + i32x4.extract_lane(less, 3);
   for (const end = x + ((n & 3) << 2); x < end; x += 4) {
     const bits = load<u32>(x) & 0x7fffffff;
-    if (bits >>> 15 == top) increment(bins + ((bits & 0x7fff) << 2));
+    if (bits < from) below++;
+    else if (bits - from < 0x10000) increment(bins + ((bits - from) << 2));
   }
+  return below;
 }

@@ -10,7 +10,7 @@ type Statistics = Pick<
   | "sumSquares"
   | "sumSquaredDifference"
   | "histogramTop"
-  | "histogramLow"
+  | "histogramFrom"
 >;
 
 /** Float bits to an integer of the same order; its own inverse. */
@@ -102,14 +102,17 @@ export function statistics(views: () => Views): Statistics {
         u32[slot] = (u32[slot] as number) + 1;
       }
     },
-    histogramLow(x, n, top, bins) {
+    histogramFrom(x, n, from, bins) {
       const { u32 } = views();
+      let below = 0;
       for (let p = x >>> 2, end = p + n; p < end; p++) {
-        const bits = (u32[p] as number) & 0x7fffffff;
-        if (bits >>> 15 !== top) continue;
-        const slot = (bins >>> 2) + (bits & 0x7fff);
+        const bin = ((u32[p] as number) & 0x7fffffff) - from;
+        if (bin < 0) below++;
+        if (bin < 0 || bin >= 65536) continue;
+        const slot = (bins >>> 2) + bin;
         u32[slot] = (u32[slot] as number) + 1;
       }
+      return below;
     },
   };
 }

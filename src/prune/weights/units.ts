@@ -41,20 +41,45 @@ export interface Line {
 
 const CHUNK = 1 << 16;
 
+/** Scores that a first guess of the line is made of; where there are not many more, it is not worth it. */
+const SAMPLED = 1 << 18;
+
+/** About the line below which a share of all scores lies: from scores at equal distances. */
+function guessedLine(scores: Iterable<Float32Array>, share: number, total: number): number {
+  const step = Math.ceil(total / SAMPLED) | 1;
+  const sample = new Float32Array(Math.ceil(total / step));
+  let [next, at] = [0, 0];
+  for (const part of scores) {
+    for (; next < part.length; next += step) sample[at++] = part[next] as number;
+    next -= part.length;
+  }
+  const { memory } = kernels();
+  return memory.scope(() => {
+    const x = memory.alloc32(at);
+    memory.f32(x, at).set(sample.subarray(0, at));
+    return kernels().selectAbs(x, at, Math.min(at - 1, Math.floor(share * at)));
+  });
+}
+
 /** The line below which the `count` least of all scores lie. `each` gives the scores, which are not negative, in the same order every time. */
 export function lineBelow(each: () => Iterable<Float32Array>, count: number, total: number): Line {
   if (count <= 0) return { limit: 0, ties: 0 };
   const { memory } = kernels();
+  const guess = total > 4 * SAMPLED ? guessedLine(each(), count / total, total) : undefined;
   const { value, below: less } = memory.scope(() => {
     const buffer = memory.alloc32(CHUNK);
-    return kernels().selectAbsAcross((visit) => {
-      for (const scores of each())
-        for (let at = 0; at < scores.length; at += CHUNK) {
-          const part = scores.subarray(at, at + CHUNK);
-          memory.f32(buffer, part.length).set(part);
-          visit(buffer, part.length);
-        }
-    }, Math.min(count, total) - 1);
+    return kernels().selectAbsAcross(
+      (visit) => {
+        for (const scores of each())
+          for (let at = 0; at < scores.length; at += CHUNK) {
+            const part = scores.subarray(at, at + CHUNK);
+            memory.f32(buffer, part.length).set(part);
+            visit(buffer, part.length);
+          }
+      },
+      Math.min(count, total) - 1,
+      guess,
+    );
   });
   return { limit: value, ties: count - less };
 }
