@@ -96,11 +96,9 @@ const cases: Readonly<Record<string, Case>> = {
 async function error(float: Model, quantized: Model, inputs: ReturnType<typeof samples>): Promise<number> {
   let sum = 0;
   for (const { inputs: feeds } of inputs) {
-    const [want, got] = [await runModel(float, feeds), await runModel(quantized, feeds)];
-    const other = got.y?.data as Float32Array;
-    (want.y?.data as Float32Array).forEach((value, i) => {
-      sum += (value - (other[i] as number)) ** 2;
-    });
+    const [{ y: want }, { y: got }] = [await runModel(float, feeds), await runModel(quantized, feeds)];
+    const [wanted, given] = [want, got].map((tensor) => tensor?.data as Float32Array);
+    sum += wanted?.reduce((total, value, i) => total + (value - (given?.[i] as number)) ** 2, 0) ?? 0;
   }
   return sum;
 }

@@ -101,7 +101,8 @@ export async function reconstruct(
     const seen = inputs && (await observe(original, result, unit, inputs, given, env));
     const part = seen?.[0] && extractUnit(result, unit, seen[0].inputs);
     const before = seen && part ? await errorOf(part, seen, env) : 0;
-    const soft = part && before > 0 ? softenUnit(part, original, Math.sqrt(before)) : undefined;
+    const isShared = (name: string) => (result.graph.find(name)?.uses.size ?? 0) > 1;
+    const soft = part && before > 0 ? softenUnit(part, original, Math.sqrt(before), isShared) : undefined;
     if (seen && part && soft) {
       const learning = { before, iterations, seed, rate, force: pressure, onStep };
       const trained = await learn(soft, unit, seen, learning, env);

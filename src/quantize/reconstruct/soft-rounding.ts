@@ -58,16 +58,24 @@ export interface SoftUnit {
 
 /**
  * @param noise what rounding leaves in the unit's output, as a root mean square: biases change in tenths of it
+ * @param isShared whether other parts of the model read a constant too: such a bias stays
  * @returns undefined where no weight of the unit has a grid that is coarse enough and a float original
  */
-export function softenUnit(unit: Model, float: Model, noise: number): SoftUnit | undefined {
+export function softenUnit(
+  unit: Model,
+  float: Model,
+  noise: number,
+  isShared: (name: string) => boolean = () => false,
+): SoftUnit | undefined {
   const thawed = thaw(unit, { originals: [float] });
   if (!thawed) return undefined;
   const { model } = thawed;
   const softener = new Softener(model);
   const weights = thawed.weights.flatMap((weight) => softener.weight(weight) ?? []);
   if (weights.length === 0) return undefined;
-  const biases = softener.layers.flatMap((layer) => softener.bias(layer, thawed.biases, noise / 10) ?? []);
+  const biases = softener.layers
+    .flatMap((layer) => softener.bias(layer, thawed.biases, noise / 10) ?? [])
+    .filter(({ name }) => !isShared(name));
   const penalty = softener.penalty();
   model.graph.sort();
   const { exponent, pressure } = softener;
