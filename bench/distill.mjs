@@ -6,8 +6,8 @@
  *        node bench/distill.mjs --table FILE…
  * Needs `npm run build`. A row trains one student on 9,000 of the 10,000 training images, flipped and shifted, in 4 variants each; the
  * other 1,000, drawn by the seed, choose the epoch; the test images are judged once, with the weights that were chosen. Nothing
- * but the loss differs between arms. --validate leaves the test images alone: with --validation 0.5, say, that
- * is how settings were chosen.
+ * but the loss differs between arms. --validate leaves the test images alone: with --validation 0.5, say, settings
+ * can be compared.
  */
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
