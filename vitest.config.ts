@@ -1,4 +1,5 @@
 /** @file Test tiers: graph (no runtime), run (ONNX Runtime), slow (end to end, fuzzing), browser (Chromium). */
+import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
 const tier = (name: string, include: string[], testTimeout: number) => ({
@@ -13,6 +14,8 @@ const tier = (name: string, include: string[], testTimeout: number) => ({
 
 export default defineConfig({
   test: {
+    // Of two cores, both: most tests wait for a process or a runtime with one thread.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       {
         test: {

@@ -196,7 +196,7 @@ export const commands: readonly CommandSpec[] = [
   },
   {
     name: "distill",
-    usage: "STUDENT (--teacher MODEL | --shrink SHARE) --data PATH [-o FILE] [options]",
+    usage: "STUDENT --teacher MODEL --data PATH [-o FILE] [options]",
     summary: "train a small model after a large one",
     args: ["STUDENT"],
     required: 1,
