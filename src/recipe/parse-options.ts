@@ -47,7 +47,9 @@ function describe(issue: Issue, schema: z.ZodType, naming: OptionNaming): string
   const where = issue.path.length > 0 ? `${naming(issue.path)}: ` : "";
   if (issue.code === "unrecognized_keys") {
     const known = keysAt(schema, issue.path);
-    return issue.keys.map((key) => `${where}unknown option ${naming([key])}${suggestion(key, known)}`).join("; ");
+    return unknownOptions(issue.keys, known, naming)
+      .map((text) => `${where}${text}`)
+      .join("; ");
   }
   if (issue.code === "invalid_value") {
     const values = issue.values.map(String);
@@ -64,11 +66,16 @@ function describe(issue: Issue, schema: z.ZodType, naming: OptionNaming): string
   return `${where}${expected.charAt(0).toLowerCase()}${expected.slice(1)}${got}`;
 }
 
-/** `. Did you mean "dtype"?`, or the known names when none is near. */
-function suggestion(name: string, known: readonly string[]): string {
-  const near = nearestNames(name, known);
-  if (near.length > 0) return ` (did you mean ${near.join(", ")}?)`;
-  return known.length > 0 ? ` (known: ${known.join(", ")})` : "";
+/** A text for each key that is near to a known one; one for all others, with the known ones. */
+function unknownOptions(keys: readonly string[], known: readonly string[], naming: OptionNaming): string[] {
+  const named = keys.map((key) => ({ name: naming([key]), near: nearestNames(key, known) }));
+  const strange = named.filter(({ near }) => near.length === 0).map(({ name }) => name);
+  const texts = named
+    .filter(({ near }) => near.length > 0)
+    .map(({ name, near }) => `unknown option ${name} (did you mean ${near.join(", ")}?)`);
+  if (strange.length === 0) return texts;
+  const all = known.length > 0 ? ` (known: ${known.join(", ")})` : "";
+  return [...texts, `unknown option${strange.length > 1 ? "s" : ""} ${strange.join(", ")}${all}`];
 }
 
 /** The keys of the object schema at a path, as far as it can be followed. */

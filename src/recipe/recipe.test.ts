@@ -79,6 +79,12 @@ describe("options", () => {
     );
   });
 
+  it("are listed once with what is known, where nothing is near", () => {
+    expect(() => parseOptions(schema, { sise: 1, licence: 1, version: 1 }, "test")).toThrow(
+      'test: unknown option "sise" (did you mean size?); unknown options "licence", "version" (known: size, items, kind).',
+    );
+  });
+
   it("are named as the caller says", () => {
     expect(() => parseOptions(schema, { size: "a" }, "test", ([name]) => `--${String(name)}`)).toThrow(
       'test: --size: expected number, got "a".',

@@ -38,6 +38,11 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   const output = outputFor(model, options.output as string | undefined, kind);
   const shrink = kind === "distill" ? shrinkOf(options) : undefined;
   const own = { ...(shrink && { teacher: "original" }), ...stepOptions(options, Object.keys(schemas[kind].shape)) };
+  if (kind === "distill" && !("teacher" in own))
+    throw new TersorError(
+      "bad-recipe",
+      "distill: no teacher: expected --teacher MODEL, or --shrink SHARE. Name the model to learn from, or have the student made of the model itself.",
+    );
   parseOptions(schemas[kind], own, kind, flagNaming(command));
   if (options.data === undefined)
     throw new TersorError("bad-recipe", `${kind}: no data: expected --data PATH. Name the samples to train on.`);

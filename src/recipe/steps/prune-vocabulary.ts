@@ -63,7 +63,7 @@ export async function cutVocabulary(model: Model, options: Options, ctx: StepCon
   if (corpus === undefined)
     throw new TersorError(
       "bad-recipe",
-      "prune: structure vocabulary needs a corpus: expected data with all texts that count.",
+      "prune: structure vocabulary needs a corpus: expected data with all texts that count. Name it with corpus (on the command line: --corpus).",
     );
   if (files === undefined && !ctx.dryRun)
     throw new TersorError(
