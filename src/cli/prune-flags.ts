@@ -1,5 +1,7 @@
 /** @file The flags of `tersor prune`. */
+
 import type { FlagGroup } from "./args.ts";
+import { calibrationFlags } from "./shared-flags.ts";
 
 export const pruneFlags: FlagGroup = {
   title: "Pruning",
@@ -162,17 +164,6 @@ export const pruneCalibrationFlags: FlagGroup = {
       type: "json",
       summary: "samples for criteria and recovery that look at data; measure on others. As --data",
     },
-    {
-      name: "calibration-samples",
-      value: "N",
-      type: "number",
-      summary: "calibrate on the first N samples (default 256)",
-    },
-    {
-      name: "batch-size",
-      value: "N",
-      type: "number",
-      summary: "samples in one calibration run (default: the model's, else 1)",
-    },
+    ...calibrationFlags,
   ],
 };

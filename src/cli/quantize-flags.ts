@@ -1,6 +1,6 @@
 /** @file The flags of `tersor quantize` that say how. */
 import type { FlagGroup } from "./args.ts";
-import { noSimplify, seed, workers } from "./shared-flags.ts";
+import { calibrationFlags, noSimplify, seed, workers } from "./shared-flags.ts";
 
 export const quantizeFlags: FlagGroup = {
   title: "Quantization",
@@ -74,18 +74,7 @@ export const staticFlags: FlagGroup = {
       summary:
         "samples that show the ranges of activations; measure on others. As --data; int8, uint8, int4 and int2 weights",
     },
-    {
-      name: "calibration-samples",
-      value: "N",
-      type: "number",
-      summary: "calibrate on the first N samples (default 256)",
-    },
-    {
-      name: "batch-size",
-      value: "N",
-      type: "number",
-      summary: "samples in one calibration run (default: the model's, else 1)",
-    },
+    ...calibrationFlags,
     {
       name: "iterations",
       value: "N",

@@ -16,6 +16,22 @@ export const seed: Flag = {
   summary: "seed of everything random (default 0)",
 };
 
+/** How many samples calibration runs on, and how many at a time. */
+export const calibrationFlags: readonly Flag[] = [
+  {
+    name: "calibration-samples",
+    value: "N",
+    type: "number",
+    summary: "calibrate on the first N samples (default 256)",
+  },
+  {
+    name: "batch-size",
+    value: "N",
+    type: "number",
+    summary: "samples in one calibration run (default: the model's, else 1)",
+  },
+];
+
 export const dryRun: Flag = {
   name: "dry-run",
   summary: "say what would be done and how large the result would be; write nothing",

@@ -4,13 +4,11 @@ import { elementCount } from "../tensor/tensor.ts";
 import type { Analysis, PortRow } from "./analysis.ts";
 import type { ChannelSlice, Criterion, Measured } from "./criteria/criterion.ts";
 import type { Group } from "./groups.ts";
+import { type Normalization, normalizeScores } from "./normalize.ts";
 import { byAtom } from "./per-atom.ts";
 
 /** How the scores of a group's layers become one. */
 export type Reduction = "mean" | "sum" | "max";
-
-/** How groups are made comparable; lamp: the share of a channel in what is left once all lesser ones are gone. */
-export type Normalization = "none" | "mean" | "lamp";
 
 export interface ScoreOptions {
   readonly criterion: Criterion;
@@ -35,7 +33,7 @@ export function scoresOf(analysis: Analysis, group: Group, options: ScoreOptions
     return [own];
   });
   if (layers.length === 0) return undefined;
-  return normalized(reduced(layers, options.reduce), options.normalize);
+  return normalizeScores(reduced(layers, options.reduce), options.normalize);
 }
 
 function reduced(layers: readonly Float64Array[], by: Reduction): Float64Array {
@@ -46,24 +44,6 @@ function reduced(layers: readonly Float64Array[], by: Reduction): Float64Array {
       sum[i] =
         by === "max" ? Math.max(sum[i] as number, other[i] as number) : (sum[i] as number) + (other[i] as number);
   return by === "mean" ? sum.map((x) => x / layers.length) : sum;
-}
-
-/** Lee et al. 2021, Layer-adaptive Sparsity for Magnitude-based Pruning, https://arxiv.org/abs/2010.07611, for channels in place of weights. */
-function normalized(scores: Float64Array, by: Normalization): Float64Array {
-  if (by === "none") return scores;
-  if (by === "mean") {
-    const mean = scores.reduce((sum, x) => sum + x, 0) / scores.length;
-    return mean > 0 ? scores.map((x) => x / mean) : scores;
-  }
-  const order = Array.from(scores.keys()).sort((a, b) => (scores[b] as number) - (scores[a] as number));
-  const result = new Float64Array(scores.length);
-  let left = 0;
-  for (const at of order) {
-    const square = (scores[at] as number) ** 2;
-    left += square;
-    result[at] = left > 0 ? square / left : 0;
-  }
-  return result;
 }
 
 function sliceOf(analysis: Analysis, port: PortRow, options: ScoreOptions): ChannelSlice {

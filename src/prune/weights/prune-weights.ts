@@ -5,12 +5,12 @@ import { Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource } from "../../util/bytes.ts";
 import { TersorError } from "../../util/errors.ts";
 import { pickByName } from "../../util/name-pattern.ts";
+import { normalizeScores } from "../normalize.ts";
 import { type ChosenPruneOptions, type ParsedPruneOptions, type Structure, structureOf } from "../options.ts";
 import { withGramOpset } from "../prepare.ts";
 import type { ChannelData } from "../prune-channels.ts";
 import { patternOf, shareOf } from "./choose-columns.ts";
 import { gatherEvidence, noEvidence } from "./evidence.ts";
-import { normalizeScores } from "./normalize.ts";
 import {
   type Evidence,
   type WeightCriterion,
