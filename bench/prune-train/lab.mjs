@@ -1,4 +1,5 @@
 /** @file What the rows of bench/prune-train.mjs work with: recipes from file to file, and a judge that has not seen the training. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { measureSize } from "../../dist/node/size.js";
 import { runRecipe } from "../../dist/recipe/node/run-recipe.js";
@@ -26,9 +27,22 @@ export async function openLab(name, settings) {
   /** Epochs that a training takes which has so many unless the command line says otherwise. */
   const epochs = (count) => settings.epochs ?? count;
 
+  /** Runs a recipe from `from` to a file called `to`; gives the file and the steps' reports. */
+  async function make(to, steps, from = model) {
+    const output = fileOf(to);
+    const recipe = { model: from, output, data: training, seed, steps };
+    const { manifest } = await runRecipe(recipe, { folder: join(shared, "data") });
+    return { file: output, reports: manifest.steps.map(({ report }) => report) };
+  }
+  const fileOf = (name) => join(folder, `${name}.onnx`);
+
   return {
     model,
     epochs,
+    make,
+    /** As `make`, unless the file is there: rows that share a folder (--keep) make it once. No reports. */
+    makeOnce: async (to, steps) =>
+      existsSync(fileOf(to)) ? { file: fileOf(to), reports: [] } : { ...(await make(to, steps)), reports: [] },
     metric: typeof metric === "string" ? metric : metric.name,
     /** Options of a step that looks at activations. */
     calibration: {
@@ -43,13 +57,6 @@ export async function openLab(name, settings) {
     distill: (count, more) => ({
       distill: { ...learn, teacher: "original", labels: 0, validation: 0, epochs: epochs(count), ...more },
     }),
-    /** Runs a recipe from `from` to a file called `to`; gives the file and the steps' reports. */
-    async make(to, steps, from = model) {
-      const output = join(folder, `${to}.onnx`);
-      const recipe = { model: from, output, data: training, seed, steps };
-      const { manifest } = await runRecipe(recipe, { folder: join(shared, "data") });
-      return { file: output, reports: manifest.steps.map(({ report }) => report) };
-    },
     /** The metric on the test samples. */
     judge: (file) => judge(file, test, metric, { batch }),
     /** Bytes of a file on disk and after brotli. */
@@ -63,9 +70,9 @@ const QUALITY = 9;
 /** Steps that cut channels: `ratio` of the MACs. */
 export const cut = (ratio, more) => ({ prune: { ratio, by: "macs", compressed: false, ...more } });
 
-/** Channels that little comes out of on data, ranked over the whole network, with the next weights solved anew. */
+/** Channels that the next layers make little of on data, ranked over the whole network, with the next weights solved anew. */
 export const onData = (lab) => ({
-  criterion: "activation-norm",
+  criterion: "wanda",
   ranking: "global",
   recover: "least-squares",
   ...lab.calibration,

@@ -21,6 +21,10 @@ async function resnet56Speed(settings) {
       made[name] = file;
       fewer[name] = timesFewer(reports[0]);
     }
+  const depth = { prune: { structure: "blocks", criterion: "influence", ratio: 0.5, by: "macs", ...lab.calibration } };
+  const { file, reports } = await lab.make("cut-blocks", [depth, { simplify: {} }]);
+  made["whole blocks"] = file;
+  fewer["whole blocks"] = timesFewer(reports[0]);
   for (const runtime of ["ort-node", "ort-web"])
     for (const batch of BATCHES) {
       const image = hostTensor("float32", [batch, 3, 32, 32], new Float32Array(batch * 3072).fill(0.5));

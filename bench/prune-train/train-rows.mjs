@@ -6,19 +6,39 @@ import { SPOKEN_HIDDEN } from "./tasks.mjs";
 /** ResNet-56 at 2.1 times fewer MACs: the paper of DepGraph (Fang et al. 2023, https://arxiv.org/abs/2301.12900) has 2.13. */
 const RATIO_56 = 1 - 1 / 2.11;
 const EPOCHS_56 = 4;
-/** Of the teacher that the cut network learns from. */
-const EPOCHS_TEACHER = 2;
+/** After the cut, and for the dense network likewise. */
+const EPOCHS_MORE = 8;
 
 const cut56 = (lab, more) => cut(RATIO_56, { ...onData(lab), ...more });
 
+/** The network on labels: what is cut afterwards, and the teacher of what is left. */
+const tuned56 = (lab) => lab.makeOnce("tuned", [lab.finetune(EPOCHS_56)]);
+
+const row56 = async (lab, what, { file, reports }) => {
+  const pruned = reports.find(({ macs }) => macs);
+  return {
+    network: "ResNet-56",
+    what,
+    "MACs, times fewer": pruned ? timesFewer(pruned) : 1,
+    "top-1": await lab.judge(file),
+  };
+};
+
 async function resnet56Dense(settings) {
   const lab = await openLab("resnet56", settings);
-  const { file } = await lab.make("dense", [lab.finetune(EPOCHS_56)]);
   return [
-    { network: "ResNet-56", what: "as it was", "top-1": await lab.judge(lab.model) },
-    { network: "ResNet-56", what: `fine-tuned, ${lab.epochs(EPOCHS_56)} epochs`, "top-1": await lab.judge(file) },
+    await row56(lab, "as it was", { file: lab.model, reports: [] }),
+    await row56(lab, `fine-tuned, ${lab.epochs(EPOCHS_56)} epochs: the teacher`, await tuned56(lab)),
   ];
 }
+
+/** Cut at 2.1 times fewer MACs, or not, and trained as long again. */
+const resnet56More = (what, steps) => async (settings) => {
+  const lab = await openLab("resnet56", settings);
+  const { file } = await tuned56(lab);
+  const made = await lab.make("more", steps(lab), file);
+  return [await row56(lab, `${what}, ${lab.epochs(EPOCHS_MORE)} epochs more`, made)];
+};
 
 /** Before any training: by what is cut, and what recovery makes up for. */
 async function resnet56Recovery(settings) {
@@ -38,42 +58,6 @@ async function resnet56Recovery(settings) {
       });
     }
   return rows;
-}
-
-async function resnet56Labels(settings) {
-  const lab = await openLab("resnet56", settings);
-  const { file, reports } = await lab.make("labels", [cut56(lab), lab.finetune(EPOCHS_56)]);
-  const fewer = { "MACs, times fewer": timesFewer(reports[0]) };
-  return [
-    {
-      network: "ResNet-56",
-      what: `cut, fine-tuned, ${lab.epochs(EPOCHS_56)} epochs`,
-      ...fewer,
-      "top-1": await lab.judge(file),
-    },
-  ];
-}
-
-/** Learns from the dense network after a fine-tuning of its own. */
-async function resnet56Distilled(settings) {
-  const lab = await openLab("resnet56", settings);
-  const teacher = await lab.make("teacher", [lab.finetune(EPOCHS_TEACHER)]);
-  const learn = lab.distill(EPOCHS_56, { labels: 0.3, validation: 0.1 });
-  const { file, reports } = await lab.make("distilled", [cut56(lab), learn], teacher.file);
-  const fewer = { "MACs, times fewer": timesFewer(reports[0]) };
-  return [
-    {
-      network: "ResNet-56",
-      what: `fine-tuned, ${lab.epochs(EPOCHS_TEACHER)} epochs: the teacher`,
-      "top-1": await lab.judge(teacher.file),
-    },
-    {
-      network: "ResNet-56",
-      what: `cut from the teacher, distilled, ${lab.epochs(EPOCHS_56)} epochs`,
-      ...fewer,
-      "top-1": await lab.judge(file),
-    },
-  ];
 }
 
 /** 30 % of the recogniser's MACs, and distillation on unlabelled crops of other lines. */
@@ -136,8 +120,12 @@ const EPOCHS_SPOKEN = 6;
 export const trainRows = {
   "resnet56-dense": resnet56Dense,
   "resnet56-recovery": resnet56Recovery,
-  "resnet56-labels": resnet56Labels,
-  "resnet56-distilled": resnet56Distilled,
+  "resnet56-dense-more": resnet56More("… dense", (lab) => [lab.finetune(EPOCHS_MORE)]),
+  "resnet56-labels": resnet56More("… cut, on labels", (lab) => [cut56(lab), lab.finetune(EPOCHS_MORE)]),
+  "resnet56-distilled": resnet56More("… cut, distilled", (lab) => [
+    cut56(lab),
+    lab.distill(EPOCHS_MORE, { labels: 0.3, validation: 0.1 }),
+  ]),
   lines,
   "spoken-lstm": spoken,
 };

@@ -24,7 +24,7 @@ export const pruneFlags: FlagGroup = {
       name: "criterion",
       value: "NAME",
       summary:
-        "what decides which go: l1 (default), l2, random; on --calibrate data wanda, taylor, fisher, obd; for channels also bn-gamma, fpgm and, on data, activation-norm; for weights sparsegpt, on data; for blocks sqnr (default), influence, both on data, or random",
+        "what decides which go: l1 (default), l2, random; on --calibrate data wanda (default for channels then), taylor, fisher, obd; for channels also bn-gamma, fpgm and, on data, activation-norm; for weights sparsegpt, on data; for blocks sqnr (default), influence, both on data, or random",
     },
     {
       name: "gradients",
@@ -41,7 +41,7 @@ export const pruneFlags: FlagGroup = {
       name: "ranking",
       value: "SCOPE",
       summary:
-        "the share is of each layer (default for channels), global (default for weights), or by sensitivity: where the outputs lose least on --calibrate data for what is saved",
+        "the share is of each layer (default for channels without --calibrate), global (default otherwise), or by sensitivity: where the outputs lose least on --calibrate data for what is saved",
     },
     {
       name: "sensitivity",
@@ -106,7 +106,7 @@ export const pruneFlags: FlagGroup = {
       name: "recover",
       value: "HOW",
       summary:
-        "make up for removed channels on --calibrate data: none (default), mean: into the next bias, least-squares: the next weights solved anew",
+        "make up for removed channels on --calibrate data: least-squares (default for channels): the next weights solved anew, mean: into the next bias, or none",
     },
     {
       name: "damp",

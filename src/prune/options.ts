@@ -25,7 +25,7 @@ export const pruneOptions = z.strictObject({
     .enum([...criterionNames, "sparsegpt", "influence", "sqnr"])
     .optional()
     .describe(
-      "what decides which go: default l1, for blocks sqnr; activation-norm, wanda, taylor, fisher, obd, sparsegpt, influence and sqnr need calibration data; bn-gamma, fpgm and activation-norm are for channels, sparsegpt is for weights, the last two for blocks",
+      "what decides which go: default l1, for channels with calibration data wanda, for blocks sqnr; activation-norm, wanda, taylor, fisher, obd, sparsegpt, influence and sqnr need calibration data; bn-gamma, fpgm and activation-norm are for channels, sparsegpt is for weights, the last two for blocks",
     ),
   gradients: z
     .enum(["auto", "labels", "outputs"])
@@ -37,7 +37,7 @@ export const pruneOptions = z.strictObject({
     .enum(["layer", "global", "sensitivity"])
     .optional()
     .describe(
-      "share per layer, over the whole model, or, for channels, by what the outputs lose; default layer for channels, global for weights",
+      "share per layer, over the whole model, or, for channels, by what the outputs lose; default global, for channels without calibration data layer",
     ),
   sensitivity: z
     .boolean()
@@ -67,9 +67,9 @@ export const pruneOptions = z.strictObject({
   cutInterface: z.boolean().default(false).describe("channels of the model's inputs and outputs may go as well"),
   recover: z
     .enum(["none", "mean", "least-squares"])
-    .default("none")
+    .optional()
     .describe(
-      "make up for removed channels on calibration data: their mean into the next bias, or the next weights solved anew",
+      "make up for removed channels on calibration data: their mean into the next bias, or the next weights solved anew; default least-squares for channels where there is data, else none",
     ),
   damp: z
     .number()

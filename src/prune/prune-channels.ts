@@ -12,15 +12,13 @@ import { recoveryStats } from "./calibration.ts";
 import { type ChannelCost, CostMeter } from "./channel-cost.ts";
 import { type CriterionName, criteria } from "./criteria/index.ts";
 import { applyCut, type Cut, maskCut } from "./cut.ts";
-import { type Channeled, findGroups, type Group, layerName } from "./groups.ts";
-import { headGroups } from "./heads.ts";
+import { findGroups, type Group, layerName } from "./groups.ts";
 import { type Clock, LatencyMeter } from "./latency/latency-table.ts";
 import { type LatencyReport, selectByLatency } from "./latency/select-by-latency.ts";
 import type { ParsedPruneOptions } from "./options.ts";
 import { prepared, withGramOpset } from "./prepare.ts";
-import { protectedLayers } from "./protect.ts";
 import { foldMeans, type Repair, recoverable, solveWeights } from "./recover/recovery.ts";
-import { scoresOf } from "./scores.ts";
+import { criteriaFor, scoreGroups } from "./score-groups.ts";
 import { type ScoredGroup, type Selection, type SelectOptions, selectChannels } from "./select.ts";
 import {
   measureSensitivity,
@@ -92,42 +90,16 @@ export async function pruneChannels(
   inputShapes?: InputShapes,
   { judgeFor, clock }: PruneSurroundings = {},
 ): Promise<ChannelResult> {
-  const { criterion = "l1", recover, by } = options;
-  const chosen = criteria[criterion as CriterionName] as (typeof criteria)[CriterionName] | undefined;
-  if (!chosen)
-    throw new TersorError(
-      "bad-recipe",
-      `prune: criterion "${criterion}" is for weights: expected one of ${Object.keys(criteria).join(", ")} for channels.`,
-    );
+  const { by } = options;
+  const names = criteriaFor(options, calibration !== undefined);
+  const recover = options.recover ?? (calibration ? "least-squares" : "none");
   const isSensed = options.sensitivity || options.ranking === "sensitivity";
-  const needsData = chosen.measure ? `criterion "${criterion}"` : isSensed ? "sensitivity" : `recovery "${recover}"`;
-  if (!calibration && (chosen.measure || isSensed || recover !== "none"))
-    throw new TersorError(
-      "bad-recipe",
-      `prune: ${needsData} needs calibration data: expected samples, got none. Name some with calibrate (on the command line: --calibrate).`,
-    );
+  checkData(options, isSensed, calibration);
   const model = recover === "least-squares" ? withGramOpset(given) : given;
   const channeled = findGroups(prepared(model), { interface: options.cutInterface });
   const { analysis, grouping } = channeled;
-  const isProtected = protection(channeled, options.protect);
   const fresh = () => findGroups(prepared(model), { interface: options.cutInterface }).analysis;
-  const seed = options.seed ?? 0;
-  const measured =
-    calibration && (await chosen.measure?.({ analysis, fresh, data: calibration, objective: options.gradients, seed }));
-  const scored: ScoredGroup[] = [];
-  const reasons = new Map<Group, string>();
-  const isHeads = options.structure === "heads" ? headGroups(analysis) : undefined;
-  for (const group of grouping.groups) {
-    const reason = isProtected(group) ? "protected" : isHeads?.(group) === false ? "no attention heads" : undefined;
-    if (reason) {
-      reasons.set(group, reason);
-      continue;
-    }
-    const settings = { reduce: options.reduce, normalize: options.normalize ?? "mean", seed };
-    const scores = scoresOf(analysis, group, { criterion: chosen, measured, ...settings });
-    if (scores) scored.push({ group, scores });
-    else reasons.set(group, `criterion "${criterion}" finds nothing to look at`);
-  }
+  const { scored, reasons, notes: looked } = await scoreGroups(channeled, names, options, { data: calibration, fresh });
   const ratio = options.ratio ?? 0;
   const meter = new CostMeter(analysis, inputShapes);
   const sensed =
@@ -148,7 +120,7 @@ export async function pruneChannels(
   const settings: SelectOptions = {
     ratio,
     by,
-    ranking: options.ranking === "sensitivity" ? "global" : (options.ranking ?? "layer"),
+    ranking: options.ranking === "sensitivity" ? "global" : (options.ranking ?? (calibration ? "global" : "layer")),
     minChannels: options.minChannels,
     roundTo: options.roundTo,
   };
@@ -164,7 +136,7 @@ export async function pruneChannels(
           costs: meter,
           cutModel,
         })
-      : selectChannels(channeled, ranked, meter, settings);
+      : await selectChannels(channeled, ranked, meter, settings);
   const { cut, before, after, removed, reached } = selection;
   const report = {
     groups: grouping.groups.map((group) => groupReport(group, cut, reasons.get(group))),
@@ -179,22 +151,47 @@ export async function pruneChannels(
     ...(sensed && { sensitivity: sensed.report }),
     ...(selection.latency && { latency: selection.latency }),
   };
-  const notes = [
-    ...(measured?.note ? [measured.note] : []),
-    ...(reached ? [] : [missed(report.groups, options, removed)]),
-  ];
+  const notes = [...looked, ...(reached ? [] : [missed(report.groups, options, removed)])];
   const masked = () => {
     const copy = fresh();
     maskCut(copy, cut);
     return copy.model;
   };
   if (cut.size === 0) return { model: given, plain: given, masked, notes, ...report };
-  const repairs = await repairsFor(analysis, cut, options, calibration);
+  const repairs = await repairsFor(analysis, cut, { recover, damp: options.damp }, calibration).catch((cause) => {
+    // What nobody asked for must not fail.
+    if (options.recover !== undefined || !(cause instanceof TersorError) || cause.code !== "unsupported-op")
+      throw cause;
+    notes.push(`no recovery: ${cause.message}`);
+    return [];
+  });
   applyCut(analysis, cut);
   const plain = repairs.length > 0 ? tidied(analysis.model.clone()) : undefined;
   for (const repair of repairs) repair();
   const result = tidied(analysis.model);
   return { model: result, plain: plain ?? result, masked, notes, ...report };
+}
+
+/** @throws bad-recipe for what needs data where there is none */
+function checkData(
+  { criterion, recover = "none" }: ParsedPruneOptions,
+  isSensed: boolean,
+  calibration: ChannelData | undefined,
+): void {
+  if (calibration) return;
+  const chosen = criterion && criteria[criterion as CriterionName];
+  const asking = chosen?.measure
+    ? `criterion "${criterion}"`
+    : isSensed
+      ? "sensitivity"
+      : recover === "none"
+        ? undefined
+        : `recovery "${recover}"`;
+  if (asking)
+    throw new TersorError(
+      "bad-recipe",
+      `prune: ${asking} needs calibration data: expected samples, got none. Name some with calibrate (on the command line: --calibrate).`,
+    );
 }
 
 function clockOf(clock: Clock | undefined): Clock {
@@ -226,22 +223,13 @@ function tidied(model: Model): Model {
 async function repairsFor(
   analysis: Analysis,
   cut: Cut,
-  { recover, damp }: ParsedPruneOptions,
+  { recover, damp }: { recover: NonNullable<ParsedPruneOptions["recover"]>; damp: number },
   calibration: ChannelData | undefined,
 ): Promise<Repair[]> {
   if (recover === "none" || !calibration) return [];
   const readers = recoverable(analysis, cut);
   const stats = await recoveryStats(analysis, calibration.data, calibration, readers, recover);
   return recover === "mean" ? foldMeans(analysis, cut, stats) : solveWeights(analysis, cut, stats, damp);
-}
-
-/** Whether a layer of a group is among those to protect. @throws bad-recipe for a pattern that matches no layer */
-function protection({ analysis }: Channeled, protect: string | undefined): (group: Group) => boolean {
-  const found = protectedLayers(
-    analysis.made.map(({ node }) => node),
-    protect,
-  );
-  return ({ layers }) => layers.some(({ node }) => found.has(node));
 }
 
 function groupReport({ name, layers, atoms }: Group, cut: Cut, reason: string | undefined): GroupReport {

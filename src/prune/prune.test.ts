@@ -58,6 +58,27 @@ describe("channels", () => {
     expect((await channels({ ratio: 1, minChannels: 3 })).groups[0]?.removed).toBe(1);
   });
 
+  it("in multiples: what the last step made needless goes back", async () => {
+    const ramp = (...dims: [number, number]) =>
+      float32(
+        dims,
+        Float32Array.from({ length: dims[0] * dims[1] }, (_, i) => 1 + i),
+      );
+    const model = parse`<ir_version: 10, opset_import: ["": 21]> g (float[N,2] x, float[N,64] z) => (float[N,2] a, float[N,2] b)
+      <float[4,2] w1 = ${ramp(4, 2)}, float[2,4] v1 = ${ramp(2, 4)}, float[4,64] w2 = ${ramp(4, 64)}, float[2,4] v2 = ${ramp(2, 4)}> {
+        [narrow] h = Gemm <transB = 1> (x, w1)  a = Gemm <transB = 1> (h, v1)  [wide] i = Gemm <transB = 1> (z, w2)  b = Gemm <transB = 1> (i, v2)
+      }`;
+    const removed = async (ratio: number) => {
+      const options = pruneOptions.parse({ ratio, by: "macs", roundTo: 2, ranking: "global", normalize: "none" });
+      return (await pruneChannels(model, options, undefined)).groups.map((group) => group.removed);
+    };
+    expect([await removed(0.02), await removed(0.3), await removed(0.48)]).toEqual([
+      [2, 0],
+      [0, 2],
+      [2, 2],
+    ]);
+  });
+
   it("that can't all go: says what holds the ratio up", async () => {
     const { reached, notes, groups } = await channels({ ratio: 0.9, by: "macs" });
     expect([reached, groups[0]?.removed]).toEqual([false, 3]);

@@ -62,8 +62,10 @@ async function quality(pruned: typeof model): Promise<number> {
   return leastSqnr(await runModel(model, { x: all }), await runModel(pruned, { x: all }));
 }
 
+/** By weights alone, so that recovery makes the difference. */
+const byWeights = { ratio: 0.3, criterion: "l1", ranking: "layer", recover: "none" } as const;
 const cut = (options: PruneOptions) =>
-  pruneChannels(model, pruneOptions.parse({ ratio: 0.3, ...options }), calibration);
+  pruneChannels(model, pruneOptions.parse({ ...byWeights, ...options }), calibration);
 
 describe("recovery", () => {
   it("is better by means than without, and better still by least squares, on other data", async () => {
@@ -85,13 +87,67 @@ describe("recovery", () => {
   it("works in models of old operator sets", async () => {
     const old = model.clone();
     old.opsetImports.set("", 9);
-    const options = pruneOptions.parse({ ratio: 0.3, recover: "least-squares" });
+    const options = pruneOptions.parse({ ...byWeights, recover: "least-squares" });
     const { model: pruned } = await pruneChannels(old, options, calibration);
     expect(await quality(pruned)).toBeCloseTo(await quality((await cut({ recover: "least-squares" })).model), 3);
   });
 
   it("leaves a model alone from which nothing is cut", async () => {
     expect((await cut({ ratio: 0, recover: "least-squares" })).model).toBe(model);
+  });
+});
+
+describe("with calibration data and not a word more", () => {
+  it("channels go by wanda over the whole model, and the next weights are solved anew", async () => {
+    const asked = { criterion: "wanda", ranking: "global", recover: "least-squares" } as const;
+    const unasked = await pruneChannels(model, pruneOptions.parse({ ratio: 0.3 }), calibration);
+    expect(unasked.groups).toEqual((await cut(asked)).groups);
+    expect(await quality(unasked.model)).toBe(await quality((await cut(asked)).model));
+    expect(await quality(unasked.model)).toBeGreaterThan((await quality((await cut({})).model)) + 3);
+  });
+
+  it("units and heads that no layer's weight reads go by their activations", async () => {
+    const mixed = parse`(float[N,6] x) => (y, z)
+      <float[1,32,6] w = ${normal([1, 32, 6])}, float[1,32,8] r = ${normal([1, 32, 8])}, float[1,32,8] w2 = ${normal([1, 32, 8])}, int64[1] first = {0},
+       float[1,32,8] r2 = ${normal([1, 32, 8])}, float[6,4] q = ${normal([6, 4])}, float[6,4] k = ${normal([6, 4])}> {
+        s = Unsqueeze(x, first)
+        a, a_h, a_c = LSTM <hidden_size = 8> (s, w, r)  b = Squeeze(a, first)  b_h, b_hh, b_c = LSTM <hidden_size = 8> (b, w2, r2)
+        y = Squeeze(b_h, first)
+        m = MatMul(x, q)  n = MatMul(x, k)  t = Transpose(n)  z = MatMul(m, t)
+      }`;
+    const data = datasetOf(
+      "rows",
+      seen.map((_, i) => ({
+        id: `${i}`,
+        inputs: {
+          x: { dtype: "float32" as const, dims: [1, 6], data: Float32Array.from({ length: 6 }, () => rng.normal()) },
+        },
+      })),
+    );
+    const removed = async (more: PruneOptions) =>
+      (await pruneChannels(mixed, pruneOptions.parse({ ratio: 0.5, ...more }), { ...calibration, data })).groups.map(
+        ({ layers, removed: gone, reason }) => [layers[0], gone, reason],
+      );
+    expect(await removed({ ranking: "layer" })).toEqual([
+      ["a", 4, undefined],
+      ["m", 2, undefined],
+    ]);
+    const nothing = 'criterion "wanda" finds nothing to look at';
+    expect(await removed({ criterion: "wanda" })).toEqual([
+      ["a", 0, nothing],
+      ["m", 0, nothing],
+    ]);
+  });
+
+  it("does not fail for a recovery that nobody asked for", async () => {
+    const open = parse`(float[N,4,h,w] x) => (y)
+      <float[12,4,3,3] w1 = ${normal([12, 4, 3, 3])}, float[10,12,3,3] w2 = ${normal([10, 12, 3, 3])}> {
+        a = Conv <auto_pad = "SAME_UPPER", strides = [2, 2]> (x, w1)  r = Relu(a)  y = Conv <auto_pad = "SAME_UPPER", strides = [2, 2]> (r, w2) }`;
+    const prune = (more: PruneOptions) => pruneChannels(open, pruneOptions.parse({ ratio: 0.3, ...more }), calibration);
+    await expect(prune({ recover: "least-squares" })).rejects.toMatchObject({ code: "unsupported-op" });
+    const { notes, groups } = await prune({});
+    expect(notes).toEqual([expect.stringMatching(/^no recovery: .*padding/)]);
+    expect(groups[0]?.removed).toBe(3);
   });
 });
 

@@ -33,12 +33,12 @@ export interface Selection {
 }
 
 /** Chooses the smallest cut that removes the ratio, or the largest where none does. */
-export function selectChannels(
-  { analysis, grouping }: Channeled,
+export async function selectChannels(
+  channeled: Channeled,
   scored: readonly ScoredGroup[],
   meter: CostMeter,
   options: SelectOptions,
-): Selection {
+): Promise<Selection> {
   const before = meter.cost(new Set());
   const { ratio } = options;
   // Of latency the selection is another; what it costs otherwise is told in MACs.
@@ -48,7 +48,7 @@ export function selectChannels(
       "bad-recipe",
       "prune: by macs: the MACs of no layer are known: expected sizes of the inputs. Give shapes (on the command line: --shape), or take by params or channels.",
     );
-  const cutAt = cutter({ analysis, grouping }, scored, options);
+  const { cutAt, trimmed } = cutter(channeled, scored, options);
   const channels = scored.reduce((sum, { group }) => sum + group.atoms.length, 0);
   const removedBy = (cut: Cut, after: ChannelCost) =>
     by === "channels" ? cut.size / Math.max(1, channels) : before[by] > 0 ? 1 - after[by] / before[by] : 0;
@@ -74,15 +74,25 @@ export function selectChannels(
     if (selection.reached) [high, best] = [middle, selection];
     else low = middle;
   }
-  return best;
+  return describe(await trimmed(best.cut, (cut) => describe(cut).reached));
 }
 
-/** Gives the cut of a share of all channels. */
+/** Cuts of one ranking. */
+export interface Cutter {
+  /** The cut of a share of all channels. */
+  cutAt(share: number): Cut;
+  /**
+   * The cut without what rounding took too much: a step of a group at a time, the most important first, goes back while what is left is
+   * still enough.
+   */
+  trimmed(cut: Cut, isEnough: (cut: Cut) => boolean | Promise<boolean>): Promise<Cut>;
+}
+
 export function cutter(
   { analysis, grouping }: Channeled,
   scored: readonly ScoredGroup[],
   options: Pick<SelectOptions, "ranking" | "minChannels" | "roundTo">,
-): (share: number) => Cut {
+): Cutter {
   // Asked for many shares: what does not depend on them is done once.
   const limits = Int32Array.from(analysis.ports, ({ size }) => size - 1);
   const places = new Map(analysis.ports.map((port, at) => [port, at]));
@@ -90,7 +100,7 @@ export function cutter(
     const members = [...(grouping.members.get(atom) ?? [])];
     return { group, atom, members: members.map(([port, count]) => ({ at: places.get(port) as number, count })) };
   });
-  return (share) => {
+  const cutAt = (share: number) => {
     const room = limits.slice();
     const cut = new Set<number>();
     const chosen = new Map(scored.map(({ group }) => [group, [] as number[]]));
@@ -110,6 +120,31 @@ export function cutter(
     }
     return cut;
   };
+  const trimmed: Cutter["trimmed"] = async (whole, isEnough) => {
+    if (options.roundTo === 1) return whole;
+    const steps: { group: Group; atoms: number[] }[] = [];
+    const open = new Map<Group, number[]>();
+    for (const { group, atom } of ordered.toReversed()) {
+      if (!whole.has(atom)) continue;
+      let atoms = open.get(group);
+      if (!atoms || atoms.length === options.roundTo) {
+        atoms = [];
+        open.set(group, atoms);
+        steps.push({ group, atoms });
+      }
+      atoms.push(atom);
+    }
+    let cut = whole;
+    const done = new Set<Group>();
+    for (const { group, atoms } of steps) {
+      if (done.has(group)) continue;
+      const rest = new Set([...cut].filter((atom) => !atoms.includes(atom)));
+      if (await isEnough(rest)) cut = rest;
+      else done.add(group);
+    }
+    return cut;
+  };
+  return { cutAt, trimmed };
 }
 
 /**

@@ -54,9 +54,13 @@ const calibration = (labels: boolean, batchSize?: number) => ({
 });
 
 const prune = (options: PruneOptions, labels = false, batchSize?: number) =>
-  pruneChannels(model, pruneOptions.parse(options), calibration(labels, batchSize), undefined, {
-    judgeFor: metricForLabel,
-  });
+  pruneChannels(
+    model,
+    pruneOptions.parse({ criterion: "l1", ranking: "layer", recover: "none", ...options }),
+    calibration(labels, batchSize),
+    undefined,
+    { judgeFor: metricForLabel },
+  );
 
 const outputsOf = async (changed: typeof model) => (await runModel(changed, all)).y?.data as Float32Array;
 
@@ -132,7 +136,7 @@ describe("sensitivity", () => {
     const fixed = model.clone();
     for (const value of [...fixed.graph.inputs, ...fixed.graph.outputs])
       if (value.type?.kind === "tensor") value.type = { ...value.type, shape: [7, value.name === "x" ? 6 : 3] };
-    const options = pruneOptions.parse({ sensitivity: true });
+    const options = pruneOptions.parse({ sensitivity: true, criterion: "l1" });
     const { sensitivity } = await pruneChannels(fixed, options, calibration(true), undefined, {
       judgeFor: metricForLabel,
     });

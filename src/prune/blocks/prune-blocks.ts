@@ -106,7 +106,10 @@ export async function pruneBlocks(
   return { model: result, plain: plain ?? result, ...report };
 }
 
-function criterionOf({ criterion, recover }: ParsedPruneOptions, calibration: ChannelData | undefined): BlockCriterion {
+function criterionOf(
+  { criterion, recover = "none" }: ParsedPruneOptions,
+  calibration: ChannelData | undefined,
+): BlockCriterion {
   const chosen = blockCriteria.find((name) => name === (criterion ?? DEFAULT_CRITERION));
   if (!chosen)
     throw new TersorError(
@@ -216,7 +219,7 @@ async function choose(
       for (const i of free) scores.set(i, influences[i] ?? randomScore(options, i));
       takeInOrder();
     }
-    const lines = options.recover === "none" ? undefined : await runner.lines();
+    const lines = (options.recover ?? "none") === "none" ? undefined : await runner.lines();
     return { removed, scores, ...(lines && { lines }) };
   });
 }

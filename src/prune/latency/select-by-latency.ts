@@ -41,22 +41,23 @@ export async function selectByLatency(
   options: SelectOptions,
   { meter, costs, cutModel }: { meter: LatencyMeter; costs: CostMeter; cutModel: (cut: Cut) => Model },
 ): Promise<Selection & { readonly latency: LatencyReport }> {
-  const cutAt = cutter(channeled, scored, options);
+  const { cutAt, trimmed } = cutter(channeled, scored, options);
   const channels = scored.reduce((sum, { group }) => sum + group.atoms.length, 0);
   const dense = cutModel(new Set());
   const whole = await meter.predict(dense);
   const gainOf = async (cut: Cut) => 1 - (await meter.predict(cutModel(cut))) / whole;
   const least = async (target: number) => {
+    const isEnough = async (cut: Cut) => (await gainOf(cut)) >= target;
     let [low, high] = [0, channels];
     let best = cutAt(1);
-    if ((await gainOf(best)) < target) return best;
+    if (!(await isEnough(best))) return best;
     while (high - low > 1) {
       const middle = Math.floor((low + high) / 2);
       const cut = cutAt(middle / channels);
-      if ((await gainOf(cut)) >= target) [high, best] = [middle, cut];
+      if (await isEnough(cut)) [high, best] = [middle, cut];
       else low = middle;
     }
-    return best;
+    return trimmed(best, isEnough);
   };
   const { ratio } = options;
   const attempts: Attempt[] = [];

@@ -117,7 +117,7 @@ function checkOptions(
     throw fail(
       `criterion "${criterion}" is for channels: expected one of ${Object.keys(weightCriteria).join(", ")} for weights.`,
     );
-  if (recover !== "none")
+  if (recover !== undefined && recover !== "none")
     throw fail(`recover "${recover}" is for channels. Leave it out, or take criterion sparsegpt.`);
   if (row.needs !== "nothing" && !calibration)
     throw fail(
