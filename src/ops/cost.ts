@@ -42,6 +42,11 @@ export function costOf(node: Node, types: ReadonlyMap<Value, ValueType>, sizes: 
   };
 }
 
+/** The multiply-accumulates of one node, as in {@link costOf}. */
+export function macsOfNode(node: Node, types: ReadonlyMap<Value, ValueType>): number | undefined {
+  return macsOf(node, lookupOf(types, {}));
+}
+
 /** The cost of a model: a constant that several nodes share counts once. Functions are not looked into. */
 export function modelCost(model: Model, types: ReadonlyMap<Value, ValueType>, sizes: SymbolSizes = {}): ModelCost {
   const shapeOf = lookupOf(types, sizes);

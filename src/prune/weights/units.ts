@@ -93,8 +93,9 @@ export function below(
   const gone = new Uint8Array(scores.length);
   for (let i = 0; i < scores.length; i++) {
     const score = scores[i] as number;
-    if (score < limit) gone[i] = 1;
-    else if (score === limit && left > 0) {
+    // Not in a branch: which way it goes can't be guessed.
+    gone[i] = Number(score < limit);
+    if (score === limit && left > 0) {
       gone[i] = 1;
       left--;
     }
