@@ -44,7 +44,7 @@ export async function openLab(name, settings) {
     makeOnce: async (to, steps) =>
       existsSync(fileOf(to)) ? { file: fileOf(to), reports: [] } : { ...(await make(to, steps)), reports: [] },
     metric: typeof metric === "string" ? metric : metric.name,
-    /** Options of a step that looks at activations. */
+    /** Options of a step that looks at activations; pruning then goes by wanda over the whole network, and solves the next weights anew. */
     calibration: {
       calibrate: training,
       calibrationSamples: Math.min(256, samples ?? 256),
@@ -69,14 +69,6 @@ const QUALITY = 9;
 
 /** Steps that cut channels: `ratio` of the MACs. */
 export const cut = (ratio, more) => ({ prune: { ratio, by: "macs", compressed: false, ...more } });
-
-/** Channels that the next layers make little of on data, ranked over the whole network, with the next weights solved anew. */
-export const onData = (lab) => ({
-  criterion: "wanda",
-  ranking: "global",
-  recover: "least-squares",
-  ...lab.calibration,
-});
 
 /** How many times fewer MACs a step of pruning left. */
 export const timesFewer = ({ macs }) => macs.before / macs.after;

@@ -1,6 +1,6 @@
 /** @file Rows of channels cut from networks that are trained afterwards: accuracy dense, cut, recovered, trained. */
 import { spokenDigits } from "../spoken-digits.mjs";
-import { cut, onData, openLab, timesFewer } from "./lab.mjs";
+import { cut, openLab, timesFewer } from "./lab.mjs";
 import { SPOKEN_HIDDEN } from "./tasks.mjs";
 
 /** ResNet-56 at 2.1 times fewer MACs: the paper of DepGraph (Fang et al. 2023, https://arxiv.org/abs/2301.12900) has 2.13. */
@@ -9,7 +9,7 @@ const EPOCHS_56 = 4;
 /** After the cut, and for the dense network likewise. */
 const EPOCHS_MORE = 8;
 
-const cut56 = (lab, more) => cut(RATIO_56, { ...onData(lab), ...more });
+const cut56 = (lab, more) => cut(RATIO_56, { ...lab.calibration, ...more });
 
 /** The network on labels: what is cut afterwards, and the teacher of what is left. */
 const tuned56 = (lab) => lab.makeOnce("tuned", [lab.finetune(EPOCHS_56)]);
@@ -47,6 +47,7 @@ async function resnet56Recovery(settings) {
   for (const [criterion, ranking] of [
     ["l1", "layer"],
     ["activation-norm", "global"],
+    ["wanda", "global"],
   ])
     for (const recover of ["none", "mean", "least-squares"]) {
       const { file, reports } = await lab.make("cut", [cut56(lab, { criterion, ranking, recover })]);
@@ -63,7 +64,7 @@ async function resnet56Recovery(settings) {
 /** 30 % of the recogniser's MACs, and distillation on unlabelled crops of other lines. */
 async function lines(settings) {
   const lab = await openLab("lines", settings);
-  const smaller = await lab.make("cut", [cut(0.3, onData(lab))]);
+  const smaller = await lab.make("cut", [cut(0.3, lab.calibration)]);
   const learn = lab.distill(EPOCHS_LINES, { teacher: lab.model, temperature: 1, batchNorm: "frozen" });
   const learnt = await lab.make("distilled", [learn], smaller.file);
   const fewer = { "MACs, times fewer": timesFewer(smaller.reports[0]) };
@@ -87,15 +88,7 @@ async function spoken(settings) {
   const lab = await openLab("spoken", settings);
   const validation = spokenDigits(settings.shared, settings.folder)("validation");
   const learn = () => lab.finetune(EPOCHS_SPOKEN, { validation });
-  const half = {
-    prune: {
-      ratio: 0.5,
-      compressed: false,
-      criterion: "activation-norm",
-      recover: "least-squares",
-      ...lab.calibration,
-    },
-  };
+  const half = { prune: { ratio: 0.5, compressed: false, ...lab.calibration } };
   const dense = await lab.make("dense", [learn()]);
   const cutOnly = await lab.make("cut", [half]);
   const trained = await lab.make("cut-trained", [half, learn()]);
