@@ -3,7 +3,7 @@ import { compareOptions } from "../recipe/steps/compare.ts";
 import { dynamicStepOptions } from "../recipe/steps/dynamic.ts";
 import { equalizeStepOptions } from "../recipe/steps/equalize.ts";
 import { float16StepOptions } from "../recipe/steps/float16.ts";
-import { pruneStepOptions } from "../recipe/steps/prune.ts";
+import { pruneStepOptions } from "../recipe/steps/prune-options.ts";
 import { quantizeStepOptions } from "../recipe/steps/quantize.ts";
 import { staticStepOptions } from "../recipe/steps/static.ts";
 import { camelCase, parseArgs } from "./args.ts";

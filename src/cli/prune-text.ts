@@ -1,5 +1,5 @@
 /** @file What pruning did, as a person reads it: what was saved, the groups or layers, what stayed and why. */
-import type { PruneStepReport } from "../recipe/steps/prune.ts";
+import type { PruneStepReport } from "../recipe/steps/prune-report.ts";
 import {
   type Column,
   formatBytes,

@@ -3,7 +3,7 @@ import type { BoundReport } from "../recipe/bound/run-bound.ts";
 import type { StepRecord } from "../recipe/run-steps.ts";
 import type { CompareReport } from "../recipe/steps/compare.ts";
 import type { TrainReport } from "../recipe/steps/finetune.ts";
-import type { PruneStepReport } from "../recipe/steps/prune.ts";
+import type { PruneStepReport } from "../recipe/steps/prune-report.ts";
 import { boundText } from "./bound-text.ts";
 import { compareText } from "./compare-text.ts";
 import { pruneText } from "./prune-text.ts";

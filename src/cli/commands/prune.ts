@@ -7,7 +7,7 @@ import { parseOptions } from "../../recipe/parse-options.ts";
 import type { Recipe } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
-import { pruneStepOptions } from "../../recipe/steps/prune.ts";
+import { pruneStepOptions } from "../../recipe/steps/prune-options.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf } from "../options-file.ts";

@@ -11,7 +11,7 @@ import type { Model } from "../../ir/model.ts";
 import { parse } from "../../ir/text/index.ts";
 import { loadModel } from "../../node/load.ts";
 import { runRecipe } from "../node/run-recipe.ts";
-import type { PruneStepReport } from "./prune.ts";
+import type { PruneStepReport } from "./prune-report.ts";
 
 /** A folder with a model, the tokenizer of seven words and a corpus that has two of them. */
 function folderWith(model: Model | "bert" | "gpt2") {

@@ -6,7 +6,7 @@ import { describe, expect, it, onTestFinished } from "vitest";
 import { loadModel } from "../../node/load.ts";
 import { runRecipe } from "../node/run-recipe.ts";
 import { boundsMet } from "../run-steps.ts";
-import type { PruneStepReport } from "./prune.ts";
+import type { PruneStepReport } from "./prune-report.ts";
 
 const model = join(
   import.meta.dirname,

@@ -5,7 +5,9 @@ import type { Step, StepReport } from "../../step.ts";
 import { freshWeights } from "../../train/fresh-weights.ts";
 import { TersorError } from "../../util/errors.ts";
 import { countParams } from "../describe-model.ts";
-import { type PruneStepReport, pruneStep, pruneStepOptions } from "./prune.ts";
+import { pruneStep } from "./prune.ts";
+import { pruneStepOptions } from "./prune-options.ts";
+import type { PruneStepReport } from "./prune-report.ts";
 
 export const shrinkOptions = z.strictObject({
   width: z
