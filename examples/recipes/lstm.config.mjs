@@ -15,7 +15,7 @@ export default defineConfig({
   output: `${folder}/lstm-small.onnx`,
   data: train,
   steps: [
-    { prune: { ratio: 0.5, criterion: "activation-norm", recover: "least-squares", calibrate: train, batchSize: 32 } },
+    { prune: { ratio: 0.5, calibrate: train, batchSize: 32 } },
     { finetune: { epochs: 1, rate: 0.001, batchSize: 64, ...(small && { samples: 3840 }) } },
     { quantize: { dtype: "int8", granularity: "channel" } },
     // The test digits, which nothing above has seen.

@@ -22,9 +22,8 @@ export default defineConfig({
       prune: {
         ratio: 0.2,
         by: "params",
-        criterion: "activation-norm",
-        ranking: "global",
-        recover: "least-squares",
+        // All layers add to one residual stream: what is taken from each part is decided by what that costs.
+        ranking: "sensitivity",
         calibrate: seen,
         batchSize: 7,
       },

@@ -18,8 +18,6 @@ export default defineConfig({
       prune: {
         ratio: 0.33,
         by: "macs",
-        criterion: "activation-norm",
-        ranking: "global",
         calibrate: train,
         batchSize: 32,
       },

@@ -20,8 +20,6 @@ export default defineConfig({
       prune: {
         ratio: 0.25,
         by: "params",
-        criterion: "activation-norm",
-        recover: "least-squares",
         calibrate: sounds,
         calibrationSamples: small ? 24 : 512,
         compressed: false,
