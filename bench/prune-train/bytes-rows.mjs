@@ -42,15 +42,37 @@ const resnet20 = (title, cuts, epochs) => async (settings) => {
   return stored(lab, "ResNet-20", `${title}, ${trained} epochs`, file, await lab.size(lab.model));
 };
 
-/** The article's network, more and more of it, an epoch after each cut. */
+/** More and more zeros, learned from the network that was trained as long without any. */
+async function resnet20Distilled(settings) {
+  const lab = await openLab("resnet20", settings);
+  const fp32 = await lab.size(lab.model);
+  const teacher = (await lab.make("teacher", [lab.finetune(EPOCHS)])).file;
+  const rows = [];
+  let from = teacher;
+  for (const ratio of [0.7, 0.8]) {
+    const learn = lab.distill(EPOCHS_DISTILLED, { teacher, labels: 0.1, validation: 0.1 });
+    const { file } = await lab.make(`sparse${100 * ratio}`, [zeros(ratio), learn], from);
+    const epochs = `distilled, ${lab.epochs(EPOCHS_DISTILLED)} epochs`;
+    rows.push(...(await stored(lab, "ResNet-20", `${percent(ratio)}, ${epochs}`, file, fp32)));
+    from = file;
+  }
+  return rows;
+}
+
+/** The article's network, more and more of it, with training after each cut. */
 async function article(settings) {
   const lab = await openLab("article", settings);
   const fp32 = await lab.size(lab.model);
   const rows = await stored(lab, "article's CNN", "dense", lab.model, fp32);
   let from = lab.model;
-  for (const ratio of [0.8, 0.9, 0.95, 0.97]) {
-    const name = `sparse${100 * ratio}`;
-    const { file } = await lab.make(name, [zeros(ratio), lab.finetune(1, { validation: 0, rate: 0.001 })], from);
+  for (const [ratio, epochs] of [
+    [0.8, 1],
+    [0.9, 1],
+    [0.95, 3],
+    [0.97, 3],
+  ]) {
+    const learn = lab.finetune(epochs, { validation: 0, rate: 0.001, schedule: { name: "cosine" } });
+    const { file } = await lab.make(`sparse${100 * ratio}`, [zeros(ratio), learn], from);
     rows.push(...(await stored(lab, "article's CNN", percent(ratio), file, fp32)));
     from = file;
   }
@@ -71,6 +93,7 @@ const lines = (ratio, epochs) => async (settings) => {
 };
 
 const EPOCHS = 3;
+const EPOCHS_DISTILLED = 4;
 
 export const bytesRows = {
   "resnet20-dense": resnet20("dense", [], EPOCHS),
@@ -78,6 +101,7 @@ export const bytesRows = {
   "resnet20-70": resnet20(percent(0.7), [zeros(0.7)], EPOCHS),
   "resnet20-90": resnet20(percent(0.9), [zeros(0.6), zeros(0.8), zeros(0.9)], EPOCHS),
   "resnet20-2:4": resnet20("2:4", [zeros(undefined, { structure: "2:4" })], EPOCHS),
+  "resnet20-distilled": resnet20Distilled,
   "article-bytes": article,
   "lines-dense": lines(0, 0),
   "lines-50": lines(0.5, 2),
