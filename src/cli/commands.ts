@@ -170,7 +170,7 @@ export const commands: readonly CommandSpec[] = [
     ],
     examples: [
       "tersor prune model.onnx --ratio 0.3 --by macs --round-to 8",
-      "tersor prune model.onnx --ratio 0.3 --recover least-squares --calibrate images/ --data other-images/",
+      "tersor prune model.onnx --ratio 0.3 --by macs --calibrate images/ --data other-images/",
       "tersor prune model.onnx --structure weights --ratio 0.8 --schedule cubic --finetune images/ --finetune-epochs 2 --data other-images/",
       "tersor prune model.onnx --structure 2:4 --criterion sparsegpt --calibrate images/",
     ],

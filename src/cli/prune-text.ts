@@ -30,7 +30,7 @@ export function pruneText(report: PruneStepReport, width: number, colors: Palett
   ].join("\n");
 }
 
-function savings({ macs, params, size, proof, layers, latency, vocabulary }: PruneStepReport): string {
+function savings({ approach, macs, params, size, proof, layers, latency, vocabulary }: PruneStepReport): string {
   const change = (name: string, before: number, after: number, format: (x: number) => string) =>
     `${name} ${format(before)} → ${format(after)} (${formatChange(before, after)})`;
   const lines = [
@@ -44,6 +44,7 @@ function savings({ macs, params, size, proof, layers, latency, vocabulary }: Pru
     ...(size?.before.brotli !== undefined && size.after.brotli !== undefined
       ? [change("after brotli", size.before.brotli, size.after.brotli, formatBytes)]
       : []),
+    ...(approach ? [chosenBy(approach)] : []),
     ...(latency
       ? [
           `latency ${percent(latency.measured, 1)} less (middle half of the rounds ${percent(latency.low, 1)} to ${percent(latency.high, 1)}; layers alone: ${percent(latency.predicted, 1)}), ${printable(latency.table.measuredWith)}`,
@@ -56,6 +57,21 @@ function savings({ macs, params, size, proof, layers, latency, vocabulary }: Pru
       : []),
   ];
   return lines.join("\n");
+}
+
+const scopes = {
+  layer: "the same share of every layer",
+  global: "over the whole model",
+  sensitivity: "shares by what the outputs lose",
+};
+const recoveries = {
+  none: "nothing makes up for them",
+  mean: "their means are in the next biases",
+  "least-squares": "the next weights are solved anew",
+};
+
+function chosenBy({ criteria, ranking, recover }: NonNullable<PruneStepReport["approach"]>): string {
+  return `channels by ${criteria.join(", then ") || "nothing"}, ${scopes[ranking]}; ${recoveries[recover]}`;
 }
 
 function zerosOf(layers: NonNullable<PruneStepReport["layers"]>): string {

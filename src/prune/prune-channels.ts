@@ -48,6 +48,14 @@ export interface KeptReport {
   readonly reason: string;
 }
 
+/** How channels were chosen, and what makes up for them. */
+export interface Approach {
+  /** Each for the groups that those before it found nothing to look at in. */
+  readonly criteria: readonly CriterionName[];
+  readonly ranking: "layer" | "global" | "sensitivity";
+  readonly recover: "none" | "mean" | "least-squares";
+}
+
 export interface ChannelResult {
   /** The model that was given where nothing was removed. */
   readonly model: Model;
@@ -55,6 +63,7 @@ export interface ChannelResult {
   masked(): Model;
   /** The cut model before recovery. */
   readonly plain: Model;
+  readonly approach: Approach;
   readonly groups: readonly GroupReport[];
   readonly kept: readonly KeptReport[];
   readonly before: ChannelCost;
@@ -99,7 +108,8 @@ export async function pruneChannels(
   const channeled = findGroups(prepared(model), { interface: options.cutInterface });
   const { analysis, grouping } = channeled;
   const fresh = () => findGroups(prepared(model), { interface: options.cutInterface }).analysis;
-  const { scored, reasons, notes: looked } = await scoreGroups(channeled, names, options, { data: calibration, fresh });
+  const scores = await scoreGroups(channeled, names, options, { data: calibration, fresh });
+  const { scored, reasons } = scores;
   const ratio = options.ratio ?? 0;
   const meter = new CostMeter(analysis, inputShapes);
   const sensed =
@@ -111,7 +121,8 @@ export async function pruneChannels(
           ...(judgeFor && { judgeFor }),
         })
       : undefined;
-  const isRanked = options.ranking === "sensitivity" && sensed !== undefined;
+  const ranking = options.ranking ?? (calibration ? "global" : "layer");
+  const isRanked = ranking === "sensitivity" && sensed !== undefined;
   const ranked = isRanked ? bySensitivity(scored, sensed.curves, meter, by) : scored;
   if (isRanked)
     for (const { group } of scored)
@@ -120,7 +131,7 @@ export async function pruneChannels(
   const settings: SelectOptions = {
     ratio,
     by,
-    ranking: options.ranking === "sensitivity" ? "global" : (options.ranking ?? (calibration ? "global" : "layer")),
+    ranking: ranking === "sensitivity" ? "global" : ranking,
     minChannels: options.minChannels,
     roundTo: options.roundTo,
   };
@@ -139,6 +150,7 @@ export async function pruneChannels(
       : await selectChannels(channeled, ranked, meter, settings);
   const { cut, before, after, removed, reached } = selection;
   const report = {
+    approach: { criteria: scores.used, ranking, recover },
     groups: grouping.groups.map((group) => groupReport(group, cut, reasons.get(group))),
     kept: grouping.whole.map(({ layer, opType, channels, obstacle }) => {
       const { opType: because, reason } = obstacle;
@@ -151,7 +163,7 @@ export async function pruneChannels(
     ...(sensed && { sensitivity: sensed.report }),
     ...(selection.latency && { latency: selection.latency }),
   };
-  const notes = [...looked, ...(reached ? [] : [missed(report.groups, options, removed)])];
+  const notes = [...scores.notes, ...(reached ? [] : [missed(report.groups, options, removed)])];
   const masked = () => {
     const copy = fresh();
     maskCut(copy, cut);

@@ -14,6 +14,8 @@ export interface GroupScores {
   readonly scored: readonly ScoredGroup[];
   /** Why the other groups stay. */
   readonly reasons: Map<Group, string>;
+  /** The criteria that found something to look at. */
+  readonly used: readonly CriterionName[];
   /** What was looked at. */
   readonly notes: readonly string[];
 }
@@ -54,6 +56,7 @@ export async function scoreGroups(
   const seed = options.seed ?? 0;
   const settings = { reduce: options.reduce, normalize: options.normalize ?? "mean", seed };
   const scores = new Map<Group, Float64Array>();
+  const used: CriterionName[] = [];
   const notes: string[] = [];
   for (const name of names) {
     const open = grouping.groups.filter((group) => !reasons.has(group) && !scores.has(group));
@@ -65,12 +68,13 @@ export async function scoreGroups(
       const found = scoresOf(analysis, group, { criterion, measured, ...settings });
       if (found) scores.set(group, found);
     }
+    if (open.some((group) => scores.has(group))) used.push(name);
   }
   const scored = [...scores].map(([group, own]) => ({ group, scores: own }));
   for (const group of grouping.groups)
     if (!scores.has(group) && !reasons.has(group))
       reasons.set(group, `criterion "${names.join(", ")}" finds nothing to look at`);
-  return { scored, reasons, notes };
+  return { scored, reasons, used, notes };
 }
 
 /** Whether a layer of a group is among those to protect. @throws bad-recipe for a pattern that matches no layer */

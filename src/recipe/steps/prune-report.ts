@@ -1,7 +1,7 @@
 /** @file Report of the step `prune`. */
 import type { BlockReport, BlockResult } from "../../prune/blocks/prune-blocks.ts";
 import type { LatencyReport } from "../../prune/latency/select-by-latency.ts";
-import type { ChannelResult, GroupReport, KeptReport } from "../../prune/prune-channels.ts";
+import type { Approach, ChannelResult, GroupReport, KeptReport } from "../../prune/prune-channels.ts";
 import type { SensitivityReport } from "../../prune/sensitivity.ts";
 import type { WeightReport } from "../../prune/weights/prune-weights.ts";
 import type { ModelSize, StepReport } from "../../step.ts";
@@ -12,6 +12,7 @@ import type { VocabularyReport } from "./prune-vocabulary.ts";
 export interface PruneStepReport extends StepReport {
   readonly structure: string;
   /** Of channels. */
+  readonly approach?: Approach;
   readonly groups?: readonly GroupReport[];
   /** Of blocks, in the graph's order. */
   readonly blocks?: readonly BlockReport[];
@@ -50,7 +51,7 @@ export function cutReport(
   const { kept, before, after, removed, reached, notes } = result;
   return {
     structure,
-    ...("blocks" in result ? { blocks: result.blocks } : { groups: result.groups }),
+    ...("blocks" in result ? { blocks: result.blocks } : { approach: result.approach, groups: result.groups }),
     ...("sensitivity" in result && { sensitivity: result.sensitivity }),
     ...("latency" in result && { latency: result.latency }),
     kept,
