@@ -99,7 +99,8 @@ const schedules = {
   },
   "2:4 once": { structure: "2:4" },
 };
-const EPOCHS = 4;
+/** Half of them while more and more goes, the other half afterwards. */
+const EPOCHS = 8;
 /** Training images that criteria do not look at come behind these. */
 const TRAINED = 4000;
 
@@ -107,13 +108,25 @@ const scheduleRow =
   (prune) =>
   async ({ seed, threads, samples = TRAINED, epochs = EPOCHS, shared, folder }) => {
     const { path } = zoo(shared).find(({ name }) => name === "resnet20_cifar10");
-    const training = { rate: 0.0005, augment: { flip: true, crop: 2 }, validation: 0, threads, samples };
-    const finetune = { ...training, data: cifarTrain, epochs: epochs / (prune.steps ?? 1) };
+    const training = {
+      rate: 0.001,
+      augment: { flip: true, crop: 2 },
+      validation: 0,
+      threads,
+      samples,
+      data: cifarTrain,
+    };
+    const finetune = { ...training, epochs: epochs / 2 / (prune.steps ?? 1) };
     const step = prune.structure
       ? { prune: { ...prune, finetune, compressed: false, ...(prune.criterion && { calibrate: cifarTrain }) } }
       : { finetune };
     const output = join(folder, "int8.onnx");
-    const steps = [{ simplify: {} }, step, { quantize: { dtype: "int8" } }];
+    const steps = [
+      { simplify: {} },
+      step,
+      { finetune: { ...training, epochs: epochs / 2 } },
+      { quantize: { dtype: "int8" } },
+    ];
     const { manifest } = await runRecipe({ model: path, output, seed, steps }, { folder: join(shared, "data") });
     const held = await collect(await openSpec(dataSpecs.cifar, inputsOf(loadModel(path)), shared));
     const { brotli } = await measureSize([output], {});
