@@ -132,6 +132,9 @@ async function graphOfThousand() {
   };
 }
 
+/** Rounds that are not counted: a model has dozens of matrices, and what compiles its code in the first of them are few. */
+const WARM = 6;
+
 /** SparseGPT of one matrix [outputs, inputs] at 50 %, by both. */
 async function sparseGptAgainstTorch() {
   const python = join(root, ".venv", "bin", "python");
@@ -165,12 +168,11 @@ async function sparseGptAgainstTorch() {
     const spec = { rows: outputs, columns: inputs, gram, damp: 0.01, choose: shareOf(0.5), subject: "bench" };
     const [own, others] = [[], []];
     let pruned;
-    for (let round = 0; round < rounds + 2; round++) {
+    for (let round = 0; round < rounds + WARM; round++) {
       pruned = matrix.slice();
       const mine = timed(() => sparseGpt(pruned, spec));
       const { cpu } = await ask("prune");
-      // The first two rounds warm both up.
-      if (round > 1) {
+      if (round >= WARM) {
         own.push(mine);
         others.push(cpu * 1e3);
       }

@@ -9,8 +9,8 @@ import type { ChooseColumns } from "./choose-columns.ts";
 
 /** Columns that are chosen from at once. */
 export const BLOCK = 128;
-/** Columns that are corrected one by one; what comes after them is in one product. */
-const PANEL = 16;
+/** Columns that are corrected one by one; more of them in halves, the second by a product with what the first lost. */
+const FEW = 4;
 
 /** Which matrix is pruned. */
 export interface SparseGptSpec {
@@ -62,16 +62,22 @@ export function sparseGpt(matrix: Float32Array, spec: SparseGptSpec): void {
         square(rowOf(w, j, rows), rowOf(u, j, columns)[j] as number, own);
       }
       const gone = choose(saliency, last - first);
-      for (let start = first; start < last; start += PANEL) {
-        const end = Math.min(last, start + PANEL);
-        for (let j = start; j < end; j++) {
+      const eliminate = (from: number, to: number): void => {
+        if (to - from > FEW) {
+          const middle = (from + to) >> 1;
+          eliminate(from, middle);
+          correct(from, middle, middle, to, part(errors, from - first, 0));
+          eliminate(middle, to);
+          return;
+        }
+        for (let j = from; j < to; j++) {
           const [column, factors] = [rowOf(w, j, rows), rowOf(u, j, columns)];
           const error = rowOf(errors, j - first, stride);
           remove(column, gone.subarray((j - first) * rows, (j - first + 1) * rows), factors[j] as number, error);
-          correct(j, j + 1, j + 1, end, part(errors, j - first, 0));
+          for (let k = j + 1; k < to; k++) subtract(rowOf(w, k, rows), error, factors[k] as number);
         }
-        correct(start, end, end, last, part(errors, start - first, 0));
-      }
+      };
+      eliminate(first, last);
       correct(first, last, last, columns, errors);
     }
     transpose(memory.f32(w.at, columns * stride), columns, rows, matrix, columns, stride);
@@ -94,6 +100,10 @@ function remove(column: Float32Array, gone: Uint8Array, pivot: number, error: Fl
     error[row] = lost / pivot;
     column[row] = weight - lost;
   }
+}
+
+function subtract(column: Float32Array, error: Float32Array, factor: number): void {
+  for (let row = 0; row < column.length; row++) column[row] = (column[row] as number) - factor * (error[row] as number);
 }
 
 const TILE = 32;
