@@ -1,5 +1,5 @@
 /** @file One pass over the data for all statistics: the graph is given probes as outputs, run on every batch, and forgotten. */
-import { type Batch, type BatchOptions, batches } from "../data/batch.ts";
+import { type Batch, type BatchOptions, batches, fixedBatch } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import { tensorType } from "../ir/types.ts";
@@ -88,12 +88,6 @@ export async function calibrate<Stats>(
 
 function resultsOf<Stats>(collectors: ReadonlyMap<string, readonly Collector<Stats>[]>) {
   return new Map([...collectors].map(([name, own]) => [name, own.map((collector) => collector.result())]));
-}
-
-/** Rows that the model wants at once, where its inputs agree on a number above 1. */
-export function fixedBatch(inputs: Session["inputs"]): number | undefined {
-  const size = inputs[0]?.dims[0];
-  return typeof size === "number" && size > 1 && inputs.every(({ dims }) => dims[0] === size) ? size : undefined;
 }
 
 /** The model with the probes, and the values that are kept, as outputs besides its own. */

@@ -3,6 +3,7 @@ import { type HostTensor, rowOf } from "../tensor/host-tensor.ts";
 import { elementCount, type TypedArray } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Dataset, Sample } from "./dataset.ts";
+import type { InputInfo } from "./fit-input.ts";
 
 export interface Batch {
   /** The real samples; `inputs` has more rows than that where the last batch was filled up. */
@@ -41,6 +42,12 @@ export async function* batches(dataset: Dataset, options: BatchOptions): AsyncGe
   if (!end || last === "drop") return;
   const rows = last === "fill" ? [...samples, ...Array<Sample>(size - samples.length).fill(end)] : samples;
   yield { samples, inputs: join(rows, pad, dataset.name) };
+}
+
+/** Rows that a model wants at once, where its inputs agree on a number above 1. */
+export function fixedBatch(inputs: readonly InputInfo[]): number | undefined {
+  const size = inputs[0]?.dims[0];
+  return typeof size === "number" && size > 1 && inputs.every(({ dims }) => dims[0] === size) ? size : undefined;
 }
 
 /**

@@ -1,5 +1,5 @@
 /** @file Compares a model with the original: how close its outputs are, how well it does its job, how fast it is. */
-import { type Batch, batches, unbatch } from "../data/batch.ts";
+import { type Batch, batches, fixedBatch, unbatch } from "../data/batch.ts";
 import { type Dataset, type SkippedSample, skippedSamples, take } from "../data/dataset.ts";
 import type { InputInfo } from "../data/fit-input.ts";
 import { seededDataset } from "../data/seeded.ts";
@@ -54,7 +54,13 @@ export function chooseInputs(data: Dataset | undefined, inputs: readonly InputIn
   const entries = Object.entries(shapes);
   const dims = Object.fromEntries(entries.filter(isSymbol).map(([name, [size = 1]]) => [name, size]));
   const own = Object.fromEntries(entries.filter((entry) => !isSymbol(entry)));
-  return seededDataset(withShapes(inputs, own), { seed, count: samples ?? MADE_UP_SAMPLES, dims });
+  const shaped = withShapes(inputs, own);
+  // One row a sample: as many as the model wants at once are joined when it runs.
+  const rows =
+    fixedBatch(inputs) === undefined
+      ? shaped
+      : shaped.map((input) => ({ ...input, dims: [1, ...input.dims.slice(1)] }));
+  return seededDataset(rows, { seed, count: samples ?? MADE_UP_SAMPLES, dims });
 }
 
 /** The inputs with other shapes. @throws bad-recipe for a name that is no input or a shape that contradicts the declared one. */
@@ -100,7 +106,7 @@ export async function measureAgreement(
   const progress = watch.progress("comparing", data.size ?? 0, "samples");
   try {
     for await (const batch of sampleBatches(reference, data)) {
-      const rows = fixedBatch(reference);
+      const rows = rowsOf(reference);
       const before = unbatch(await reference.run(batch.inputs, undefined, { signal }), rows);
       const after = unbatch(await candidate.run(batch.inputs, undefined, { signal }), rows);
       for (const [row, sample] of batch.samples.entries()) {
@@ -137,17 +143,12 @@ function change(
   return { name, unit, higherIsBetter, before, after, ...(standardError !== undefined && { standardError }) };
 }
 
-/** Rows that a model wants at once: its fixed batch size when all inputs agree on one, else 1. */
 /** Samples in the batches that a model wants, one by one where it takes any number. */
 export function sampleBatches(session: Session, data: Dataset): AsyncIterable<Batch> {
-  return batches(data, { size: fixedBatch(session), pad: "split", last: "fill" });
+  return batches(data, { size: rowsOf(session), pad: "split", last: "fill" });
 }
 
-function fixedBatch({ inputs }: Session): number {
-  const [first] = inputs;
-  const size = first?.dims[0];
-  return typeof size === "number" && size > 1 && inputs.every(({ dims }) => dims[0] === size) ? size : 1;
-}
+const rowsOf = ({ inputs }: Session) => fixedBatch(inputs) ?? 1;
 
 /** Made-up inputs of made-up sizes need not suit a model: the error says what does. */
 function adviseData(error: unknown): unknown {
@@ -195,7 +196,7 @@ export async function compareLatency(
 }
 
 async function firstFeeds(session: Session, data: Dataset): Promise<Feeds> {
-  for await (const { inputs } of batches(take(data, fixedBatch(session)), { size: fixedBatch(session), last: "fill" }))
-    return inputs;
+  const size = rowsOf(session);
+  for await (const { inputs } of batches(take(data, size), { size, last: "fill" })) return inputs;
   throw new TersorError("bad-data", `${data.name}: holds no samples. Nothing can be timed.`);
 }

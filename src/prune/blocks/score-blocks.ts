@@ -1,6 +1,5 @@
 /** @file How much each block matters: how far it turns what passes through it, or what the outputs lose without it. */
-import { fixedBatch } from "../../calibrate/calibrate.ts";
-import { type Batch, batches } from "../../data/batch.ts";
+import { type Batch, batches, fixedBatch } from "../../data/batch.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
 import type { Outputs, Session } from "../../runtime/runtime.ts";
 import { hostTensor, numbersOf } from "../../tensor/host-tensor.ts";
