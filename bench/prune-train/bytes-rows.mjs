@@ -95,13 +95,13 @@ const lines = (ratio, epochs) => async (settings) => {
   const rows = await stored(lab, "PP-OCRv4 recogniser", title, file, fp32);
   if (ratio === 0) return rows;
   // Four bits are too few for this network, unless it learns with them.
-  const four = { quantize: { dtype: "uint4", granularity: "group:32", scale: "mse" } };
+  const four = { quantize: { dtype: "int4", granularity: "group:32", scale: "mse" } };
   const { file: small } = await lab.make(
     "small",
     [four, { distill: { ...learn.distill, teacher: lab.model, prunedZeros: true } }],
     file,
   );
-  const form = `uint4 in groups of 32, distilled again, ${lab.epochs(epochs)} epochs`;
+  const form = `int4 in groups of 32, distilled again, ${lab.epochs(epochs)} epochs`;
   return [
     ...rows,
     sizeRow(lab, "PP-OCRv4 recogniser", `${title}, ${form}`, await lab.size(small), fp32, await lab.judge(small)),

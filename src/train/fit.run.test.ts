@@ -194,6 +194,20 @@ describe("fit", () => {
     expect([...(model.graph.find("w1")?.tensor?.toNumbers() ?? [])].every(Number.isFinite)).toBe(true);
   });
 
+  it("stops when weights are no numbers after the last step, which no loss tells", async () => {
+    const { diverged, model, history } = await train({
+      optimizer: "sgd",
+      rate: 1e38,
+      schedule: "constant",
+      epochs: 1,
+      batchSize: 1e6,
+      loss: [{ name: "cross-entropy", weight: 1e6 }],
+    });
+    expect(diverged).toMatch(/step 1: weight "\w+" is no longer finite/);
+    expect(history).toEqual([]);
+    expect([...(model.graph.find("w1")?.tensor?.toNumbers() ?? [])].every(Number.isFinite)).toBe(true);
+  });
+
   it.each([
     [{ freeze: ["w9"] }, '"w9": matches none of the model\'s 4 weights. Did you mean w1, w2?'],
     [{ groups: [{ weights: ["w9"], rate: 2 }] }, '"w9": matches none of the model\'s 4 weights. Did you mean w1, w2?'],

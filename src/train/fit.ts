@@ -173,7 +173,7 @@ class Run {
       const epoch = this.#history.length;
       diverged = await this.#epoch(epoch);
       if (diverged !== undefined) break;
-      await this.#endEpoch(epoch);
+      diverged = await this.#endEpoch(epoch);
       if (this.#isStale(settings.patience)) break;
     }
     const weights =
@@ -206,7 +206,7 @@ class Run {
       const rate = rateAt(this.#step, steps, settings.rate, settings.schedule);
       const { loss, parts } = await session.step(batch, this.#step, this.#scalars(rate));
       this.#step++;
-      if (!Number.isFinite(loss)) return this.#reason(loss, rate);
+      if (!Number.isFinite(loss)) return this.#reason(`the loss became ${loss}`, rate);
       this.#losses.push(loss);
       env.onStep?.({ step: this.#step, steps, epoch, loss, parts, rate, samples: this.#step * batchSize });
     }
@@ -235,20 +235,25 @@ class Run {
     };
   }
 
-  async #endEpoch(epoch: number): Promise<void> {
+  /** Judges the epoch and keeps what it gave. Gives the reason when weights are no numbers any more: the last step has no loss after it. */
+  async #endEpoch(epoch: number): Promise<string | undefined> {
     const { env, session, settings, steps, perEpoch } = this.#plan;
-    const validation = await this.#validate();
     const rate = rateAt(this.#step - 1, steps, settings.rate, settings.schedule);
+    const weights = await session.weights();
+    const good = this.#good ?? {};
+    const broken = Object.entries(weights).find(([name, value]) => !allFinite(value) && allFinite(good[name] ?? value));
+    if (broken) return this.#reason(`weight "${broken[0]}" is no longer finite`, rate);
+    this.#good = weights;
+    const validation = await this.#validate();
     const loss = this.#losses.reduce((sum, each) => sum + each, 0) / Math.max(1, this.#losses.length);
     const record = { epoch: epoch + 1, steps: Math.min(this.#step, perEpoch), loss, rate };
     this.#losses = [];
     this.#history.push({ ...record, ...(validation !== undefined && { validation }) });
-    const weights = await session.weights();
-    if (Object.values(weights).every(allFinite)) this.#good = weights;
     if (validation !== undefined && this.#isBetter(validation))
       this.#best = { epoch: epoch + 1, value: validation, weights };
     env.onEpoch?.(this.#history.at(-1) as EpochRecord);
     await env.onCheckpoint?.(await this.#checkpoint());
+    return undefined;
   }
 
   async #validate(): Promise<number | undefined> {
@@ -299,7 +304,7 @@ class Run {
     throw new TersorError("bad-data", `${this.#plan.data.name}: holds no samples. There is nothing to train on.`);
   }
 
-  #reason(loss: number, rate: number): string {
+  #reason(what: string, rate: number): string {
     const last = this.#losses.at(-1) ?? this.#history.at(-1)?.loss;
     const before = last === undefined ? "from the first step on" : `after ${last.toPrecision(4)}`;
     const advice =
@@ -307,7 +312,7 @@ class Run {
         ? "Look at the inputs and labels for values that are not finite or far too large."
         : "The likely cause is a learning rate that is too high: try a tenth of it, clipNorm 1 or a warm-up.";
     const kept = this.#history.length > 0 ? `epoch ${this.#history.at(-1)?.epoch}` : "the beginning";
-    return `step ${this.#step}: the loss became ${loss} ${before}, at a rate of ${rate.toPrecision(3)}. The weights are those of ${kept}. ${advice}`;
+    return `step ${this.#step}: ${what} ${before}, at a rate of ${rate.toPrecision(3)}. The weights are those of ${kept}. ${advice}`;
   }
 
   async #checkpoint(): Promise<Checkpoint> {

@@ -61,6 +61,16 @@ const matmul = parse`<ir_version: 11, opset_import: ["": 21, "com.microsoft": 1]
   <float[40,3] w = ${normal(6, 0.3, 40, 3)}, float[3] b = ${normal(7, 0.3, 3)}> { p = MatMul(x, w) y = Add(p, b) }`;
 const weightOnly = (options: object) => quantize(matmul, { minElements: 1, ...options }).model;
 
+/** A copy of a model with zeros in a weight, from one element to another. */
+function zeroed(model: Model, name: string, from: number, to: number): Model {
+  const copy = model.clone();
+  const value = copy.graph.find(name);
+  if (value?.tensor) value.tensor = float32(value.tensor.dims, value.tensor.toFloat32().slice().fill(0, from, to));
+  return copy;
+}
+/** A channel of the second convolution; the first eight inputs of the product. */
+const holes = { net: zeroed(net, "w2", 0, 72), matmul: zeroed(matmul, "w", 0, 24) };
+
 const cases: Readonly<Record<string, () => Model | Promise<Model>>> = {
   "int8, exact in pairs": () => statically(net, { target: "node-x64" }),
   "int8 with all codes": () => statically(net, { weights: "int8", target: "node-arm64" }),
@@ -75,6 +85,15 @@ const cases: Readonly<Record<string, () => Model | Promise<Model>>> = {
   "int2 per channel": () => weightOnly({ dtype: "int2", granularity: "channel", format: "dequantize" }),
   "MatMulNBits of 4 bits": () =>
     weightOnly({ dtype: "uint4", symmetric: false, granularity: "group:16", format: "matmul-nbits", accuracyLevel: 0 }),
+  "int8 per channel, one of zeros": () => quantize(holes.net, { minElements: 1 }).model,
+  "uint4 in groups, some of zeros": () =>
+    quantize(holes.matmul, {
+      minElements: 1,
+      dtype: "uint4",
+      symmetric: false,
+      granularity: "group:8",
+      format: "dequantize",
+    }).model,
   "MatMulNBits of 8 bits, symmetric": () =>
     weightOnly({ dtype: "uint8", symmetric: true, granularity: "group:32", format: "matmul-nbits", accuracyLevel: 0 }),
 };
@@ -149,6 +168,34 @@ describe("thaw", () => {
       expect(most[0]).toBeGreaterThanOrEqual(64);
       expect(most[0]).toBeLessThanOrEqual(127);
     }
+  });
+});
+
+describe("weights that are all zero have a scale of 0", () => {
+  it.each([
+    ["fixed", 0],
+    ["learned", 0],
+    ["fixed", 1],
+    ["learned", 1],
+  ] as const)("which nothing is divided by: scales %s, case %i", async (scales, at) => {
+    const model = quantize(
+      holes.net,
+      at === 0 ? { minElements: 1 } : { minElements: 1, dtype: "int4", granularity: "group:4", format: "dequantize" },
+    ).model;
+    const steps = model.graph.nodes.flatMap(({ opType, inputs }) =>
+      opType === "DequantizeLinear" ? [...(inputs[1]?.tensor?.toFloat32() ?? [])] : [],
+    );
+    expect(steps).toContain(0);
+    const open = thawed(model, { scales, prunedZeros: true, originals: [net] });
+    expect(originals(open)).toEqual(["w1", "w2", "w3"]);
+    const options = { rate: 0.003, epochs: 1, ...(open.fixed.length > 0 && { freeze: [...open.fixed] }) };
+    const { model: trained, diverged } = await trainModel(open.model, options, env);
+    expect(diverged).toBeUndefined();
+    const closed = await freeze(open, trained, evaluate);
+    for (const { tensor } of closed.graph.initializers)
+      if (tensor?.dtype === "float32") expect([...tensor.toFloat32()].every(Number.isFinite)).toBe(true);
+    const feeds = randomFeeds([{ name: "x", dtype: "float32", dims: [2, 1, 6, 6] }], 4);
+    expect(relativeError(await runModel(closed, feeds), await runModel(trained, feeds))).toBeLessThan(1e-5);
   });
 });
 

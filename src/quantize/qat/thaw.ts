@@ -172,16 +172,17 @@ class Thawing {
   ): Value {
     const { container, range, dims, axis, blockSize, scaleDims } = slot;
     const pairs = pairBounds(slot, codes);
+    const divisor = this.#withoutZeros(scale);
     const isWhole = !pairs && range[1] - range[0] === 255;
     const attributes = {
       ...(scaleDims.length > 0 && { axis: attr.int(axis) }),
       ...(blockSize > 0 && { block_size: attr.int(blockSize) }),
     };
     const output = `${master.name}.codes`;
-    if (isWhole) return this.#codes(master, scale, zeroPoint, { attributes, output, slot });
+    if (isWhole) return this.#codes(master, divisor, zeroPoint, { attributes, output, slot });
     const add = (opType: string, ...inputs: Value[]) =>
       this.#graph.addNode({ opType, inputs, outputs: [`${master.name}.${opType.toLowerCase()}`] }).output();
-    const steps = add("Div", master, this.#spread(scale, slot));
+    const steps = add("Div", master, this.#spread(divisor, slot));
     const zeros = slot.zeroPoints();
     const shifted = zeros.every((zero) => zero === 0)
       ? steps
@@ -215,6 +216,21 @@ class Thawing {
     const one = this.#constant(master, "one", float32([], [1]));
     const zero = this.#graph.addInitializer(`${master.name}.no_shift`, fromNumbers(container, [], [0]));
     return this.#codes(bounded, one, zero, { attributes: {}, output, slot });
+  }
+
+  /** The scale to divide by: where it is 0, as for weights that are all zero, every code stands for zero, whatever it is. */
+  #withoutZeros(scale: Value): Value {
+    const steps = scale.tensor?.toFloat32();
+    if (!steps?.includes(0)) return scale;
+    const ones = this.#graph.addInitializer(
+      `${scale.name}.no_zeros`,
+      float32(
+        scale.tensor?.dims ?? [],
+        steps.map((step) => Number(step === 0)),
+      ),
+    );
+    this.constants.add(ones.name);
+    return this.#graph.addNode({ opType: "Add", inputs: [scale, ones], outputs: [`${scale.name}.divisor`] }).output();
   }
 
   #codes(
@@ -316,7 +332,8 @@ function isCloseTo(values: Float32Array, slot: WeightSlot, codes: Float32Array):
   let sum = 0;
   values.forEach((value, i) => {
     const slice = slices[i] as number;
-    const code = value / (steps[slice] as number) + (zeros[slice] as number);
+    // With a step of 0 everything rounds to zero.
+    const code = value / (steps[slice] || Number.POSITIVE_INFINITY) + (zeros[slice] as number);
     sum += Math.abs(Math.min(high, Math.max(low, code)) - (codes[i] as number));
   });
   return sum <= NEAR * values.length;
