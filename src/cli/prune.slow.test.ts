@@ -75,6 +75,25 @@ it("looks at the factors of batch norms before they are folded", async () => {
   expect([code, stderr]).toEqual([0, ""]);
   expect(report.groups).toMatchObject([{ channels: 4, removed: 2 }]);
   expect(dims("w2")).toEqual([3, 2, 1, 1]);
+  // They are trained too, and folded when all is trained.
+  const data = join(temporaryFolder(), "rows.jsonl");
+  const square = () => Array.from({ length: 4 }, () => Array.from({ length: 4 }, () => rng.normal()));
+  const row = () => JSON.stringify({ inputs: { x: [square(), square()] } });
+  writeFileSync(data, Array.from({ length: 8 }, row).join("\n"));
+  const trained = await prune(
+    normed,
+    "--ratio",
+    "0.5",
+    "--finetune",
+    data,
+    "--finetune-epochs",
+    "1",
+    "--finetune-options",
+    '{"batchSize":4}',
+  );
+  expect([trained.code, trained.stderr]).toEqual([0, ""]);
+  expect(trained.report.schedule[0].training.trained).toContain("g");
+  expect([trained.dims("g"), trained.dims("w2")]).toEqual([undefined, [3, 2, 1, 1]]);
 });
 
 describe("what is left of a model", () => {

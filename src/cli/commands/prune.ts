@@ -52,8 +52,8 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   const compare: CompareOptions = { ...measuring, compressed: false };
   parseOptions(compareOptions, compare, "prune", naming);
   const isSimplified = options.simplify !== false;
-  // Batch norms that are folded into weights have no factors any more.
-  const keepsNorms = options.criterion === "bn-gamma";
+  // Batch norms that are folded into weights have no factors any more, and training does better with them: they are folded at the end.
+  const keepsNorms = options.criterion === "bn-gamma" || prune.finetune !== undefined;
   const recipe: Recipe = {
     model,
     output,
