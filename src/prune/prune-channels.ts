@@ -174,6 +174,7 @@ export async function pruneChannels(
     // What nobody asked for must not fail.
     if (options.recover !== undefined || !(cause instanceof TersorError) || cause.code !== "unsupported-op")
       throw cause;
+    report.approach.recover = "none";
     notes.push(`no recovery: ${cause.message}`);
     return [];
   });

@@ -145,7 +145,8 @@ describe("with calibration data and not a word more", () => {
         a = Conv <auto_pad = "SAME_UPPER", strides = [2, 2]> (x, w1)  r = Relu(a)  y = Conv <auto_pad = "SAME_UPPER", strides = [2, 2]> (r, w2) }`;
     const prune = (more: PruneOptions) => pruneChannels(open, pruneOptions.parse({ ratio: 0.3, ...more }), calibration);
     await expect(prune({ recover: "least-squares" })).rejects.toMatchObject({ code: "unsupported-op" });
-    const { notes, groups } = await prune({});
+    const { notes, groups, approach } = await prune({});
+    expect(approach).toEqual({ criteria: ["wanda"], ranking: "global", recover: "none" });
     expect(notes).toEqual([expect.stringMatching(/^no recovery: .*padding/)]);
     expect(groups[0]?.removed).toBe(3);
   });
