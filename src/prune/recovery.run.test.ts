@@ -52,6 +52,22 @@ const calibration = {
   open: (probed: typeof model) => inProcessRuntime("ort-node").create(encode(probed), { threads: 1 }),
 };
 
+/** Rows of normal numbers for an input x. */
+const rows = (size: number) =>
+  datasetOf(
+    "rows",
+    seen.map((_, i) => ({
+      id: `${i}`,
+      inputs: {
+        x: {
+          dtype: "float32" as const,
+          dims: [1, size],
+          data: Float32Array.from({ length: size }, () => rng.normal()),
+        },
+      },
+    })),
+  );
+
 /** SQNR of the outputs on images that were not calibrated on. */
 async function quality(pruned: typeof model): Promise<number> {
   const all = {
@@ -115,15 +131,7 @@ describe("with calibration data and not a word more", () => {
         y = Squeeze(b_h, first)
         m = MatMul(x, q)  n = MatMul(x, k)  t = Transpose(n)  z = MatMul(m, t)
       }`;
-    const data = datasetOf(
-      "rows",
-      seen.map((_, i) => ({
-        id: `${i}`,
-        inputs: {
-          x: { dtype: "float32" as const, dims: [1, 6], data: Float32Array.from({ length: 6 }, () => rng.normal()) },
-        },
-      })),
-    );
+    const data = rows(6);
     const removed = async (more: PruneOptions) =>
       (await pruneChannels(mixed, pruneOptions.parse({ ratio: 0.5, ...more }), { ...calibration, data })).groups.map(
         ({ layers, removed: gone, reason }) => [layers[0], gone, reason],
@@ -158,15 +166,7 @@ describe("criteria of activations", () => {
       <float[3,3] w = ${float32([3, 3], [1, 0, 0, 0, 1, 0, 0, 0, 1])}, float[3] b = ${float32([3], [0, -9, 0])}, float[3,2] v = ${normal([3, 2])}> {
         h = MatMul(x, w)  a = Add(h, b)  r = Relu(a)  y = MatMul(r, v)
       }`;
-    const data = datasetOf(
-      "rows",
-      seen.map((_, i) => ({
-        id: `${i}`,
-        inputs: {
-          x: { dtype: "float32" as const, dims: [1, 3], data: Float32Array.from([1, 1, 1], () => rng.normal()) },
-        },
-      })),
-    );
+    const data = rows(3);
     const options = pruneOptions.parse({ ratio: 0.34, criterion: "activation-norm" });
     const { model: pruned } = await pruneChannels(quiet, options, { ...calibration, data });
     expect(Array.from(pruned.graph.find("b")?.tensor?.toNumbers() ?? [])).toEqual([0, 0]);
