@@ -84,6 +84,15 @@ export class Graph {
     return `${hint}_${number}`;
   }
 
+  /** A name that no node of this graph has yet, which runtimes refuse to see twice: the hint itself, or the hint with a number. */
+  uniqueNodeName(hint: string): string {
+    const taken = new Set(this.#nodes.map(({ name }) => name));
+    if (!taken.has(hint)) return hint;
+    let number = 1;
+    while (taken.has(`${hint}_${number}`)) number++;
+    return `${hint}_${number}`;
+  }
+
   /** Makes a value; its name is made unique. */
   addValue(hint: string, type?: ValueType): Value {
     return this.declare(this.uniqueName(hint), type);

@@ -45,6 +45,24 @@ describe("fold-constants", () => {
     expect(Array.from(folded.graph.find("t")?.tensor?.toNumbers() ?? [])).toEqual([4, -1]);
   });
 
+  it("gives no name twice where both branches use one", async () => {
+    const names: string[] = [];
+    const model = parse`(bool b, float[2] x) => (y) <float[2] a = {1, 2}> {
+      ["twin"] k = Exp(a)
+      y = If (b) <
+        then_branch = one () => (p) { ["twin"] s = Neg(a)  p = Add(x, s) },
+        else_branch = two () => (q) { ["twin"] s = Abs(k)  q = Add(x, s) }
+      >
+    }`;
+    await foldConstants(model, {
+      evaluate: async (sub) => {
+        names.push(...sub.graph.nodes.map(({ name }) => name).filter((name) => name));
+        return sub.graph.outputs.map(() => fromNumbers("float32", [2], [0, 0]));
+      },
+    });
+    expect(new Set(names).size).toBe(names.length);
+  });
+
   it("reaches into subgraphs, and keeps the names of outputs", async () => {
     const { asked, model } = await fold(parse`(bool b, float[2] x) => (y, z) <float[2] a = {1, 2}> {
       z = Neg(a)

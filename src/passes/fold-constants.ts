@@ -112,12 +112,12 @@ function submodel(model: Model, values: readonly Value[], types: ReadonlyMap<Val
     return twin;
   };
   const needed = producersOf(values);
+  // Branches of one If may use the same node names; side by side they may not. Errors of a runtime name what is left: the outputs.
   for (const node of model.graphs().flatMap((each) => each.nodes)) {
     if (!needed.has(node)) continue;
     const [inputs, outputs] = [node.inputs, node.outputs].map((list) => list.map((value) => value && twinOf(value)));
     graph.addNode({
       opType: node.opType,
-      name: node.name,
       inputs: inputs ?? [],
       outputs: outputs ?? [],
       attributes: node.attributes,

@@ -8,6 +8,8 @@ import { middle, type QuantSpec } from "../spec.ts";
 
 /** How an operator takes its weight. */
 export interface WeightForm {
+  /** Axis of the weight's output channels, as the operator reads it: other readers may count theirs along another one. */
+  readonly channel: (rank: number) => number;
   /** Whether every matrix of the last two dims is transposed. */
   readonly turned: boolean;
   /** Dims of the scale, from those of the weight; without it those of DequantizeLinear. */
@@ -21,12 +23,21 @@ export interface WeightForm {
 }
 
 export interface CodedWeight {
+  /** In the weight's own dims. */
   readonly codes: Tensor;
+  /** As DequantizeLinear wants it, or one per gate of each matrix. */
   readonly scale: Tensor;
   readonly zeroPoint: Tensor;
+  /** Axis of the scales; absent where there is one. */
+  readonly axis?: number | undefined;
   readonly bytes: number;
   /** Weight SQNR in dB; known once the codes were read. */
   sqnr(): number | undefined;
+}
+
+/** What two forms must have in common to read the same codes of a weight. */
+export function codesKey({ channel, asActivation, stacked, zeroPoints }: WeightForm, rank: number): string {
+  return [channel(rank), asActivation ? "activation" : "", stacked ? "stacked" : "", zeroPoints].join(" ");
 }
 
 /** @throws bad-data for NaN in the weight, when it is read */
@@ -36,17 +47,16 @@ export function codeWeight(layer: WeightLayer, spec: QuantSpec, form: WeightForm
   const perChannel = spec.granularity.per === "channel" && !form.asActivation;
   const granularity = { per: perChannel ? "channel" : "tensor" } as const;
   const symmetric = spec.symmetric || form.zeroPoints === "middle" || (form.zeroPoints === "one" && perChannel);
+  const axes = { ...layer.axes, channel: form.channel(weight.dims.length) };
   const slices = form.stacked
     ? stackedSlices(weight.dims, perChannel)
-    : slicesOf(weight.dims, layer.axes, granularity, `weight "${name}"`);
-  const scaleDims = form.scaleDims?.(weight.dims, perChannel) ?? slices.scaleDims;
+    : slicesOf(weight.dims, axes, granularity, `weight "${name}"`);
   const unsigned = { dtype: "uint8", bits: 8 } as const;
   const own: QuantSpec = { ...spec, granularity, symmetric, ...(form.asActivation && unsigned) };
-  const coded = quantizeRtn({ name, weight, slices: { ...slices, scaleDims }, spec: own, seed: 0, measure });
-  const codes = form.turned ? turned(coded.codes) : coded.codes;
+  const { codes, scale, ...coded } = quantizeRtn({ name, weight, slices, spec: own, seed: 0, measure });
   const zeroPoint = symmetric && !form.stacked ? fromNumbers(own.dtype, [], [middle(own)]) : coded.zeroPoint;
-  const bytes = codes.byteLength + coded.scale.byteLength + zeroPoint.byteLength;
-  return { codes, scale: coded.scale, zeroPoint, bytes, sqnr: coded.sqnr };
+  const bytes = codes.byteLength + scale.byteLength + zeroPoint.byteLength;
+  return { codes, scale, zeroPoint, axis: slices.axis, bytes, sqnr: coded.sqnr };
 }
 
 /** One slice per matrix, or per row of each matrix. */
@@ -58,7 +68,7 @@ function stackedSlices(dims: readonly number[], perChannel: boolean): Slices {
 }
 
 /** 8-bit codes with the last two dims exchanged. */
-function turned({ dtype, dims, bytes }: Tensor): Tensor {
+export function turned({ dtype, dims, bytes }: Tensor): Tensor {
   const [rows, n] = dims.slice(-2) as [number, number];
   const size = rows * n;
   function* chunks(): Iterable<Uint8Array> {

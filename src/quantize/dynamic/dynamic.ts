@@ -44,23 +44,27 @@ export function quantizeDynamic(
   }
   const writer = new DynamicWriter(copy, plan.units, settings.measure);
   for (const unit of plan.units) unit.rule.write(unit, writer);
-  const floats = new Map<PlannedLayer, WrittenLayer>();
-  for (const planned of plan.layers)
-    if (planned.floatUses.length > 0) floats.set(planned, dequantizeWriter.write(floatPlan(planned, settings), copy));
-  const changed = plan.units.length > 0 || floats.size > 0;
-  const staying = new Set(plan.layers.filter(({ layer }) => !layer.value.isUnused));
-  const partsOf = (planned: PlannedLayer): Part[] => [...writer.written(planned), ...listOf(floats.get(planned))];
+  const parts = new Map<PlannedLayer, readonly Part[]>();
+  for (const planned of plan.layers) {
+    if (planned.units.length > 0) parts.set(planned, writer.finish(planned));
+    else if (planned.floatUses.length > 0)
+      parts.set(planned, [dequantizeWriter.write(floatPlan(planned, settings), copy)]);
+  }
+  const changed = plan.units.length > 0 || parts.size > 0;
   const result = changed ? removeDeadCode(copy).model : copy;
   return {
     model: result,
-    layers: () => plan.layers.map((planned) => report(planned, partsOf(planned), staying.has(planned))),
+    layers: () => plan.layers.map((planned) => report(planned, parts.get(planned) ?? [])),
     skipped: plan.skipped,
     notes: [...notes, ...exceededLimits(settings.target, constantSizes(result))],
   };
 }
 
 function opsetOf({ layers, units }: DynamicPlan): number {
-  const floats = layers.filter(({ floatUses }) => floatUses.length > 0);
+  const floats = layers.filter(({ layer: { value }, units: own, floatUses }) => {
+    const reading = [...value.uses].filter(({ node }) => own.some((unit) => unit.node === node));
+    return floatUses.length > 0 || (own.length > 0 && (reading.length < value.uses.size || value.isOutput));
+  });
   return Math.max(units.length > 0 ? OPSET : 0, ...floats.map((planned) => dequantizeWriter.opset(floatPlan(planned))));
 }
 
@@ -68,10 +72,6 @@ function opsetOf({ layers, units }: DynamicPlan): number {
 function floatPlan({ layer, spec, floatUses }: PlannedLayer, settings?: DynamicSettings): LayerPlan {
   const sites = layer.sites.filter(({ node }) => floatUses.includes(node));
   return { layer: { ...layer, sites }, spec, seed: 0, measure: settings?.measure ?? false, accuracyLevel: 0 };
-}
-
-function listOf<T>(value: T | undefined): T[] {
-  return value === undefined ? [] : [value];
 }
 
 /** Codes that were written for a layer. */
@@ -85,7 +85,7 @@ const written: Readonly<Record<string, string>> = {
   "com.microsoft.Attention": "QAttention",
 };
 
-function report(planned: PlannedLayer, parts: readonly Part[], stays: boolean): LayerReport {
+function report(planned: PlannedLayer, parts: readonly Part[]): LayerReport {
   const { layer, spec, reason, units } = planned;
   if (!isQuantized(planned)) return layerReport(layer, { reason });
   const known = parts.map((part) => part.sqnr()).filter((sqnr) => sqnr !== undefined);
@@ -93,7 +93,7 @@ function report(planned: PlannedLayer, parts: readonly Part[], stays: boolean): 
     reason,
     spec: describeSpec(spec),
     format: units.length > 0 ? (written[layer.opType] ?? layer.opType) : "DequantizeLinear",
-    bytes: parts.reduce((sum, { bytes }) => sum + bytes, stays ? layer.weight.byteLength : 0),
+    bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
     sqnr: known.length > 0 ? Math.min(...known) : undefined,
   });
 }

@@ -72,10 +72,11 @@ export function planDynamic(
     const inputs = inputsOf.get(node) ?? new Map<number, Draft>();
     const rule = dynamicRules[opKey(node)];
     if (inputs.size === 0 && !products.has(node)) continue;
-    const none = noInteger[opKey(node)] ?? `${opKey(node)} has no integer form: quantize its weights only`;
+    const none = noInteger[opKey(node)] ?? `${opKey(node)} has no integer form`;
     const obstacle = rule ? rule.obstacle?.(node, new Set(inputs.keys()), settings) : none;
     if (obstacle || !rule) {
-      for (const draft of inputs.values()) draft.obstacles.push(obstacle ?? none);
+      for (const draft of inputs.values())
+        draft.obstacles.push({ node, reason: obstacle ?? none, advice: rule ? "" : ": quantize its weights only" });
       continue;
     }
     const unit = { node, rule, weights: inputs };
@@ -84,8 +85,7 @@ export function planDynamic(
     for (const draft of new Set(inputs.values())) draft.units.push(unit);
   }
   for (const draft of drafts) {
-    const [obstacle] = draft.obstacles;
-    draft.reason ??= obstacle ?? draft.warning;
+    draft.reason ??= reasonOf(draft) ?? draft.warning;
   }
   return {
     layers: drafts,
@@ -94,9 +94,17 @@ export function planDynamic(
   };
 }
 
+/** Why a layer stays as it is, or which of its readers decode codes that others take as they are. */
+function reasonOf(draft: Draft): string | undefined {
+  const [obstacle] = draft.obstacles;
+  if (!obstacle || !isQuantized(draft)) return obstacle && obstacle.reason + obstacle.advice;
+  const { node, reason } = obstacle;
+  return `${opKey(node)} "${nodeName(node)}" decodes the codes: ${reason}`;
+}
+
 interface Draft extends PlannedLayer {
   readonly units: DynamicUnit[];
-  readonly obstacles: string[];
+  readonly obstacles: { readonly node: Node; readonly reason: string; readonly advice: string }[];
   readonly warning?: string;
   reason?: string | undefined;
 }

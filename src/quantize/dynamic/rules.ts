@@ -14,17 +14,21 @@ export interface DynamicRule {
   write(unit: DynamicUnit, writer: DynamicWriter): void;
 }
 
-const perColumn: WeightForm = { turned: false, zeroPoints: "any" };
-const perColumnTurned: WeightForm = { turned: true, zeroPoints: "any" };
+const last = (rank: number) => rank - 1;
+const first = () => 0;
+
+const perColumn: WeightForm = { channel: last, turned: false, zeroPoints: "any" };
+const perColumnTurned: WeightForm = { channel: first, turned: true, zeroPoints: "any" };
 /** MatMulInteger takes one zero point for stacks of matrices. */
-const stack: WeightForm = { turned: false, zeroPoints: "one" };
-const firstOperand: WeightForm = { turned: false, zeroPoints: "any", asActivation: true };
+const stack: WeightForm = { channel: last, turned: false, zeroPoints: "one" };
+const firstOperand: WeightForm = { channel: first, turned: false, zeroPoints: "any", asActivation: true };
 const filters: WeightForm = {
+  channel: first,
   turned: false,
   zeroPoints: "one",
   scaleDims: (dims, perChannel) => (perChannel ? [dims[0] ?? 1, ...dims.slice(2).map(() => 1)] : []),
 };
-const gates: WeightForm = { turned: true, zeroPoints: "middle", stacked: true };
+const gates: WeightForm = { channel: () => 1, turned: true, zeroPoints: "middle", stacked: true };
 
 /** Inputs of Attention after the bias, at their places in QAttention. */
 const attentionInputs = { maskIndex: 3, past: 4, attentionBias: 5, pastLength: 6 };
@@ -105,7 +109,7 @@ export const dynamicRules: Readonly<Record<string, DynamicRule>> = {
 
 /** Why operators that hold weights have no row. */
 export const noInteger: Readonly<Record<string, string>> = {
-  GRU: "there is no quantized GRU: quantize its weights only",
-  RNN: "there is no quantized RNN: quantize its weights only",
-  ConvTranspose: "there is no integer ConvTranspose: quantize its weights only",
+  GRU: "there is no quantized GRU",
+  RNN: "there is no quantized RNN",
+  ConvTranspose: "there is no integer ConvTranspose",
 };

@@ -8,15 +8,9 @@ import { fixedTensor } from "../../passes/constants.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { int64, Tensor } from "../../tensor/tensor.ts";
 import { firstUser } from "../write/format.ts";
-import { type CodedWeight, codeWeight, type WeightForm } from "./codes.ts";
+import type { CodedWeight, WeightForm } from "./codes.ts";
 import type { DynamicUnit, PlannedLayer } from "./plan.ts";
-
-/** An operand of an integer operator, as values of the graph. */
-export interface Operand {
-  readonly codes: Value;
-  readonly scale: Value;
-  readonly zeroPoint: Value;
-}
+import { type Operand, WrittenWeight } from "./written-weight.ts";
 
 export class DynamicWriter {
   readonly model: Model;
@@ -25,8 +19,7 @@ export class DynamicWriter {
   readonly #readers = new Map<Value, Set<Graph>>();
   readonly #activations = new Map<Value, Operand>();
   readonly #vectors = new Map<Value, Map<number, Value>>();
-  readonly #weights = new Map<PlannedLayer, Map<WeightForm, Operand>>();
-  readonly #written = new Map<PlannedLayer, CodedWeight[]>();
+  readonly #weights = new Map<PlannedLayer, WrittenWeight>();
 
   constructor(model: Model, units: readonly DynamicUnit[], measure: boolean) {
     this.model = model;
@@ -38,11 +31,6 @@ export class DynamicWriter {
         const graphs = this.#readers.get(value) ?? new Set();
         this.#readers.set(value, graphs.add(node.graph));
       }
-  }
-
-  /** Everything that was written for a layer. */
-  written(layer: PlannedLayer): readonly CodedWeight[] {
-    return this.#written.get(layer) ?? [];
   }
 
   /** The operand at `input` of a unit's node: its weight, or the activation quantized as it comes. */
@@ -67,23 +55,19 @@ export class DynamicWriter {
     return operand;
   }
 
-  /** The codes of a weight, shared by all units that take them in the same form. */
+  /** The codes of a weight, shared by all units that count its channels along the same axis. */
   weight(planned: PlannedLayer, form: WeightForm): Operand {
-    const forms = this.#weights.get(planned) ?? new Map<WeightForm, Operand>();
-    this.#weights.set(planned, forms);
-    const known = forms.get(form);
-    if (known) return known;
-    const { layer, spec } = planned;
-    const { graph, name } = layer.value;
-    const coded = codeWeight(layer, spec, form, this.#measure);
-    const operand = {
-      codes: graph.addInitializer(`${name}_quantized`, coded.codes),
-      scale: graph.addInitializer(`${name}_scale`, coded.scale),
-      zeroPoint: graph.addInitializer(`${name}_zero_point`, coded.zeroPoint),
-    };
-    forms.set(form, operand);
-    this.#written.set(planned, [...this.written(planned), coded]);
-    return operand;
+    const written = this.#weights.get(planned) ?? new WrittenWeight(planned, this.#measure);
+    this.#weights.set(planned, written);
+    return written.operand(form);
+  }
+
+  /** Lets everything that still reads a weight as floats decode the codes of its units; gives what was written for it. */
+  finish(planned: PlannedLayer): readonly CodedWeight[] {
+    const written = this.#weights.get(planned);
+    written?.readAsFloats();
+    written?.settle();
+    return written?.parts ?? [];
   }
 
   /**
@@ -101,7 +85,7 @@ export class DynamicWriter {
     const sums = graph.addNode(
       {
         opType,
-        name: node.name && `${node.name}_quantized`,
+        name: node.name && graph.uniqueNodeName(`${node.name}_quantized`),
         inputs: [a.codes, b.codes, a.zeroPoint, b.zeroPoint],
         outputs: [`${base}_sums`],
         attributes,

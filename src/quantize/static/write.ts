@@ -10,6 +10,7 @@ import { TersorError } from "../../util/errors.ts";
 import { analyticCorrection } from "../equalize/bias-correction.ts";
 import { type MethodStats, methodRun } from "../method-stats.ts";
 import { nodeName, opKey, type WeightLayer } from "../sites.ts";
+import { moveUses } from "../write/format.ts";
 import type { CodeClass } from "./classes.ts";
 import { isFixed, type Unit } from "./flow.ts";
 import type { ActivationDType } from "./options.ts";
@@ -141,10 +142,10 @@ class StaticWriter {
     return floats;
   }
 
-  /** A node named after its result, which is unique. */
+  /** A node named after its result. */
   #add(spec: NodeSpec, place: Position | undefined): Node {
     const node = this.#graph.addNode(spec, place);
-    node.name = `${node.output().name}_${spec.opType}`;
+    node.name = this.#graph.uniqueNodeName(`${node.output().name}_${spec.opType}`);
     return node;
   }
 
@@ -262,7 +263,7 @@ class StaticWriter {
     const weight = quantizeStaticWeight(layer, choice, this.#plan.settings.measure, biases, found);
     this.weights.set(planned, weight);
     this.#correct(layer, weight, biases);
-    const { name, uses } = layer.value;
+    const { name } = layer.value;
     const graph = this.#graph;
     const scale = graph.addInitializer(`${name}_scale`, fromNumbers("float32", weight.slices.scaleDims, weight.scales));
     const isPacked = choice.dtype === "int4" || choice.dtype === "int2";
@@ -288,7 +289,7 @@ class StaticWriter {
       codes.producer ? { after: codes.producer } : place,
     );
     node.output().type = layer.value.type;
-    for (const use of [...uses]) use.node.setInput(use.index, node.output());
+    moveUses(layer.value, node.output());
     dropUnused(layer.value);
     for (const { bias, values, inputScale } of biases)
       this.#addBias(bias, quantizeBias(values, inputScale, weight.scales));

@@ -31,14 +31,14 @@ export const castWriter: FormatWriter = {
         },
         { before: node },
       );
-      const castName = node.graph.uniqueName(`${name}_Cast`);
+      const castName = node.graph.uniqueNodeName(`${name}_Cast`);
       node.graph.replaceNode(node, { opType: "Cast", name: castName, inputs: [rows.output()], attributes: to });
     }
     if (value.users().length > 0) {
       const cast = graph.addNode(
         {
           opType: "Cast",
-          name: graph.uniqueName(`${name}_Cast`),
+          name: graph.uniqueNodeName(`${name}_Cast`),
           inputs: [half],
           outputs: [`${name}_cast`],
           attributes: to,

@@ -45,7 +45,7 @@ export const codebookWriter: FormatWriter = {
     const cast = graph.addNode(
       {
         opType: "Cast",
-        name: graph.uniqueName(`${name}_Cast`),
+        name: graph.uniqueNodeName(`${name}_Cast`),
         inputs: [indices],
         outputs: [`${name}_indices_int32`],
         attributes: { to: attr.int(dtypeInfo("int32").code) },
@@ -55,7 +55,7 @@ export const codebookWriter: FormatWriter = {
     const gather = graph.addNode(
       {
         opType: "Gather",
-        name: graph.uniqueName(`${name}_Gather`),
+        name: graph.uniqueNodeName(`${name}_Gather`),
         inputs: [codebook, cast.output()],
         outputs: [`${name}_values`],
       },

@@ -4,13 +4,14 @@
  */
 import { attr } from "../../ir/attribute.ts";
 import type { Node } from "../../ir/node.ts";
-import type { Value } from "../../ir/value.ts";
-import { dtypeInfo } from "../../tensor/dtype.ts";
+import type { Use, Value } from "../../ir/value.ts";
+import { type DType, dtypeInfo } from "../../tensor/dtype.ts";
 import { int64 } from "../../tensor/tensor.ts";
 import { quantizeByMethod } from "../methods/by-method.ts";
 import { quantizeRtn } from "../methods/rtn.ts";
+import { opKey } from "../sites.ts";
 import { slicesOf } from "../slices.ts";
-import { type FormatWriter, firstUser, type LayerPlan, moveUses } from "./format.ts";
+import { type FormatWriter, firstUser, moveUses } from "./format.ts";
 
 export const dequantizeWriter: FormatWriter = {
   name: "DequantizeLinear",
@@ -32,88 +33,98 @@ export const dequantizeWriter: FormatWriter = {
     const codes = graph.addInitializer(`${name}_quantized`, quantized.codes);
     const scale = fixed?.scale ?? graph.addInitializer(`${name}_scale`, quantized.scale);
     const zeroPoint = fixed?.zeroPoint ?? graph.addInitializer(`${name}_zero_point`, quantized.zeroPoint);
-    // Runtimes look up whole bytes only; packed or blocked tables are dequantized whole.
-    const byRow = dtypeInfo(spec.dtype).bits === 8 && !slices.blockSize;
-    const lookups = byRow ? layer.sites.map(({ node }) => node).filter(({ opType }) => opType === "Gather") : [];
-    for (const gather of lookups) lookUp(gather, { codes, scale, zeroPoint, axis: slices.axis, plan });
-    const others = value.users().length > 0;
-    if (others) {
-      const attributes = {
-        ...(slices.axis !== undefined && { axis: attr.int(slices.axis) }),
-        ...(slices.blockSize !== undefined && { block_size: attr.int(slices.blockSize) }),
-      };
-      const node = graph.addNode(
-        {
-          opType: "DequantizeLinear",
-          name: graph.uniqueName(`${name}_DequantizeLinear`),
-          inputs: [codes, scale, zeroPoint],
-          outputs: [`${name}_dequantized`],
-          attributes,
-        },
-        { before: firstUser(graph, value) },
-      );
-      node.output().type = { kind: "tensor", dtype: weight.dtype, shape: weight.dims };
-      moveUses(value, node.output());
-    }
+    readCodes(value, {
+      codes,
+      scale,
+      zeroPoint,
+      axis: slices.axis,
+      blockSize: slices.blockSize,
+      float: weight.dtype,
+      zeroIsMiddle: spec.symmetric && dtypeInfo(spec.dtype).kind !== "uint",
+      // Runtimes look up whole bytes only; packed or blocked tables are dequantized whole.
+      byRow: dtypeInfo(spec.dtype).bits === 8 && !slices.blockSize,
+    });
     const own = fixed ? 0 : quantized.scale.byteLength + quantized.zeroPoint.byteLength;
     const { sqnr, pending } = quantized;
     return { bytes: quantized.codes.byteLength + own, sqnr, ...(pending && { pending }) };
   },
 };
 
-interface Table {
+/** Codes in the graph, and how to read them. */
+export interface CodedTable {
   readonly codes: Value;
   readonly scale: Value;
   readonly zeroPoint: Value;
-  /** Axis of the scales: 0 one per row, 1 one per column, undefined one for all. */
+  /** Axis of the scales: of a table 0 is one per row, 1 one per column, undefined one for all. */
   readonly axis: number | undefined;
-  readonly plan: LayerPlan;
+  readonly blockSize?: number | undefined;
+  /** What the codes are read as. */
+  readonly float: DType;
+  /** Whether the zero point is 0. */
+  readonly zeroIsMiddle: boolean;
+  /** Whether rows can be looked up before they are decoded. */
+  readonly byRow: boolean;
 }
 
-/** Gather(table, ids) becomes a Gather of codes and what dequantizes only the rows that were read. */
-function lookUp(gather: Node, { codes, scale, zeroPoint, axis, plan }: Table): void {
+/** Lets every user of `value` read the codes instead: lookups of rows first look up, for the others all is decoded. */
+export function readCodes(value: Value, table: CodedTable): void {
+  const { graph, name, type } = value;
+  const { codes, scale, zeroPoint, axis, blockSize } = table;
+  const isLookup = ({ node, index }: Use) => index === 0 && opKey(node) === "Gather";
+  const lookups = table.byRow ? [...value.uses].filter(isLookup).map(({ node }) => node) : [];
+  for (const gather of lookups) lookUp(gather, table);
+  if (value.uses.size === 0) return;
+  const attributes = {
+    ...(axis !== undefined && { axis: attr.int(axis) }),
+    ...(blockSize !== undefined && { block_size: attr.int(blockSize) }),
+  };
+  const node = graph.addNode(
+    {
+      opType: "DequantizeLinear",
+      name: graph.uniqueNodeName(`${name}_DequantizeLinear`),
+      inputs: [codes, scale, zeroPoint],
+      outputs: [`${name}_dequantized`],
+      attributes,
+    },
+    { before: firstUser(graph, value) },
+  );
+  if (type) node.output().type = type;
+  moveUses(value, node.output());
+}
+
+/** Where a lookup takes its slices: the axis, counted from the front. */
+function lookupAxis(gather: Node, rank: number): number {
+  const axis = gather.int("axis", 0);
+  return axis < 0 ? axis + rank : axis;
+}
+
+/** Gather(table, ids) becomes a Gather of codes and what decodes only the slices that were read. */
+function lookUp(gather: Node, { codes, scale, zeroPoint, axis, float, zeroIsMiddle }: CodedTable): void {
   const { graph } = gather;
   const ids = gather.inputs[1];
   const base = gather.output().name;
-  const place = { before: gather };
-  const rows = (table: Value, name: string) =>
-    graph
-      .addNode(
-        { opType: "Gather", inputs: [table, ids], outputs: [`${base}_${name}`], attributes: { axis: attr.int(0) } },
-        place,
-      )
-      .output();
-  const codeRows = rows(codes, "quantized");
-  if (axis === 0) {
-    const float = plan.layer.weight.dtype;
-    const one = graph.addInitializer(`${base}_axis`, int64([1], [-1]));
-    const perRow = (table: Value, name: string) =>
-      graph
-        .addNode(
-          { opType: "Unsqueeze", inputs: [rows(table, `${name}_rows`), one], outputs: [`${base}_${name}`] },
-          place,
-        )
-        .output();
-    const cast = (value: Value, name: string) =>
-      graph
-        .addNode(
-          {
-            opType: "Cast",
-            inputs: [value],
-            outputs: [`${base}_${name}`],
-            attributes: { to: attr.int(dtypeInfo(float).code) },
-          },
-          place,
-        )
-        .output();
-    let centred = cast(codeRows, "codes");
-    if (!plan.spec.symmetric || dtypeInfo(plan.spec.dtype).kind === "uint") {
-      const zero = cast(perRow(zeroPoint, "zero_point"), "zero");
-      centred = graph.addNode({ opType: "Sub", inputs: [centred, zero], outputs: [`${base}_centred`] }, place).output();
-    }
-    graph.replaceNode(gather, { opType: "Mul", inputs: [centred, perRow(scale, "scale")] });
-  } else {
-    const attributes = axis === undefined ? {} : { axis: attr.int(-1) };
+  const rank = codes.tensor?.dims.length ?? 0;
+  const along = lookupAxis(gather, rank);
+  const add = (opType: string, inputs: readonly (Value | undefined)[], name: string, attributes = {}) =>
+    graph.addNode({ opType, inputs, outputs: [`${base}_${name}`], attributes }, { before: gather }).output();
+  const codeRows = add("Gather", [codes, ids], "quantized", { axis: attr.int(along) });
+  if (axis !== along) {
+    // The ids may have any rank: axes behind the one looked up are counted from the end.
+    const place = axis === undefined ? undefined : axis > along ? axis - rank : axis;
+    const attributes = place === undefined ? {} : { axis: attr.int(place) };
     graph.replaceNode(gather, { opType: "DequantizeLinear", inputs: [codeRows, scale, zeroPoint], attributes });
+    return;
   }
+  const behind = Array.from({ length: rank - 1 - along }, (_, i) => -1 - i);
+  const axes = behind.length > 0 ? graph.addInitializer(`${base}_axis`, int64([behind.length], behind)) : undefined;
+  const perRow = (table: Value, name: string) => {
+    const found = add("Gather", [table, ids], `${name}_rows`, { axis: attr.int(0) });
+    return axes ? add("Unsqueeze", [found, axes], name) : found;
+  };
+  const cast = (value: Value, name: string) => add("Cast", [value], name, { to: attr.int(dtypeInfo(float).code) });
+  const floats = cast(codeRows, "codes");
+  const centred = zeroIsMiddle
+    ? floats
+    : add("Sub", [floats, cast(perRow(zeroPoint, "zero_point"), "zero")], "centred");
+  graph.replaceNode(gather, { opType: "Mul", inputs: [centred, perRow(scale, "scale")] });
 }

@@ -1,5 +1,6 @@
 /** @file What a quantized weight becomes in the graph: the interface of a format, and where its nodes go. */
 
+import { attr } from "../../ir/attribute.ts";
 import type { Graph } from "../../ir/graph.ts";
 import type { Model } from "../../ir/model.ts";
 import type { Node } from "../../ir/node.ts";
@@ -7,7 +8,7 @@ import type { Value } from "../../ir/value.ts";
 import type { MethodRun } from "../methods/by-method.ts";
 import type { PendingWeight } from "../pool/method-pool.ts";
 import type { ScaleParams } from "../scales.ts";
-import type { WeightLayer } from "../sites.ts";
+import { opKey, type WeightLayer } from "../sites.ts";
 import type { QuantSpec } from "../spec.ts";
 
 /** A layer with everything decided about it. */
@@ -59,7 +60,14 @@ function ownerOf(graph: Graph): Node {
   return graph.parent?.nodes.find((node) => node.subgraphs().includes(graph)) as Node;
 }
 
-/** Moves every use of `from` for which `include` holds to `to`. */
-export function moveUses(from: Value, to: Value, include: (node: Node) => boolean = () => true): void {
-  for (const use of [...from.uses]) if (include(use.node)) use.node.setInput(use.index, to);
+/** Moves every use of `from`, a constant, to what decodes it. */
+export function moveUses(from: Value, to: Value): void {
+  for (const { node, index } of [...from.uses]) {
+    node.setInput(index, to);
+    // ONNX Runtime 1.30 aborts the whole process where a DequantizeLinear per axis meets a Transpose that leaves perm out.
+    if (opKey(node) === "Transpose" && !node.attributes.has("perm")) {
+      const rank = from.tensor?.dims.length ?? 0;
+      node.attributes.set("perm", attr.ints(Array.from({ length: rank }, (_, i) => rank - 1 - i)));
+    }
+  }
 }
