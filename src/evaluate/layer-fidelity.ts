@@ -10,7 +10,9 @@ import { cloneAttribute, type Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import type { Value } from "../ir/value.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
+import { exposeWeights } from "../passes/expose-weights.ts";
 import { inferTypes } from "../passes/infer-shapes.ts";
+import { callsLeft } from "../passes/inline-functions.ts";
 import type { Outputs, Session } from "../runtime/runtime.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
@@ -42,16 +44,17 @@ export interface LayerComparison {
 /**
  * Joins two models with equal inputs. Layers are matched by the names of their outputs, among the float32 values of the main
  * graph that a node with constants computes.
- * @throws bad-model where the models have no layer in common, or model-local functions
+ * @throws bad-model where the models have no layer in common, or functions that can't be inlined
  */
 export function joinModels(original: Model, changed: Model): LayerComparison {
   const opset = Math.max(original.opset, changed.opset);
-  const joined = convertOpset(original, opset).model.clone();
-  const other = convertOpset(changed, opset).model;
-  if (joined.functions.length + other.functions.length > 0)
+  const joined = exposeWeights(convertOpset(original, opset).model).model.clone();
+  const other = exposeWeights(convertOpset(changed, opset).model).model;
+  const [call] = [joined, other].flatMap(callsLeft);
+  if (call)
     throw new TersorError(
       "bad-model",
-      "layer by layer: models with functions of their own can't be joined. Inline them first.",
+      `layer by layer: the models can't be joined: ${call.node} is ${call.reason}. Compare without it.`,
     );
   for (const [domain, version] of other.opsetImports)
     if (!joined.opsetImports.has(domain)) joined.opsetImports.set(domain, version);

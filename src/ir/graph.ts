@@ -188,6 +188,17 @@ export class Graph {
     this.#nodes = this.#nodes.filter((node) => !gone.has(node));
   }
 
+  /** Puts nodes of this graph in the places of others, which go: many at once, since each place alone costs a look through all nodes. */
+  substitute(places: ReadonlyMap<Node, readonly Node[]>): void {
+    const moved = new Set([...places.values()].flat());
+    this.#nodes = this.#nodes.flatMap((node) => {
+      const instead = places.get(node);
+      if (instead) return [...instead, node];
+      return moved.has(node) ? [] : [node];
+    });
+    this.removeNodes(places.keys());
+  }
+
   /** Removes a value that nothing produces or uses; its name is free again. */
   removeValue(value: Value): void {
     invariant(value.isUnused && !value.producer, `value "${value.name}" can't be removed: it is still used`);

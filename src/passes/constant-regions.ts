@@ -7,31 +7,25 @@ import { byteSize, dtypeInfo } from "../tensor/dtype.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { fixedTensor } from "./constants.ts";
 
-/** Operators whose constants must not be computed: random ones, and those that undo a compression. */
-const kept = new Set([
+/** Operators that give something else each time. */
+export const randomOps: ReadonlySet<string> = new Set([
   "Bernoulli",
-  "DequantizeLinear",
-  "DynamicQuantizeLinear",
+  "Dropout",
   "Multinomial",
-  "QuantizeLinear",
   "RandomNormal",
   "RandomNormalLike",
   "RandomUniform",
   "RandomUniformLike",
 ]);
 
-/** Operators that only move elements: never more of them than there were. */
-const movements = new Set([
-  "Concat",
-  "Flatten",
-  "Identity",
-  "Reshape",
-  "Slice",
-  "Split",
-  "Squeeze",
-  "Transpose",
-  "Unsqueeze",
-]);
+/** Operators that undo a compression. */
+const widening = new Set(["DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear"]);
+
+/**
+ * Operators that only move elements: never more of them than there were. Not Identity: what reads it can read its input, and a
+ * copy of a large constant for an output of the graph would be kept twice.
+ */
+const movements = new Set(["Concat", "Flatten", "Reshape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze"]);
 
 /** Nodes that depend on each other and on constants only. */
 export interface ConstantRegion {
@@ -62,7 +56,8 @@ export function constantRegions(
   const isFoldable = (node: Node) =>
     node.domain === "" &&
     !functions.has(` ${node.opType}`) &&
-    !kept.has(node.opType) &&
+    !widening.has(node.opType) &&
+    !(randomOps.has(node.opType) && node.opType !== "Dropout") &&
     node.subgraphs().length === 0 &&
     node.inputs.every(isKnown) &&
     !trains(node) &&

@@ -6,30 +6,34 @@ import type { Node } from "../ir/node.ts";
 import type { Value } from "../ir/value.ts";
 import { type InferOptions, infer } from "../ops/infer.ts";
 import type { Contents } from "../ops/shapes/call.ts";
-import { inlineBody } from "./inline-body.ts";
-import { edit, type PassResult } from "./pass.ts";
+import { type Inlining, inlineBodies } from "./inline-body.ts";
+import { edit, inferOnce, type PassResult } from "./pass.ts";
 
 /**
- * Replaces every If of the graph whose condition is known before the model runs, also where it follows from `inputShapes`; then
- * the result is right for inputs of these sizes only. Ifs inside of the branch follow. What computed the conditions stays: removeDeadCode takes it.
+ * Replaces every If whose condition is known before the model runs, in subgraphs too, also where it follows from `inputShapes`;
+ * then the result is right for inputs of these sizes only. What computed the conditions stays: removeDeadCode takes it.
  */
 export function inlineBranches(model: Model, options: InferOptions = {}): PassResult {
-  if (!model.graph.nodes.some(isIf)) return { model, modified: false };
+  if (!model.graphs().some(({ nodes }) => nodes.some(isIf))) return { model, modified: false };
   return edit(model, (copy) => {
-    const { graph } = copy;
+    let { contents } = options.inputShapes ? infer(copy, options) : inferOnce(copy);
     let modified = false;
-    for (;;) {
-      const { contents } = infer(copy, options);
-      const decided = graph.nodes.filter(isIf).flatMap((node) => {
-        const branch = takenBranch(node, contents);
-        return branch ? [{ node, branch }] : [];
-      });
-      if (decided.length === 0) break;
-      for (const { node, branch } of decided) inlineBody(node, branch, []);
-      modified = true;
-    }
+    for (; takeBranches(copy.graph, contents); contents = infer(copy, options).contents) modified = true;
     return modified;
   });
+}
+
+/** One round: Ifs inside of a branch that is taken wait for the next, when they stand elsewhere. */
+function takeBranches(graph: Graph, contents: ReadonlyMap<Value, Contents>): boolean {
+  const decided: Inlining[] = [];
+  let modified = false;
+  for (const node of graph.nodes) {
+    const body = isIf(node) ? takenBranch(node, contents) : undefined;
+    if (body) decided.push({ call: node, body, inputs: [] });
+    else for (const inner of node.subgraphs()) modified = takeBranches(inner, contents) || modified;
+  }
+  if (decided.length > 0) inlineBodies(graph, decided);
+  return modified || decided.length > 0;
 }
 
 function isIf({ domain, opType }: Node): boolean {

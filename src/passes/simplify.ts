@@ -1,9 +1,11 @@
 /** @file The passes that every compression starts with, in the order that suits them. */
 import type { Model } from "../ir/model.ts";
-import { constantToInitializer } from "./constant-to-initializer.ts";
 import { removeDeadCode } from "./dead-code.ts";
+import { exposeWeights } from "./expose-weights.ts";
 import { type FoldBatchNormOptions, type FoldLevel, foldBatchNorm } from "./fold-batch-norm/fold-batch-norm.ts";
 import { type FoldOptions, foldConstants } from "./fold-constants.ts";
+import { inlineBranches } from "./inline-branches.ts";
+import { joinEqualNodes } from "./join-equal-nodes.ts";
 import { mergeInitializers } from "./merge-initializers.ts";
 import { type ModernizeOptions, modernizeIr } from "./modernize-ir.ts";
 import { type BoundPass, type PassResult, runPasses } from "./pass.ts";
@@ -11,12 +13,14 @@ import { removeIdentity } from "./remove-identity/remove-identity.ts";
 
 export interface SimplifyOptions extends FoldOptions, ModernizeOptions, FoldBatchNormOptions {}
 
-/** Constants are made visible and folded first, since the other passes ask for them; what that leaves unused goes last. */
+/** Functions are inlined, constants made visible and folded first, since the other passes ask for them; what that leaves unused goes last. */
 function standardPasses(options: SimplifyOptions = {}): readonly BoundPass[] {
   return [
     (model) => modernizeIr(model, options),
-    constantToInitializer,
+    exposeWeights,
+    joinEqualNodes,
     (model) => foldConstants(model, options),
+    inlineBranches,
     removeIdentity,
     (model) => foldBatchNorm(model, options),
     removeDeadCode,

@@ -1,14 +1,14 @@
 /** @file The form of a model that is cut: weights are initializers, and constants that layers happen to share are their own. */
 import type { Model } from "../ir/model.ts";
-import { constantToInitializer } from "../passes/constant-to-initializer.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
+import { exposeWeights } from "../passes/expose-weights.ts";
 
 /** Constants of up to this many elements (biases, scales, shapes) are copied for each use; larger ones stay tied. */
 const SMALL = 1 << 12;
 
 /** A copy of the model that may be cut in place. Weights that are listed as inputs too can no longer be overridden. */
 export function prepared(model: Model): Model {
-  const copy = constantToInitializer(model).model.clone();
+  const copy = exposeWeights(model).model.clone();
   for (const input of copy.graph.inputs) if (input.isConstant) copy.graph.removeInput(input);
   copy.irVersion = Math.max(copy.irVersion, 4);
   for (const graph of copy.graphs())

@@ -5,8 +5,8 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import type { Value } from "../ir/value.ts";
-import { constantToInitializer } from "../passes/constant-to-initializer.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
+import { exposeWeights } from "../passes/expose-weights.ts";
 import { inferShapes } from "../passes/infer-shapes.ts";
 import type { LayerStats } from "./methods/index.ts";
 import { type MethodRun, methods } from "./methods/index.ts";
@@ -69,7 +69,7 @@ function observationOf({ sites, weight }: WeightLayer): Observation | undefined 
 
 /** The model as observations of it are made: constants in sight, types inferred, in an opset that has the probes. */
 export function observable(model: Model, opset = PROBE_OPSET): Model {
-  const visible = constantToInitializer(model).model;
+  const visible = exposeWeights(model).model;
   return inferShapes(convertOpset(visible, Math.max(opset, PROBE_OPSET, visible.opset)).model).model;
 }
 

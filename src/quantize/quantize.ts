@@ -2,9 +2,9 @@
 import * as z from "zod";
 import type { Model } from "../ir/model.ts";
 import type { Value } from "../ir/value.ts";
-import { constantToInitializer } from "../passes/constant-to-initializer.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
+import { exposeWeights } from "../passes/expose-weights.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 import { askedLayers, type LayerRule } from "./layers.ts";
@@ -101,7 +101,7 @@ export function quantize(
 ): LazyQuantizeResult {
   const settings = quantizeOptions.parse(options);
   const notes: string[] = [];
-  const prepared = constantToInitializer(model);
+  const prepared = exposeWeights(model);
   let copy = prepared.modified ? prepared.model : model.clone();
   let plans = makePlans(copy, settings, stats, overrides);
   const { skipped } = findLayers(copy);

@@ -3,6 +3,7 @@ import type { Graph } from "../ir/graph.ts";
 import { type Model, nestedGraphs } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import type { Value } from "../ir/value.ts";
+import { callsLeft } from "../passes/inline-functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { WeightAxes } from "./slices.ts";
 
@@ -106,10 +107,16 @@ export interface SkippedNode {
 export function findLayers(model: Model): { layers: WeightLayer[]; skipped: SkippedNode[] } {
   const found = new Map<Value, WeightLayer & { sites: WeightSite[] }>();
   const skipped: SkippedNode[] = [];
+  const calls = new Map(callsLeft(model).map(({ node, reason }) => [node, reason]));
   for (const node of nestedGraphs(model.graph).flatMap((graph: Graph) => graph.nodes)) {
     const key = opKey(node);
     const rule = rules[key];
     const skip = (reason: string) => skipped.push({ name: nodeName(node), opType: key, reason });
+    const call = calls.get(node);
+    if (call) {
+      skip(call);
+      continue;
+    }
     if (quantizedOps.has(key)) skip("quantized already");
     if (!rule) continue;
     const constants = rule.inputs.flatMap((input) => {

@@ -3,7 +3,7 @@ import { type Batch, batches, unbatch } from "../data/batch.ts";
 import { collect, type Dataset, datasetOf, type IndexedDataset, isIndexed, select } from "../data/dataset.ts";
 import type { ChosenMetric } from "../evaluate/choose-metric.ts";
 import type { Model } from "../ir/model.ts";
-import { constantToInitializer } from "../passes/constant-to-initializer.ts";
+import { exposeWeights } from "../passes/expose-weights.ts";
 import { throwIfAborted } from "../runtime/abort.ts";
 import type { Outputs, Runtime, SessionOptions } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
@@ -102,7 +102,7 @@ export async function fit(model: Model, options: TrainOptions, env: FitEnvironme
   const batchSize = Math.min(settings.batchSize, data.size);
   const perEpoch = Math.floor(data.size / batchSize);
   const steps = Math.max(1, Math.round(settings.epochs * perEpoch));
-  const parameters = chooseParameters(constantToInitializer(model).model, settings);
+  const parameters = chooseParameters(exposeWeights(model).model, settings);
   const wanted = settings.loss.map(({ target }) => splitTarget(target)).filter(([kind]) => kind === "teacher");
   if (wanted.length > 0 && !env.teacher)
     throw new TersorError("bad-recipe", `loss target "teacher:${wanted[0]?.[1]}": there is no teacher. Name a model.`);

@@ -4,7 +4,7 @@ import type { Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import type { Fans, Init } from "../nn/init.ts";
 import { initialTensor } from "../nn/init.ts";
-import { constantToInitializer } from "../passes/constant-to-initializer.ts";
+import { exposeWeights } from "../passes/expose-weights.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { fromNumbers } from "../tensor/tensor.ts";
 
@@ -64,7 +64,7 @@ export interface FreshModel {
 
 /** The same graph with weights as they would begin, by the rules of {@link beginnings}; the seed and their names decide. */
 export function freshWeights(given: Model, seed: number): FreshModel {
-  const model = constantToInitializer(given).model.clone();
+  const model = exposeWeights(given).model.clone();
   const { graph } = model;
   const drawn = new Set<string>();
   for (const node of graph.nodes)

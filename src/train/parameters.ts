@@ -3,7 +3,7 @@ import picomatch from "picomatch";
 import { parametersOf } from "../autodiff/parameters.ts";
 import type { Model } from "../ir/model.ts";
 import type { Value } from "../ir/value.ts";
-import { constantToInitializer } from "../passes/constant-to-initializer.ts";
+import { exposeWeights } from "../passes/expose-weights.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
 import { fromTypedArray, type TypedArray } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
@@ -78,7 +78,7 @@ function unknown(pattern: string, values: readonly Value[]): TersorError {
 
 /** A model whose named weights are inputs in place of initializers: it runs on weights that are not in a file. */
 export function withWeightsAsInputs(model: Model, names: readonly string[]): Model {
-  const copy = constantToInitializer(model).model.clone();
+  const copy = exposeWeights(model).model.clone();
   for (const name of names) {
     const value = copy.graph.find(name);
     if (!value?.tensor) continue;
@@ -92,7 +92,7 @@ export function withWeightsAsInputs(model: Model, names: readonly string[]): Mod
 
 /** The model with new weights: the same graph, names and metadata. */
 export function withWeights(model: Model, weights: Readonly<Record<string, HostTensor>>): Model {
-  const copy = constantToInitializer(model).model.clone();
+  const copy = exposeWeights(model).model.clone();
   for (const [name, { dtype, dims, data }] of Object.entries(weights)) {
     const value = copy.graph.find(name);
     if (value?.tensor) value.tensor = fromTypedArray(dtype, dims, (data as TypedArray).slice());

@@ -6,10 +6,9 @@ import type { Model } from "../ir/model.ts";
 import type { Value } from "../ir/value.ts";
 import { infer } from "../ops/infer.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
-import { constantToInitializer } from "../passes/constant-to-initializer.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
-import { inlineFunctions } from "../passes/inline-functions.ts";
+import { exposeWeights } from "../passes/expose-weights.ts";
 import type { TypedArray } from "../tensor/tensor.ts";
 import { startTraining, trainableBatchNorms } from "./batch-norm.ts";
 import { type DropoutMask, startDropping, trainableDropouts } from "./dropout.ts";
@@ -121,7 +120,7 @@ export function trainingStep(model: Model, options: TrainingStepOptions): Traini
 /** A copy that a loss can be added to, with the sizes of one step: at an operator set that gradients read, its weights as initializers. */
 export function forwardAt(model: Model, shapes: InputShapes): Model {
   const raised = convertOpset(model, Math.max(gradientOpset, model.opset)).model;
-  const visible = constantToInitializer(inlineFunctions(raised).model).model;
+  const visible = exposeWeights(raised).model;
   const copy = visible === model ? model.clone() : visible;
   for (const input of [...copy.graph.inputs]) if (input.isConstant) copy.graph.removeInput(input);
   const { types } = infer(copy, { inputShapes: shapes });

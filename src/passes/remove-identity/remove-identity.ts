@@ -3,6 +3,7 @@ import type { Graph } from "../../ir/graph.ts";
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { unlistInitializers } from "../constants.ts";
+import { isSeenFrom } from "../expose-weights.ts";
 import { edit, inferOnce, type Pass } from "../pass.ts";
 import { fusions } from "./fusions.ts";
 import { identityRules, type RuleContext } from "./rules.ts";
@@ -44,6 +45,7 @@ function bypass(graph: Graph, node: Node, ctx: RuleContext): boolean {
   if (!output || node.outputs.slice(1).some((other) => other && !other.isUnused)) return false;
   const source = identityRules[node.opType]?.(node, ctx);
   if (!source || !canStandFor(source, output)) return false;
+  if ([...output.uses].some((use) => !isSeenFrom(use.node.graph, source))) return false;
   graph.replaceUses(output, source);
   return true;
 }

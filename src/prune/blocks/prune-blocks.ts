@@ -5,8 +5,8 @@ import type { Value } from "../../ir/value.ts";
 import { constantsOfNode, costOf } from "../../ops/cost.ts";
 import { type Inference, infer } from "../../ops/infer.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
-import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
+import { exposeWeights } from "../../passes/expose-weights.ts";
 import { mergeInitializers } from "../../passes/merge-initializers.ts";
 import { fromNumbers } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
@@ -57,7 +57,7 @@ export async function pruneBlocks(
   inputShapes?: InputShapes,
 ): Promise<BlockResult> {
   const criterion = criterionOf(options, calibration);
-  const source = constantToInitializer(given).model;
+  const source = exposeWeights(given).model;
   const model = source.clone();
   const types = infer(model, inputShapes ? { inputShapes } : {}).types;
   const { blocks, held } = findBlocks(model, infer(model));

@@ -1,8 +1,8 @@
 /** @file Vocabulary pruning: rows of embeddings that a corpus never looks up go, and with them what the model answers for these tokens. */
 import type { Model } from "../../ir/model.ts";
 import { infer } from "../../ops/infer.ts";
-import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
+import { exposeWeights } from "../../passes/expose-weights.ts";
 import { mergeInitializers } from "../../passes/merge-initializers.ts";
 import { fromNumbers, int64 } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
@@ -29,7 +29,7 @@ export interface VocabularyResult {
 
 /** Rows of the tables of a model that tokens are looked up in, and the name of the input. */
 export function vocabularyOf(model: Model): { readonly input: string; readonly size: number } {
-  const { input, size } = findVocabulary(constantToInitializer(model).model);
+  const { input, size } = findVocabulary(exposeWeights(model).model);
   return { input, size };
 }
 

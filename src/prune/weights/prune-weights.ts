@@ -1,6 +1,6 @@
 /** @file Unstructured and patterned pruning: single weights, N of M and blocks become exactly zero. */
 import type { Model } from "../../ir/model.ts";
-import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
+import { exposeWeights } from "../../passes/expose-weights.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource } from "../../util/bytes.ts";
 import { TersorError } from "../../util/errors.ts";
@@ -69,7 +69,7 @@ export async function pruneWeights(
   const structure = structureOf(options.structure);
   const criterion = checkOptions(options, structure, calibration);
   const source = criterion.needs === "second moments" ? withGramOpset(model) : model;
-  const copy = constantToInitializer(source).model.clone();
+  const copy = exposeWeights(source).model.clone();
   const { analysis, sites } = weightSites(copy);
   const asked = askedOf(sites, options);
   const reasons = new Map<WeightSite, string>();

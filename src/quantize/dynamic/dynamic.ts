@@ -1,8 +1,8 @@
 /** @file Dynamic quantization of a model: integer weights, and activations quantized as they come, without calibration data. */
 import type { Model } from "../../ir/model.ts";
-import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
+import { exposeWeights } from "../../passes/expose-weights.ts";
 import { exceededLimits } from "../../targets/limits.ts";
 import { constantSizes } from "../constant-sizes.ts";
 import type { LayerRule } from "../layers.ts";
@@ -33,7 +33,7 @@ export function quantizeDynamic(
 ): QuantizeResult {
   const settings = dynamicOptions.parse(options);
   const notes: string[] = [];
-  const prepared = constantToInitializer(model);
+  const prepared = exposeWeights(model);
   let copy = prepared.modified ? prepared.model : model.clone();
   let plan = planDynamic(copy, settings, overrides, weightsOnly);
   const need = opsetOf(plan);

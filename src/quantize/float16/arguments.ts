@@ -53,7 +53,9 @@ export interface NodeTypes {
 }
 
 export function nodeTypes(model: Model, node: Node): NodeTypes {
-  const schema = schemaOf(node.domain, node.opType, model.opsetImports.get(node.domain) ?? 1);
+  const { domain, opType, overload } = node;
+  const isCall = model.functions.some((fn) => fn.domain === domain && fn.name === opType && fn.overload === overload);
+  const schema = isCall ? undefined : schemaOf(domain, opType, model.opsetImports.get(domain) ?? 1);
   const pinned = pinnedInputs[opKey(node)] ?? [];
   const allows = (formals: OpSchema["inputs"] | undefined, index: number) =>
     formals ? (formalAt(formals, index)?.dtypes.has("float16") ?? false) : false;

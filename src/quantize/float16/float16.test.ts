@@ -201,10 +201,18 @@ test("numbers that stand for infinity are cut, epsilons do not vanish", () => {
   expect(notes.filter((note) => note.includes("cut"))).toHaveLength(2);
 });
 
-test("a model with functions is refused", () => {
-  const model = parse`<opset_import: ["" : 17, "f" : 1]> (float[N] x) => (y) { y = f.twice(x) }
-    <opset_import: ["" : 17], domain: "f"> twice (a) => (b) { b = Add(a, a) }`;
-  expect(() => toFloat16(model)).toThrow(/function "twice": the body of a function has no types/);
+test("functions are inlined; a call that can't be stays float32, with the reason", () => {
+  const half =
+    toFloat16(parse`<opset_import: ["" : 17, "f" : 1]> (float[N] x) => (float[N] y) <float[1] c = {0.5}> { t = f.twice(x) y = Mul(t, c) }
+    <opset_import: ["" : 17], domain: "f"> twice (a) => (b) { b = Add(a, a) }`);
+  expect([half.model.functions, half.kept]).toEqual([[], []]);
+  const left =
+    toFloat16(parse`<opset_import: ["" : 17, "f" : 1]> (float[N] x) => (float[N] y) <float[1] c = {0.5}> { [call] t = f.soft(x) y = Mul(t, c) }
+    <opset_import: ["" : 11], domain: "f"> soft (a) => (b) { b = Softmax(a) }`);
+  expect(left.model.functions).toHaveLength(1);
+  expect(left.kept).toEqual([
+    { name: "call", opType: "f.soft", reason: expect.stringContaining("whose Softmax is that of ai.onnx 11") },
+  ]);
 });
 
 test("layers are reported with what they take", () => {

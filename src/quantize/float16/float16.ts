@@ -1,8 +1,8 @@
 /** @file True float16 models: weights, values and arithmetic, where the operators' schemas and the numbers allow it. */
 import type { Model } from "../../ir/model.ts";
-import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
-import { TersorError } from "../../util/errors.ts";
+import { exposeWeights } from "../../passes/expose-weights.ts";
+import { callsLeft } from "../../passes/inline-functions.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { layerReport } from "../report.ts";
 import { findLayers, nodeName, opKey, type SkippedNode } from "../sites.ts";
@@ -17,24 +17,23 @@ export interface Float16Result extends QuantizeResult {
 }
 
 /**
- * Converts a model, its subgraphs included. Its functions must be inlined before.
- * @throws unsupported-op for a model with functions; bad-recipe for a blocklist that names no node
+ * Converts a model, its subgraphs included. Functions are inlined; what a call that can't be takes and gives stays float32.
+ * @throws bad-recipe for a blocklist that names no node
  */
 export function toFloat16(model: Model, options: Float16Options = {}): Float16Result {
   const settings = float16Options.parse(options);
-  const [fn] = model.functions;
-  if (fn)
-    throw new TersorError(
-      "unsupported-op",
-      `float16: function "${fn.name}": the body of a function has no types to rewrite. Inline the model's functions first, as onnx.inliner does.`,
-    );
-  const prepared = constantToInitializer(model);
+  const prepared = exposeWeights(model);
   const copy = prepared.modified ? prepared.model : model.clone();
   const defaults = copy.graph.inputs.filter(({ tensor }) => tensor?.dtype === "float32");
   for (const input of defaults) copy.graph.removeInput(input);
   const plan = planFloat16(copy, settings);
   const { layers } = findLayers(copy);
-  const kept = [...plan.kept].map(([node, reason]) => ({ name: nodeName(node), opType: opKey(node), reason }));
+  const calls = new Map(callsLeft(copy).map(({ node, reason }) => [node, reason]));
+  const kept = [...plan.kept].map(([node, reason]) => ({
+    name: nodeName(node),
+    opType: opKey(node),
+    reason: calls.get(node) ?? reason,
+  }));
   const reasons = layers.map(({ sites }) => sites.map(({ node }) => plan.kept.get(node)).find((reason) => reason));
   const clamped = [...plan.clamped].map(({ name }) => name);
   const constants = writeFloat16(copy, plan, settings);

@@ -10,8 +10,8 @@ import type { Model } from "../../ir/model.ts";
 import type { Node } from "../../ir/node.ts";
 import { tensorType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
-import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
+import { exposeWeights } from "../../passes/expose-weights.ts";
 import { foldBatchNorm } from "../../passes/fold-batch-norm/fold-batch-norm.ts";
 import { elementCount, float32, fromNumbers, int64, type Tensor } from "../../tensor/tensor.ts";
 import { opKey } from "../sites.ts";
@@ -74,14 +74,14 @@ export function thaw(
   model: Model,
   { originals = [], scales = "fixed", prunedZeros = false }: ThawOptions = {},
 ): Thawed | undefined {
-  const quantized = constantToInitializer(model).model;
+  const quantized = exposeWeights(model).model;
   const found = findSlots(quantized.graph);
   if (found.weights.length === 0) return undefined;
   const hasPacked = found.weights.some(({ nodes }) => nodes[0]?.opType === "MatMulNBits");
   const copy = hasPacked ? convertOpset(quantized, Math.max(21, quantized.opset)).model.clone() : quantized.clone();
   const { graph } = copy;
   const slots = findSlots(graph);
-  const originalGraphs = originals.map((each) => foldBatchNorm(constantToInitializer(each).model).model.graph);
+  const originalGraphs = originals.map((each) => foldBatchNorm(exposeWeights(each).model).model.graph);
   const builder = new Thawing(graph, originalGraphs, prunedZeros);
   const biases = slots.biases.map((slot) => builder.bias(slot));
   const weights = slots.weights.map((slot) => builder.weight(slot));

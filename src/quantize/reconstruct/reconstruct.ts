@@ -7,7 +7,7 @@ import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { tensorType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
-import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
+import { exposeWeights } from "../../passes/expose-weights.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
 import type { Outputs, Runtime, Session, SessionOptions } from "../../runtime/runtime.ts";
 import { type HostTensor, hostTensor } from "../../tensor/host-tensor.ts";
@@ -86,8 +86,8 @@ export async function reconstruct(
   { kind, iterations, seed, rate = RATE, pressure = PRESSURE }: ReconstructOptions,
   env: ReconstructEnvironment,
 ): Promise<ReconstructResult> {
-  const result = constantToInitializer(quantized).model.clone();
-  const original = constantToInitializer(float).model;
+  const result = exposeWeights(quantized).model.clone();
+  const original = exposeWeights(float).model;
   const units = reconstructionUnits(original, result, kind);
   const given: Batch[] = [];
   const size = fixedBatch(original) ?? env.batchSize ?? BATCH;

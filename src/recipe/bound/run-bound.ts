@@ -1,7 +1,7 @@
 /** @file Takes a quantization step under an accuracy bound: measures, lets the worst layers step up, judges the result. */
 import { type Dataset, take } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
-import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
+import { exposeWeights } from "../../passes/expose-weights.ts";
 import type { LayerReport } from "../../quantize/report.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
 import type { Session } from "../../runtime/runtime.ts";
@@ -80,7 +80,7 @@ export async function runBound(
     );
   const { runtime, threads, optimization } = bound;
   const settings = { runtime, optimization, ...(threads !== undefined && { threads }) };
-  const model = constantToInitializer(input).model;
+  const model = exposeWeights(input).model;
   const reference = await ctx.open(ctx.original, settings);
   try {
     const judges = await judgesOf(bound, reference, ctx);

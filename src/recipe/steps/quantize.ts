@@ -2,7 +2,7 @@
 import * as z from "zod";
 import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
-import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
+import { exposeWeights } from "../../passes/expose-weights.ts";
 import { askedLayers, type LayerRule } from "../../quantize/layers.ts";
 import { collectMethodStats, plannedMethodStats } from "../../quantize/method-stats.ts";
 import { type LazyQuantizeResult, type QuantizeOptions, quantize, quantizeOptions } from "../../quantize/quantize.ts";
@@ -81,7 +81,7 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
         `sequential: ${method} goes layer by layer by itself: expected another method. Leave it out.`,
       );
     // Old exporters keep weights in Constant nodes.
-    const visible = constantToInitializer(model).model;
+    const visible = exposeWeights(model).model;
     const trials = ctx.dryRun ? undefined : await trySeeds(visible, options, own, ctx);
     const result = trials?.best.result ?? (await (await quantizer(visible, options, ctx))([]));
     if (!ctx.dryRun) await precompute(result, ctx);

@@ -1,9 +1,11 @@
 /** @file Step: fewer nodes that compute the same. */
 import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
-import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
+import type { Node } from "../../ir/node.ts";
+import { exposeWeights } from "../../passes/expose-weights.ts";
 import { fixInputs } from "../../passes/fix-inputs.ts";
 import type { FoldLevel } from "../../passes/fold-batch-norm/fold-batch-norm.ts";
+import { callsLeft } from "../../passes/inline-functions.ts";
 import { type SimplifyOptions, simplify, simplifyWithin } from "../../passes/simplify.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { Step, StepContext } from "../../step.ts";
@@ -13,7 +15,9 @@ export const simplifyOptions = z.strictObject({
   level: z
     .enum(["constants", "all"])
     .default("all")
-    .describe("constants: only make weights visible; all: fold constants and batch norms, remove what does nothing"),
+    .describe(
+      "constants: only make weights visible, inlining functions; all: fold constants and batch norms, take branches that are certain, remove what does nothing",
+    ),
   fixDefaults: z
     .boolean()
     .default(true)
@@ -43,7 +47,7 @@ const foldNotes: Readonly<Record<FoldLevel, string | undefined>> = {
 /** A runtime is asked for only where more than shapes and small integers is to be folded, and with a tolerance. */
 export const simplifyStep: Step<typeof simplifyOptions> = {
   name: "simplify",
-  summary: "Fold constants and batch norms, remove what does nothing.",
+  summary: "Inline functions, fold constants and batch norms, take certain branches, remove what does nothing.",
   options: simplifyOptions,
   needs: [],
   async run(model, options, ctx) {
@@ -57,9 +61,33 @@ export const simplifyStep: Step<typeof simplifyOptions> = {
     const notes = defaults > 0 ? [`${defaults} weights were inputs with a default; they are constants now`] : [];
     const folded = foldNotes[fold];
     if (folded) notes.push(folded);
+    notes.push(...functionNotes(fixed, simple));
     return { model: simple, report: () => ({ nodesBefore: before?.nodes, nodesAfter: after?.nodes, fold, notes }) };
   },
 };
+
+/** What became of the model's own functions. */
+function functionNotes(before: Model, after: Model): string[] {
+  const [calls, left] = [countCalls(before), callsLeft(after)];
+  const inlined = calls > left.length;
+  return [
+    ...(inlined
+      ? [`the model's functions stand in the place of their calls (${plural(calls - left.length, "call")})`]
+      : []),
+    ...left.map(({ node, reason }) => `left alone with all that is in it: ${node}: ${reason}`),
+  ];
+}
+
+/** Calls in the graph and its subgraphs; those in the bodies of functions are not calls of the model's. */
+function countCalls(model: Model): number {
+  const { functions } = model;
+  const isCall = ({ domain, opType, overload }: Node) =>
+    functions.some((fn) => fn.domain === domain && fn.name === opType && fn.overload === overload);
+  if (functions.length === 0) return 0;
+  return model.graphs().reduce((sum, { nodes }) => sum + nodes.filter(isCall).length, 0);
+}
+
+const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
 /** Without a tolerance, or where nothing may be run, everything is folded. */
 async function simplifyChecked(
@@ -104,8 +132,6 @@ export async function simplifyForStep(
 ): Promise<Model> {
   const { level, fixDefaults } = simplifyOptions.parse(options);
   const result =
-    level === "all"
-      ? await simplify(model, { fixDefaults, ...(evaluate && { evaluate }) })
-      : constantToInitializer(model);
+    level === "all" ? await simplify(model, { fixDefaults, ...(evaluate && { evaluate }) }) : exposeWeights(model);
   return result.model;
 }
