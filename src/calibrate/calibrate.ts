@@ -10,7 +10,7 @@ import type { Outputs, Session } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import { type Collector, floats } from "./collector.ts";
-import { finiteProbe, probeBuilder, sumProbe } from "./probes.ts";
+import { finiteProbe, nanProbe, type Probe, probeBuilder, sumProbe } from "./probes.ts";
 
 export interface CalibrateOptions {
   /** Loads a model into a runtime; the session is released at the end. */
@@ -21,6 +21,11 @@ export interface CalibrateOptions {
   readonly pad?: BatchOptions["pad"];
   /** Every sample is a whole batch already: it is run as it is. */
   readonly whole?: boolean;
+  /**
+   * Infinity is no error, as in masks and the logarithm of 0, and NaN only where an output of the model is: for collectors that look at
+   * finite elements alone. The model needs opset 10 then.
+   */
+  readonly infinite?: boolean;
   /** Values, of any type, that are handed over at every run. */
   readonly keep?: Keep | undefined;
   /** Called after every batch with the number of samples seen so far. */
@@ -58,7 +63,9 @@ export async function calibrate<Stats>(
   options: CalibrateOptions,
 ): Promise<Calibration<Stats>> {
   const { signal, onProgress, keep } = options;
-  const { probed, watched, sums } = addProbes(model, collectors, keep?.values ?? []);
+  const { probed, watched, sums } = addProbes(model, collectors, keep?.values ?? [], {
+    check: options.infinite ? "no NaN in outputs" : "finite",
+  });
   const session = await options.open(probed);
   let samples = 0;
   try {
@@ -90,12 +97,23 @@ function resultsOf<Stats>(collectors: ReadonlyMap<string, readonly Collector<Sta
   return new Map([...collectors].map(([name, own]) => [name, own.map((collector) => collector.result())]));
 }
 
+/** What must hold of a value, as the probe that is finite where it does; undefined where nothing must. */
+const checks = {
+  // A mean over all elements is finite only where they are.
+  finite: (_: Value, needs: readonly Probe[]) => needs.find(({ isSum }) => isSum) ?? sumProbe,
+  "exactly finite": () => finiteProbe,
+  "no NaN": () => nanProbe,
+  "no NaN in outputs": (value: Value) => (value.isOutput ? nanProbe : undefined),
+};
+
+type Check = keyof typeof checks;
+
 /** The model with the probes, and the values that are kept, as outputs besides its own. */
 function addProbes<Stats>(
   model: Model,
   collectors: ReadonlyMap<string, readonly Collector<Stats>[]>,
   kept: readonly string[],
-  exact = false,
+  { check }: { readonly check: Check },
 ) {
   const probed = model.clone();
   const { graph } = probed;
@@ -111,9 +129,9 @@ function addProbes<Stats>(
   const asOutputs: Value[] = [];
   for (const { value, own } of chosen) {
     const build = probeBuilder(graph, value, probed.opset);
-    // A mean over all elements is finite only where they are.
     const needs = own.flatMap((collector) => collector.needs);
-    sums.set(asOutput(build(exact ? finiteProbe : (needs.find(({ isSum }) => isSum) ?? sumProbe))), value);
+    const probe = checks[check](value, needs);
+    if (probe) sums.set(asOutput(build(probe)), value);
     for (const collector of own) {
       const outputs = collector.needs.map((probe) => asOutput(build(probe)));
       watched.push({ collector, outputs });
@@ -159,9 +177,11 @@ async function notFiniteError(
   model: Model,
   seen: Value,
   batch: Batch,
-  { open, signal }: CalibrateOptions,
+  { open, signal, infinite }: CalibrateOptions,
 ): Promise<TersorError | undefined> {
-  const { probed, sums } = addProbes(model, new Map(floatValues(model).map((name) => [name, []])), [], true);
+  const { probed, sums } = addProbes(model, new Map(floatValues(model).map((name) => [name, []])), [], {
+    check: infinite ? "no NaN" : "exactly finite",
+  });
   const session = await open(probed);
   try {
     const outputs = await session.run(batch.inputs, [...sums.keys()], signal ? { signal } : {});
@@ -173,7 +193,7 @@ async function notFiniteError(
     const where = first.producer ? `${first.producer}` : `input "${first.name}"`;
     return new TersorError(
       "bad-data",
-      `calibration, sample ${ids}: ${where} gives NaN or infinity: expected finite numbers. Check the sample and its preprocessing.`,
+      `calibration, sample ${ids}: ${where} gives ${infinite ? "NaN" : "NaN or infinity"}: expected ${infinite ? "numbers" : "finite numbers"}. Check the sample and its preprocessing.`,
     );
   } finally {
     await session.release();

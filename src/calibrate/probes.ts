@@ -115,6 +115,33 @@ export const finiteProbe: Probe = {
   },
 };
 
+/** The largest |x| of the elements that are finite; 0 where none is. */
+export const finiteMagnitudeProbe: Probe = {
+  key: "finite magnitude",
+  build(context) {
+    const { graph, value } = context;
+    const constant = (name: string, x: number) => graph.addInitializer(`${value.name}_${name}`, float32([], [x]));
+    const node = (opType: string, inputs: readonly Value[]) =>
+      graph.addNode({ opType, inputs, outputs: [`${value.name}_${opType}`] }).output();
+    const size = abs(context, value);
+    const bounded = node("Less", [size, constant("infinity", Number.POSITIVE_INFINITY)]);
+    return reduce(context, "ReduceMax", node("Where", [bounded, size, constant("none", 0)]));
+  },
+};
+
+/** 0 where no element is NaN, NaN elsewhere; infinity is allowed. */
+export const nanProbe: Probe = {
+  key: "nan",
+  build(context) {
+    const { graph, value } = context;
+    const node = (opType: string, inputs: readonly Value[]) =>
+      graph.addNode({ opType, inputs, outputs: [`${value.name}_${opType}`] }).output();
+    const zero = graph.addInitializer(`${value.name}_zero`, float32([], [0]));
+    const finite = node("Where", [node("IsInf", [value]), zero, value]);
+    return reduce(context, "ReduceSum", node("Mul", [finite, zero]));
+  },
+};
+
 /** Sum of squares per index of `axis`; [channels]. The value must have other axes. */
 export function energyProbe(axis: number): Probe {
   return {

@@ -34,12 +34,17 @@ const typeAttributes: Readonly<Record<string, { readonly name: string; value(nod
   HannWindow: { name: "output_datatype", value: () => halfCode },
   HammingWindow: { name: "output_datatype", value: () => halfCode },
   BlackmanWindow: { name: "output_datatype", value: () => halfCode },
-  ...Object.fromEntries(
-    "EyeLike RandomNormal RandomNormalLike RandomUniform RandomUniformLike Bernoulli"
-      .split(" ")
-      .map((opType) => [opType, { name: "dtype", value: () => halfCode }]),
-  ),
+  EyeLike: { name: "dtype", value: () => halfCode },
+  Bernoulli: { name: "dtype", value: () => halfCode },
 };
+
+/** Operators that are refused in float16 although their schema has it: without a float input there is nothing that a runtime could cast. */
+export const noHalfKernel: ReadonlySet<string> = new Set([
+  "RandomNormal",
+  "RandomNormalLike",
+  "RandomUniform",
+  "RandomUniformLike",
+]);
 
 /** What is known of a node's arguments. */
 export interface NodeTypes {

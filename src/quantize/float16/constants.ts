@@ -1,5 +1,4 @@
-/** @file Constants as float16: what fits, what has to be cut, and the conversion, which happens when the bytes are read. */
-import { floatToHalf, halfToFloat } from "../../tensor/half.ts";
+/** @file Constants as float16: their range, what has to be cut, and the conversion, which happens when the bytes are read. */
 import { fromNumbers, type Tensor, viewAs } from "../../tensor/tensor.ts";
 import { chunksOf } from "../../util/bytes.ts";
 import { type HalfTensor, halfTensor } from "../write/cast.ts";
@@ -8,8 +7,6 @@ import { type HalfTensor, halfTensor } from "../write/cast.ts";
 export const LARGEST = 65504;
 /** Magnitudes from here on stand for infinity: masks and bounds are filled with −1e9 or the largest float32. */
 const STANDS_FOR_INFINITY = 1e9;
-/** What a small positive constant becomes that would round to zero: an epsilon that keeps a division from failing. */
-const LEAST = 1e-7;
 /** Constants with more elements are converted piece by piece and are not cut. */
 const SMALL = 1 << 20;
 
@@ -18,8 +15,6 @@ export interface ConstantRange {
   readonly largest: number;
   /** Smallest finite magnitude beyond float16; infinite when there is none. */
   readonly leastBeyond: number;
-  /** Whether it is one nonzero number that rounds to zero. */
-  readonly vanishes: boolean;
 }
 
 /** Reads a float32 tensor once. */
@@ -32,8 +27,7 @@ export function constantRange(tensor: Tensor): ConstantRange {
       if (magnitude > largest && magnitude < Number.POSITIVE_INFINITY) largest = magnitude;
       if (magnitude >= LARGEST + 16 && magnitude < leastBeyond) leastBeyond = magnitude;
     }
-  const vanishes = tensor.size === 1 && largest > 0 && floatToHalf(largest) === 0;
-  return { largest, leastBeyond, vanishes };
+  return { largest, leastBeyond };
 }
 
 /** Whether a constant beyond float16 only stands for infinity, so that the largest float16 does as well. */
@@ -41,13 +35,10 @@ export function standsForInfinity(tensor: Tensor, { leastBeyond }: ConstantRange
   return leastBeyond >= STANDS_FOR_INFINITY && tensor.size <= SMALL;
 }
 
-/** @param clamp cut what is beyond float16, and raise a single number that would vanish */
+/** @param clamp cut what is beyond float16 */
 export function halfConstant(name: string, tensor: Tensor, options: { clamp: boolean; measure: boolean }): HalfTensor {
   const { clamp, measure } = options;
   if (!clamp) return halfTensor(name, tensor, "float16", measure);
   const cut = (x: number) => (Number.isFinite(x) ? Math.min(LARGEST, Math.max(-LARGEST, x)) : x);
-  const numbers = tensor.toFloat32().map(cut);
-  const [x = 0] = numbers;
-  if (numbers.length === 1 && x !== 0 && halfToFloat(floatToHalf(x)) === 0) numbers[0] = Math.sign(x) * LEAST;
-  return { tensor: fromNumbers("float16", tensor.dims, numbers), sqnr: () => undefined };
+  return { tensor: fromNumbers("float16", tensor.dims, tensor.toFloat32().map(cut)), sqnr: () => undefined };
 }

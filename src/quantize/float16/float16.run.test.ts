@@ -159,3 +159,39 @@ describe.each(Object.entries(bodies))("%s", (_, { model, feeds }) => {
     expect(leastSqnr({ y: wanted.y as HostTensor }, result)).toBeGreaterThan(40);
   });
 });
+
+describe("infinity in the float32 model is not an overflow", () => {
+  const data = (feeds: readonly Feeds[]) =>
+    datasetOf(
+      "data",
+      feeds.map((inputs, i) => ({ id: String(i), inputs })),
+    );
+  const masked = {
+    Where: parse`(float[1,4] x) => (y) <bool[1,4] m = {1, 1, 0, 1}, float low = {-inf}> { a = Where(m, x, low) y = Softmax(a) }`,
+    Add: parse`(float[1,4] x) => (y) <float[1,4] m = {0, 0, -inf, 0}> { a = Add(x, m) y = Softmax(a) }`,
+    Log: parse`(float[1,4] x) => (y) <float low = {-20}> { r = Relu(x) a = Log(r) y = Max(a, low) }`,
+  };
+  const feeds = { x: hostTensor("float32", [1, 4], [1, -1, 0.5, 2]) };
+  test.each(Object.entries(masked))("%s", async (_, model) => {
+    const ranges = await magnitudes(model, data([feeds]), { open });
+    const { model: half, kept } = toFloat16(model, { ranges });
+    expect(kept).toEqual([]);
+    expect(leastSqnr(await runModel(model, feeds), await runModel(half, feeds))).toBeGreaterThan(50);
+  });
+
+  test("what overflows beside it is found; NaN of an output is an error", async () => {
+    const model = parse`(float[1,4] x) => (y) <float[1,4] m = {0, 0, -inf, 0}, float f = {3e4}> { b = Mul(x, f) s = Add(b, m) y = Softmax(s) }`;
+    const ranges = await magnitudes(model, data([{ x: hostTensor("float32", [1, 4], [1, -3, 0.5, 2]) }]), { open });
+    expect(ranges.get("s")).toBe(9e4);
+    const broken = parse`(float[1,4] x) => (y) { a = Log(x) y = Exp(a) }`;
+    await expect(magnitudes(broken, data([feeds]), { open })).rejects.toThrow(
+      /Log "?a?"?.* gives NaN: expected numbers/,
+    );
+  });
+});
+
+test("random numbers are generated in float32", async () => {
+  const model = parse`(int64[2,3] i) => (y) { a = RandomNormal <shape = [2,3]> () b = RandomUniformLike <dtype = 1> (i) y = Add(a, b) }`;
+  const { y } = await runModel(toFloat16(model).model, { i: hostTensor("int64", [2, 3], [0, 0, 0, 0, 0, 0]) });
+  expect(y?.dims).toEqual([2, 3]);
+});

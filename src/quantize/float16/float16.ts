@@ -41,7 +41,7 @@ export function toFloat16(model: Model, options: Float16Options = {}): Float16Re
     ...(defaults.length > 0
       ? [`${defaults.length} constants are no longer inputs as well (with defaults, such as "${defaults[0]?.name}")`]
       : []),
-    ...clamped.map((name) => `constant "${name}": cut to what float16 holds, up to ${LARGEST} and not down to 0`),
+    ...clamped.map((name) => `constant "${name}": cut to what float16 holds, up to ${LARGEST}`),
     ...(settings.ranges.size === 0
       ? ["no calibration data: values beyond 65,504 in the model would become infinite (--calibrate shows which)"]
       : []),

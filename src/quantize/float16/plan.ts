@@ -8,15 +8,16 @@ import { inferTypes } from "../../passes/infer-shapes.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
 import { opKey } from "../sites.ts";
-import { halfBodies, hasTypeAttribute, type NodeTypes, nodeTypes } from "./arguments.ts";
+import { halfBodies, hasTypeAttribute, type NodeTypes, nodeTypes, noHalfKernel } from "./arguments.ts";
 import { type ConstantRange, constantRange, LARGEST, standsForInfinity } from "./constants.ts";
 import { indexArithmetic } from "./index-arithmetic.ts";
 import type { Float16Settings } from "./options.ts";
+import { tooSmall, vanishes } from "./small-constants.ts";
 
 export interface Float16Plan {
   /** Nodes that stay float32, with the reason. */
   readonly kept: ReadonlyMap<Node, string>;
-  /** Constants that are cut to float16's range, or raised from zero. */
+  /** Constants that are cut to float16's range. */
   readonly clamped: ReadonlySet<Value>;
   isFloat(value: Value | undefined): boolean;
   typeOf(value: Value): ValueType | undefined;
@@ -31,10 +32,13 @@ const enlarging: ReadonlySet<string> = new Set("Add Sub Mul".split(" "));
 
 /** Operators whose result is as large as what they read. */
 const passesOn: ReadonlySet<string> = new Set(
-  "Add Sub Mul Neg Abs Relu Max Min Sum Concat Slice Pad Identity Reshape Flatten Transpose Squeeze Unsqueeze".split(
+  "Add Sub Mul Neg Abs Relu Max Min Sum Concat Slice Pad Expand Identity Reshape Flatten Transpose Squeeze Unsqueeze".split(
     " ",
   ),
 );
+
+/** Operators to whose result a small number makes a difference; the values of others are what they are without it. */
+const takesSmall: ReadonlySet<string> = new Set("Div Log Sqrt Pow Reciprocal Clip Where ReduceLogSum".split(" "));
 
 export function planFloat16(model: Model, settings: Float16Settings): Float16Plan {
   const planner = new Planner(model, settings);
@@ -46,7 +50,7 @@ export function planFloat16(model: Model, settings: Float16Settings): Float16Pla
     const reason = planner.reason(node) ?? (indices.has(node) ? "computes sizes, indices or positions" : undefined);
     if (reason) planner.keep(node, reason);
   }
-  planner.followLarge(inOrder(model));
+  planner.followExtremes(inOrder(model));
   return planner;
 }
 
@@ -62,6 +66,8 @@ class Planner implements Float16Plan {
   readonly clamped = new Set<Value>();
   /** Values that a constant beyond float16 makes large. */
   readonly #large = new Set<Value>();
+  /** Values that may be as small as a constant that float16 does not have. */
+  readonly #small = new Set<Value>();
   readonly #model: Model;
   readonly #settings: Float16Settings;
   readonly #types: ReadonlyMap<Value, ValueType>;
@@ -116,13 +122,21 @@ class Planner implements Float16Plan {
         if (!this.kept.has(inner)) this.keep(inner, `inside ${node}, which stays float32`);
   }
 
-  /** Keeps what reads values that a constant makes large, up to where they may be small again. @param nodes in topological order */
-  followLarge(nodes: readonly Node[]): void {
+  /**
+   * Keeps what reads values that a constant makes large, or may leave as small as it is, up to where they may be neither.
+   * @param nodes in topological order
+   */
+  followExtremes(nodes: readonly Node[]): void {
+    const follow = (node: Node, extremes: Set<Value>, why: string) => {
+      const value = node.inputs.find((input) => input && extremes.has(input));
+      if (!value || node.subgraphs().length > 0) return;
+      if (!this.kept.has(node)) this.keep(node, `reads "${value.name}", ${why}`);
+      if (passesOn.has(opKey(node))) extremes.add(node.output());
+    };
     for (const node of nodes) {
-      const large = node.inputs.find((input) => input && this.#large.has(input));
-      if (!large || node.subgraphs().length > 0) continue;
-      if (!this.kept.has(node)) this.keep(node, `reads "${large.name}", which a number beyond ${LARGEST} makes large`);
-      if (passesOn.has(opKey(node))) this.#large.add(node.output());
+      follow(node, this.#large, `which a number beyond ${LARGEST} makes large`);
+      if (takesSmall.has(opKey(node)) || passesOn.has(opKey(node)))
+        follow(node, this.#small, "which may be as small as a constant that float16 does not have");
     }
   }
 
@@ -134,6 +148,7 @@ class Planner implements Float16Plan {
     const untyped = [...node.inputs, ...node.outputs].find((value) => value && !this.typeOf(value));
     if (inputs.length + outputs.length === 0 && !hasBodies && !untyped) return undefined;
     if (this.#blocked.some((test) => namesOf(node).some(test))) return "blocklist";
+    if (noHalfKernel.has(opKey(node))) return "runtimes have no float16 kernel of it";
     const types = this.typesOf(node);
     const halfInputs = inputs.filter((i) => types.input(i));
     const halfOutputs = outputs.filter((i) => types.output(i));
@@ -159,18 +174,29 @@ class Planner implements Float16Plan {
     }
     for (const i of halfInputs) {
       const value = node.inputs[i];
-      if (!value?.tensor) continue;
-      const range = this.#ranges.get(value.tensor) ?? constantRange(value.tensor);
-      this.#ranges.set(value.tensor, range);
-      if (range.vanishes) this.clamped.add(value);
-      if (range.leastBeyond === Number.POSITIVE_INFINITY) continue;
-      if (!takesInfinity.has(opKey(node)) || !standsForInfinity(value.tensor, range)) {
-        if (enlarging.has(opKey(node))) this.#large.add(node.output());
-        return `weight "${value.name}" holds ${range.largest.toPrecision(4)}, beyond ${LARGEST}`;
-      }
-      this.clamped.add(value);
+      const reason = value?.tensor && this.#constantObstacle(node, i, value, value.tensor);
+      if (reason) return reason;
+    }
+    if (opKey(node) === "ConstantOfShape" && vanishes(node.tensor("value"))) {
+      this.#small.add(node.output());
+      return "its value is too small for float16";
     }
     return undefined;
+  }
+
+  #constantObstacle(node: Node, input: number, value: Value, tensor: Tensor): string | undefined {
+    const range = this.#ranges.get(tensor) ?? constantRange(tensor);
+    this.#ranges.set(tensor, range);
+    const small = tooSmall(node, input, tensor, range);
+    if (small?.isSmall) this.#small.add(node.output());
+    if (small) return small.reason;
+    if (range.leastBeyond === Number.POSITIVE_INFINITY) return undefined;
+    if (takesInfinity.has(opKey(node)) && standsForInfinity(tensor, range)) {
+      this.clamped.add(value);
+      return undefined;
+    }
+    if (enlarging.has(opKey(node))) this.#large.add(node.output());
+    return `weight "${value.name}" holds ${range.largest.toPrecision(4)}, beyond ${LARGEST}`;
   }
 }
 
