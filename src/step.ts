@@ -16,6 +16,8 @@ export interface Step<Schema extends z.ZodObject = z.ZodObject> {
   /** Feeds the recipe parser, the command line, the JSON Schema and the docs. */
   readonly options: Schema;
   readonly needs: readonly ("calibration" | "training" | "teacher")[];
+  /** The model that it gives computes what the one that it is given does, but for rounding. */
+  readonly exact?: boolean;
   /**
    * Never changes `model`; returns it where there is nothing to do.
    * @param options valid, in the form in which they are written in a recipe, with every default filled in
@@ -82,7 +84,7 @@ export interface ModelSize {
   readonly brotli?: number;
 }
 
-export interface OpenModelOptions extends Pick<SessionOptions, "threads" | "spinning" | "optimization"> {
+export interface OpenModelOptions extends Pick<SessionOptions, "threads" | "spinning" | "optimization" | "extra"> {
   readonly runtime: RuntimeName;
 }
 

@@ -77,7 +77,8 @@ function namesOf(layers: readonly string[]): string {
   return `${names.join(", ")}${layers.length > NAMES ? `, … ${layers.length - NAMES} more` : ""}`;
 }
 
-function changesText({ changes }: BoundReport, width: number, colors: Palette): string[] {
+/** The layers that step up, or nothing. */
+export function changesText({ changes }: Pick<BoundReport, "changes">, width: number, colors: Palette): string[] {
   if (changes.length === 0) return [];
   const rows = changes.slice(0, CHANGES).map(({ layer, from, to }) => [printable(layer), from, to]);
   const more = changes.length > CHANGES ? [colors.dim(`… ${changes.length - CHANGES} more`)] : [];

@@ -189,6 +189,11 @@ export const boundFlags: FlagGroup = {
         "how much worse the metric of --data may get: 0.5% is half a point of accuracy, or 0.5 % of another metric's value; 0.5 is in the metric's unit",
     },
     { name: "min-sqnr", value: "DB", type: "number", summary: "SQNR in dB that every output must keep" },
+    {
+      name: "as-asked",
+      summary:
+        "leave every layer as asked for; by default, the few that bring an output below 20 dB on samples step up by themselves",
+    },
   ],
 };
 

@@ -1,11 +1,13 @@
 /** @file What the terminal shows of the steps of a recipe. */
 import type { BoundReport } from "../recipe/bound/run-bound.ts";
+import type { JudgedReport } from "../recipe/judge/judge.ts";
 import type { StepRecord } from "../recipe/run-steps.ts";
 import type { CompareReport } from "../recipe/steps/compare.ts";
 import type { TrainReport } from "../recipe/steps/finetune.ts";
 import type { PruneStepReport } from "../recipe/steps/prune-report.ts";
 import { boundText } from "./bound-text.ts";
 import { compareText } from "./compare-text.ts";
+import { judgedText } from "./judged-text.ts";
 import { pruneText } from "./prune-text.ts";
 import { type QuantizeStepReport, quantizeText } from "./quantize-text.ts";
 import type { Palette } from "./render.ts";
@@ -37,7 +39,12 @@ export function stepText({ step, report }: StepRecord, width: number, colors: Pa
   const isComplete = shown === undefined || shown in report;
   const text = isComplete ? texts[step] : undefined;
   const bound = report.bound as BoundReport | undefined;
-  const parts = [text?.(report as never, width, colors), bound && boundText(bound, width, colors)];
+  const judged = report.judged as JudgedReport | undefined;
+  const parts = [
+    text?.(report as never, width, colors),
+    bound && boundText(bound, width, colors),
+    judged && judgedText(judged, width, colors),
+  ];
   if (text) return parts.filter((part) => part !== undefined).join("\n\n");
   return (report.notes ?? []).join("\n");
 }

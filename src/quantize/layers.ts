@@ -12,6 +12,8 @@ export interface LayerRule {
   readonly options: SpecOptions;
   /** Leave these layers as they are. */
   readonly keep: boolean;
+  /** Static and dynamic quantization: integer weights that are read as floats; activations stay float. */
+  readonly weightsOnly?: boolean | undefined;
 }
 
 const words: readonly { readonly test: RegExp; readonly option: keyof SpecOptions; value?(word: string): unknown }[] = [
@@ -36,17 +38,19 @@ export function parseLayerRules(text: string): LayerRule[] {
       const match = at < 0 ? part : part.slice(0, at);
       const options: Record<string, unknown> = {};
       let keep = false;
+      let weightsOnly = false;
       for (const word of at < 0 ? [] : part.slice(at + 1).split("+")) {
         const row = words.find(({ test }) => test.test(word));
         if (word === "keep") keep = true;
+        else if (word === "weights-only") weightsOnly = true;
         else if (row) options[row.option] = row.value ? row.value(word) : word;
         else
           throw new TersorError(
             "bad-recipe",
-            `--layers "${part}": "${word}" is not an option: expected a dtype, granularity, scale, rounding, format or keep, joined by +.`,
+            `--layers "${part}": "${word}" is not an option: expected a dtype, granularity, scale, rounding, format, weights-only or keep, joined by +.`,
           );
       }
-      return { match, options: options as SpecOptions, keep };
+      return { match, options: options as SpecOptions, keep, ...(weightsOnly && { weightsOnly }) };
     });
 }
 
@@ -68,6 +72,8 @@ export interface AskedLayer {
   readonly reason?: string;
   /** Whether a rule names it. */
   readonly named: boolean;
+  /** Why its activations stay float while its weight is quantized. */
+  readonly weightsOnly?: string;
   readonly options: SpecOptions;
 }
 
@@ -91,12 +97,15 @@ export function askedLayers(
     const named = own !== undefined && own.length > 0;
     if (own?.length === 0) return { reason: "not among the layers asked for", named, options };
     if (own?.at(-1)?.keep) return { reason: "kept as asked", named, options };
-    return over.at(-1)?.keep ? { reason: KEPT_FOR_BOUND, named, options } : { named, options };
+    if (over.at(-1)?.keep) return { reason: KEPT_FOR_BOUND, named, options };
+    if (over.at(-1)?.weightsOnly) return { weightsOnly: WEIGHTS_FOR_BOUND, named, options };
+    return { named, options, ...(own?.at(-1)?.weightsOnly && { weightsOnly: "weights only, as asked" }) };
   });
 }
 
-/** Why the search for an accuracy bound left a layer float. */
-const KEPT_FOR_BOUND = "kept float: the accuracy bound asks for it";
+/** Why a search for what keeps the outputs left a layer float, or its activations. */
+const KEPT_FOR_BOUND = "kept float: the outputs need it";
+const WEIGHTS_FOR_BOUND = "weights only: the outputs need its activations float";
 
 function matcher(pattern: string): (layer: WeightLayer) => boolean {
   const test = namePattern(pattern);

@@ -38,6 +38,7 @@ const MEASURE_UP_TO = 40_000_000;
 const layerRule = z.strictObject({
   match: z.string(),
   keep: z.boolean().default(false),
+  weightsOnly: z.boolean().optional(),
   options: specOptions.partial().default({}),
 });
 

@@ -4,6 +4,7 @@ import type { DataSpec, Step } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
 import { type BoundOptions, type BoundSettings, boundOptions } from "./bound/bound.ts";
+import type { JudgeOptions } from "./judge/judge.ts";
 import { parseOptions, resolveOptions } from "./parse-options.ts";
 import type { compareStep } from "./steps/compare.ts";
 import type { distillStep } from "./steps/distill.ts";
@@ -49,6 +50,8 @@ export interface Recipe {
   readonly externalData?: "auto" | "always" | "never";
   /** How far the result may be from the original: the quantization step treats layers better until it holds. */
   readonly bound?: BoundOptions;
+  /** Leave every layer as it is asked for, even where the outputs become useless: it is said, but not repaired. False when absent. */
+  readonly asAsked?: boolean;
   readonly steps: readonly RecipeStep[];
 }
 
@@ -72,6 +75,10 @@ const recipeSchema = z.strictObject({
   bound: boundOptions
     .optional()
     .describe("how far the result may be from the original: layers are treated better until it holds"),
+  asAsked: z
+    .boolean()
+    .default(false)
+    .describe("leave every layer as asked for: useless outputs are said, but not repaired"),
   steps: z.array(z.record(z.string(), z.unknown())).min(1).describe("what to do, in order"),
 });
 
@@ -81,6 +88,8 @@ export interface BoundStep {
   readonly options: Readonly<Record<string, unknown>>;
   /** The step treats layers better until it holds. */
   readonly bound?: BoundSettings;
+  /** The step's outputs are looked at. */
+  readonly judge?: JudgeOptions;
 }
 
 export interface ParsedRecipe extends Omit<z.output<typeof recipeSchema>, "steps"> {
@@ -91,7 +100,14 @@ export interface ParsedRecipe extends Omit<z.output<typeof recipeSchema>, "steps
 export function parseRecipe(recipe: unknown, subject = "recipe"): ParsedRecipe {
   const parsed = parseOptions(recipeSchema, recipe, subject);
   const bound = parsed.steps.map((each, at) => bindStep(each, `${subject}: step ${at + 1}`, parsed.seed));
-  return { ...parsed, steps: parsed.bound ? underBound(bound, parsed.bound, subject) : bound };
+  return { ...parsed, steps: parsed.bound ? underBound(bound, parsed.bound, subject) : judged(bound, parsed) };
+}
+
+/** Has the last quantization judged, unless its result is trained further: that is what repairs it then. */
+function judged(bound: BoundStep[], { asAsked }: JudgeOptions): BoundStep[] {
+  const last = bound.findLastIndex(({ step }) => step.variants);
+  if (bound.slice(last + 1).some(({ step }) => step.needs.includes("training"))) return bound;
+  return bound.map((each, at) => (at === last ? { ...each, judge: { asAsked } } : each));
 }
 
 /** Puts the one step that can keep a bound under it. @throws bad-recipe where it is not one */

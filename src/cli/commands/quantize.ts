@@ -37,6 +37,7 @@ export async function run(input: CommandInput): Promise<number> {
     ...(options.data !== undefined && { data: options.data as string }),
     ...(options.seed !== undefined && { seed: options.seed as number }),
     ...boundFor(options, naming),
+    ...(options.asAsked !== undefined && { asAsked: options.asAsked as boolean }),
     ...(options.externalData !== undefined && { externalData: "always" }),
     steps: [
       { simplify: { level: options.simplify === false ? "constants" : "all" } },

@@ -10,7 +10,7 @@ import { TersorError } from "../../util/errors.ts";
 import { type AskedLayer, askedLayers, type LayerRule, parseLayerRules } from "../layers.ts";
 import { type Observation, observations } from "../method-stats.ts";
 import { findLayers, opKey, type SkippedNode, type WeightLayer } from "../sites.ts";
-import type { SpecOptions } from "../spec.ts";
+import { type QuantSpec, resolveSpec, type SpecOptions, specOptions } from "../spec.ts";
 import { type CodedValue, codeClasses } from "./classes.ts";
 import { type Flow, findFlow, hasWeight, isFixed, type Unit } from "./flow.ts";
 import { rangeCollector, type StaticOptions, type StaticSettings, staticOptions } from "./options.ts";
@@ -22,6 +22,8 @@ export interface PlannedWeight {
   readonly layer: WeightLayer;
   /** Absent where it stays as it is. */
   readonly choice?: WeightChoice;
+  /** Codes that are read as floats, where its activations stay float. */
+  readonly floatSpec?: QuantSpec;
   readonly reason?: string;
 }
 
@@ -66,7 +68,8 @@ export function planStatic(
   const asked = askedLayers(layers, settings.layers as string | LayerRule[] | undefined, overrides);
   const excluded = new Map<Node, string>();
   for (const [index, layer] of layers.entries()) {
-    const { reason } = asked[index] as AskedLayer;
+    const { reason: kept, weightsOnly } = asked[index] as AskedLayer;
+    const reason = kept ?? weightsOnly;
     if (reason) for (const { node } of layer.sites) excluded.set(node, reason);
   }
   const flow = findFlow(copy.graph, {
@@ -127,7 +130,13 @@ function plannedWeights(
   const isUsed = (layer: WeightLayer) => layer.sites.some(({ node, input }) => units.get(node)?.rule.weight === input);
   const used = layers.filter(isUsed);
   return layers.map((layer) => {
-    const { options } = asked[layer.index] as AskedLayer;
+    const { options, weightsOnly, reason: kept } = asked[layer.index] as AskedLayer;
+    if (weightsOnly && !kept)
+      return {
+        layer,
+        reason: weightsOnly,
+        floatSpec: resolveSpec(specOptions.parse({}), `weight "${layer.value.name}"`),
+      };
     if (isUsed(layer)) {
       const isEdge = layer === used[0] || layer === used.at(-1);
       if (isEdge && PACKED_OPSETS[settings.weights ?? ""] && !options.dtype)

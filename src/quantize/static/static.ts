@@ -10,9 +10,12 @@ import { constantSizes } from "../constant-sizes.ts";
 import type { LayerRule } from "../layers.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { type LayerReport, layerReport } from "../report.ts";
+import { describeSpec } from "../spec.ts";
+import type { WrittenLayer } from "../write/format.ts";
 import type { StaticOptions } from "./options.ts";
 import { type PlannedWeight, planStatic, type StaticPlan } from "./plan.ts";
 import type { StaticWeight } from "./weights.ts";
+import { writeWeightsOnly } from "./weights-only.ts";
 import { type StaticStats, writeStatic } from "./write.ts";
 
 export interface StaticResult extends QuantizeResult {
@@ -78,10 +81,11 @@ export function staticVariants(
 /** Writes a plan with statistics from elsewhere. The plan's model is used up. @throws bad-data for a value without a range */
 export function applyStatic(plan: StaticPlan, stats: StaticStats): StaticResult {
   const { weights, notes } = writeStatic(plan, stats);
+  const floats = writeWeightsOnly(plan);
   const { model } = removeDeadCode(plan.model);
   return {
     model,
-    layers: () => plan.weights.map((planned) => report(planned, weights.get(planned))),
+    layers: () => plan.weights.map((planned) => report(planned, weights.get(planned), floats.get(planned))),
     skipped: plan.skipped,
     notes: [
       ...plan.notes,
@@ -109,7 +113,19 @@ function cutRanges(ranges: ReadonlyMap<string, Range>): string[] {
   ];
 }
 
-function report({ layer, choice, reason }: PlannedWeight, written: StaticWeight | undefined): LayerReport {
+function report(
+  { layer, choice, reason, floatSpec }: PlannedWeight,
+  written: StaticWeight | undefined,
+  floats: WrittenLayer | undefined,
+): LayerReport {
+  if (floatSpec && floats)
+    return layerReport(layer, {
+      reason,
+      spec: describeSpec(floatSpec),
+      format: "DequantizeLinear",
+      bytes: floats.bytes,
+      sqnr: floats.sqnr(),
+    });
   const words = choice && [
     choice.dtype,
     ...(choice.bits === 7 ? ["(no saturation)"] : []),

@@ -16,6 +16,10 @@ export interface Judges {
   readonly judge: Dataset;
   readonly heldOut: boolean;
   readonly metric?: ChosenMetric;
+  /** The outputs that count; all when absent. */
+  readonly outputs?: ReadonlySet<string>;
+  /** The model is far from the bound, and few layers are to blame: all step up, and most back again. */
+  readonly isRepair?: boolean;
 }
 
 /**

@@ -20,7 +20,7 @@ import { dtypeInfo } from "../../tensor/dtype.ts";
 
 /** A rung that says how it is done: options over those of the layer. */
 export interface RuleRung extends Rung {
-  readonly rule: Pick<LayerRule, "options" | "keep">;
+  readonly rule: Pick<LayerRule, "options" | "keep" | "weightsOnly">;
 }
 
 export interface RuleLadder extends LayerLadder {
@@ -64,6 +64,11 @@ function ladderOf(layer: WeightLayer, rungs: readonly RuleRung[]): RuleLadder {
 
 function keptRung({ weight }: WeightLayer): RuleRung {
   return { label: weight.dtype, bits: dtypeInfo(weight.dtype).bits, rule: { options: {}, keep: true } };
+}
+
+/** Integer weights with float activations: no larger, but slower than integer products. */
+function weightsOnlyRung(): RuleRung {
+  return { label: "int8 channel, weights only", bits: 9, rule: { options: {}, keep: false, weightsOnly: true } };
 }
 
 /** Groups that the 4-bit kernels of runtimes are made for. */
@@ -160,6 +165,7 @@ function staticRungs(choice: WeightChoice, settings: StaticSettings): RuleRung[]
       scale: "absmax",
       ...(dtype !== "int4" && { bits: settings.target.saturates ? 7 : 8 }),
     });
+  rungs.push(weightsOnlyRung());
   return rungs;
 }
 
@@ -176,6 +182,7 @@ function dynamicRungs(spec: QuantSpec): RuleRung[] {
   if (spec.scale.by === "absmax") add({ scale: "mse" }, { scale: { by: "mse" } });
   if (spec.granularity.per !== "channel") add({ granularity: "channel" }, { granularity: { per: "channel" } });
   if (spec.bits < 8) add({ dtype: "uint8", bits: 8 }, { dtype: "uint8", bits: 8, symmetric: false });
+  rungs.push(weightsOnlyRung());
   return rungs;
 }
 

@@ -85,9 +85,7 @@ export async function runBound(
   try {
     const judges = await judgesOf(bound, reference, ctx);
     const variants = await step.variants(model, options as never, ctx);
-    const search = new Search(variants, bound, { model, reference, judges, settings, ctx });
-    const found = await search.run();
-    const { result, report } = await search.judge(found);
+    const { result, report } = await searchBoundOf(variants, bound, { model, reference, judges, settings, ctx });
     const later = judges.heldOut ? withData(ctx, judges.judge) : ctx;
     return { result: { model: result.model, report: () => ({ ...result.report(), bound: report }) }, ctx: later };
   } finally {
@@ -95,7 +93,17 @@ export async function runBound(
   }
 }
 
-interface SearchWorld {
+/** The cheapest of a step's variants with which a bound holds, else the closest, as the samples see it that judge. */
+export async function searchBoundOf(
+  variants: StepVariants,
+  bound: BoundSettings,
+  world: SearchWorld,
+): Promise<{ result: StepResult; report: BoundReport }> {
+  const search = new Search(variants, bound, world);
+  return search.judge(await search.run());
+}
+
+export interface SearchWorld {
   /** The step's input. */
   readonly model: Model;
   readonly reference: Session;
@@ -127,6 +135,7 @@ class Search {
       const found = await searchBound<Candidate>({
         costs: ladders.map(({ rungs }) => rungs.map(({ bits }) => bits)),
         rounds: this.#bound.rounds,
+        ...(judges.isRepair && { firstGroup: 1 }),
         evaluate: async (levels) => {
           throwIfAborted(ctx.signal, "accuracy bound");
           const candidate = await this.#evaluate(levels);
@@ -135,7 +144,9 @@ class Search {
           progress.update(this.#measures.length);
           return candidate;
         },
-        fidelity: ({ result, error }) => {
+        fidelity: async ({ result, error }) => {
+          // What does the harm lies together, mostly at the front: halves of the graph find it, where noise of layers may mislead.
+          if (judges.isRepair) return ladders.map((_, at) => at);
           const samples = take(judges.search, FIDELITY_SAMPLES);
           const reports = (result.report().layers ?? []) as readonly LayerReport[];
           return layerFidelity(ladders, reports, {
@@ -184,7 +195,13 @@ class Search {
     const session = await ctx.open(model, settings);
     const watch = { signal: ctx.signal, progress: () => ({ update: () => {}, end: () => {} }) };
     const original = data === judges.search ? this.#recorded.session() : reference;
-    return measureAgreement([original, session], data, watch, judges.metric).finally(() => session.release());
+    const agreement = await measureAgreement([original, session], data, watch, judges.metric).finally(() =>
+      session.release(),
+    );
+    const { outputs } = judges;
+    if (!outputs) return agreement;
+    const counted = Object.entries(agreement.fidelity).filter(([name]) => outputs.has(name));
+    return { ...agreement, fidelity: Object.fromEntries(counted) };
   }
 
   /**

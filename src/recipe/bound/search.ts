@@ -13,6 +13,8 @@ export interface BoundSearch<T extends Trial> {
   readonly costs: readonly (readonly number[])[];
   /** Trials at most; one is always made. */
   readonly rounds: number;
+  /** Share of the layers in the first group that is stepped up, an eighth when absent; every next group is twice as large. */
+  readonly firstGroup?: number;
   /** @param levels one per layer, 0 is what was asked for */
   evaluate(levels: readonly number[]): Promise<T>;
   /** How well each layer of a trial does, such as its SQNR in dB: the lowest are stepped up first. */
@@ -37,7 +39,6 @@ export interface Found<T extends Trial> {
   readonly rounds: readonly SearchRound[];
 }
 
-/** Share of the layers in the first group that is stepped up; every next group is twice as large. */
 const FIRST_GROUP = 1 / 8;
 
 /**
@@ -45,12 +46,12 @@ const FIRST_GROUP = 1 / 8;
  * take cheaper levels again, halving the groups that matter. Never tries the model in which every layer is as it was.
  */
 export async function searchBound<T extends Trial>(search: BoundSearch<T>): Promise<Found<T>> {
-  const { costs } = search;
+  const { costs, firstGroup = FIRST_GROUP } = search;
   const trials = new Trials(search);
   let levels: readonly number[] = costs.map(() => 0);
   let trial = await trials.make("as asked", levels, levels);
   let first: readonly number[] | undefined;
-  for (let size = Math.max(1, Math.ceil(costs.length * FIRST_GROUP)); !holds(trial) && !trials.isSpent; size *= 2) {
+  for (let size = Math.max(1, Math.ceil(costs.length * firstGroup)); !holds(trial) && !trials.isSpent; size *= 2) {
     const fidelity = await search.fidelity(trial);
     first ??= fidelity;
     const worst = costs

@@ -68,6 +68,7 @@ export const equalizeStep: Step<typeof equalizeStepOptions> = {
   name: "equalize",
   summary: "Move scales between layers, so that they quantize better: cross-layer, smoothquant, awq.",
   options: equalizeStepOptions,
+  exact: true,
   needs: [],
   async run(model, options, ctx) {
     if (ctx.dryRun) return { model, report: () => ({ notes: ["equalization is left out of a dry run"] }) };

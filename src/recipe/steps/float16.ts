@@ -12,7 +12,7 @@ import { inputOptions, runtimeOptions } from "./compare.ts";
 
 export const float16StepOptions = float16Options.omit({ ranges: true }).extend({
   calibrate: inputOptions.data.describe(
-    "samples that show which values go beyond 65,504: what computes them stays float32",
+    "samples that show which values go beyond 65,504: what computes them stays float32; default: a few of the recipe's data",
   ),
   calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
   batchSize: z
@@ -53,11 +53,16 @@ interface Seen {
   readonly calibration: { readonly data: string; readonly samples: number };
 }
 
-/** Runs the model on the calibration data, where there is any. */
+/** Of the recipe's data, where the step has none of its own. */
+const FEW = 16;
+
+/** Runs the model on the calibration data, else on a few samples of the recipe's; not at all where there are none. */
 async function look(model: Model, options: Options, ctx: StepContext): Promise<Seen | undefined> {
   const { calibrate, calibrationSamples, batchSize, threads } = float16StepOptions.parse(options);
-  if (calibrate === undefined || ctx.dryRun) return undefined;
-  const named = { data: calibrate, samples: calibrationSamples, batchSize, threads };
+  if (ctx.dryRun) return undefined;
+  // Processors without float16 compute in float32: what overflows would show nowhere but in the values' sizes.
+  const most = calibrate === undefined ? FEW : calibrationSamples;
+  const named = { data: calibrate, samples: most, batchSize, threads };
   const opened = await openCalibration(model, named, ctx);
   if (!opened) return undefined;
   const { data, running, show } = opened;

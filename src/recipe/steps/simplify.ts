@@ -49,6 +49,7 @@ export const simplifyStep: Step<typeof simplifyOptions> = {
   name: "simplify",
   summary: "Inline functions, fold constants and batch norms, take certain branches, remove what does nothing.",
   options: simplifyOptions,
+  exact: true,
   needs: [],
   async run(model, options, ctx) {
     const fixed = fixInputs(model, options.inputs ?? {}).model;
