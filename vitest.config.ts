@@ -1,4 +1,4 @@
-/** @file Test tiers: graph (no runtime), run (ONNX Runtime), slow (end to end, fuzzing), browser (Chromium). */
+/** @file Test tiers: graph (no runtime), run (ONNX Runtime), slow (end to end, fuzzing), attack (hostile input), browser (Chromium). */
 import { availableParallelism } from "node:os";
 import { defineConfig } from "vitest/config";
 
@@ -20,11 +20,12 @@ export default defineConfig({
       {
         test: {
           ...tier("graph", ["src/**/*.test.ts", "test/**/*.test.ts"], 20_000).test,
-          exclude: ["**/*.run.test.ts", "**/*.slow.test.ts", "**/*.browser.test.ts"],
+          exclude: ["**/*.run.test.ts", "**/*.slow.test.ts", "**/*.browser.test.ts", "test/attack/**"],
         },
       },
       tier("run", ["src/**/*.run.test.ts", "test/**/*.run.test.ts"], 60_000),
       tier("slow", ["src/**/*.slow.test.ts", "test/**/*.slow.test.ts"], 600_000),
+      tier("attack", ["test/attack/**/*.test.ts"], 120_000),
       {
         test: {
           ...tier("browser", ["test/**/*.browser.test.ts"], 120_000).test,

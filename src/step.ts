@@ -23,6 +23,8 @@ export interface Step<Schema extends z.ZodObject = z.ZodObject> {
    * @param options valid, in the form in which they are written in a recipe, with every default filled in
    */
   run(model: Model, options: z.input<Schema>, ctx: StepContext): Promise<StepResult>;
+  /** Files that it writes besides the model, by what they are called in messages. Paths are relative to the recipe's folder. */
+  writes?(options: z.input<Schema>): readonly (readonly [what: string, path: string])[];
   /** The ways in which the step can treat layers better: what an accuracy bound searches. Absent where layers have no choice. */
   variants?(model: Model, options: z.input<Schema>, ctx: StepContext): Promise<StepVariants>;
 }
@@ -90,8 +92,10 @@ export interface OpenModelOptions extends Pick<SessionOptions, "threads" | "spin
 
 /** Files that a step keeps for itself, such as checkpoints; paths are relative to the recipe's folder. */
 export interface StepFiles {
-  /** Undefined where there is no such file. */
+  /** An input. Undefined where there is no such file. */
   read(path: string): Promise<Uint8Array | undefined>;
+  /** What an earlier run of the step wrote there. */
+  readOwn(path: string): Promise<Uint8Array | undefined>;
   /** Whole or not at all: until it is done, what was there stays. */
   write(path: string, bytes: Uint8Array): Promise<void>;
   append(path: string, text: string): Promise<void>;

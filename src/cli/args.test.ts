@@ -133,6 +133,11 @@ describe("help", () => {
         3    invalid or unsupported model or data
         130  interrupted; nothing was written
 
+      What runs code:
+        .ts, .js, .mjs   recipes, and modules that are named as data or metric, are imported: they may
+                         do whatever you may
+        everything else  models, JSON and data are only read; see docs/trust.md
+
       \`tersor COMMAND --help\` shows the options of a command."
     `);
   });

@@ -1,5 +1,6 @@
 /** @file Reads the command line by a table of flags. Loads nothing that is slow to load. */
 import { TersorError } from "../util/errors.ts";
+import { parseJson } from "../util/json.ts";
 
 /** One flag; a switch when it has no `value`. */
 export interface Flag {
@@ -74,7 +75,7 @@ const readers = {
   json: (text: string, flag: string) => {
     if (!/^\s*[{[]/.test(text)) return text;
     try {
-      return JSON.parse(text) as unknown;
+      return parseJson(text);
     } catch (cause) {
       throw new TersorError("bad-recipe", `${flag}: not readable as JSON: ${(cause as Error).message}.`, { cause });
     }

@@ -1,7 +1,8 @@
 /** @file Options of the data from the command line: JSON, or a file of it. */
-import { readFileSync } from "node:fs";
 import { reason } from "../node/file-source.ts";
 import { messageOf, TersorError } from "../util/errors.ts";
+import { parseJson } from "../util/json.ts";
+import { readRegular } from "../util/regular-file.ts";
 import type { Options } from "./args.ts";
 
 /**
@@ -16,12 +17,19 @@ export function dataOptionsOf({ dataOptions: value, skipBad, data, calibrate }: 
   return { ...given, skipBad };
 }
 
+/** Files that flags name and the command reads by itself: nothing may be written over them. */
+export function filesOfOptions({ dataOptions, target }: Options): string[] {
+  const isFile = (value: unknown): value is string => typeof value === "string";
+  return [dataOptions, isFile(target) && target.endsWith(".json") ? target : undefined].filter(isFile);
+}
+
 function readOptions(path: string): Options {
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(path, "utf8"));
+    value = parseJson(new TextDecoder().decode(readRegular(path)));
   } catch (cause) {
-    const why = cause instanceof SyntaxError ? `is not JSON: ${messageOf(cause)}.` : reason(cause);
+    const isFile = (cause as NodeJS.ErrnoException).code !== undefined;
+    const why = isFile ? reason(cause) : `is not JSON: ${messageOf(cause)}.`;
     throw new TersorError("bad-recipe", `--data-options "${path}": ${why}`, { cause });
   }
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Options;

@@ -1,8 +1,9 @@
 /** @file The target that `--target` means: a name, or a file that describes one. */
-import { readFileSync } from "node:fs";
 import { reason } from "../node/file-source.ts";
 import { parseOptions } from "../recipe/parse-options.ts";
 import { TersorError } from "../util/errors.ts";
+import { parseJson } from "../util/json.ts";
+import { readRegular } from "../util/regular-file.ts";
 import type { Options } from "./args.ts";
 
 /** The options with the target that stands in a .json file. @throws bad-recipe when it is no JSON, and for unknown keys and wrong values */
@@ -12,7 +13,7 @@ export async function withTarget(options: Options): Promise<Options> {
   const { targetSchema } = await import("../targets/target.ts");
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(target, "utf8"));
+    value = parseJson(new TextDecoder().decode(readRegular(target)));
   } catch (cause) {
     throw new TersorError("bad-recipe", `target "${target}": can't be read as JSON: ${reason(cause)}`, { cause });
   }

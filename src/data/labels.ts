@@ -1,5 +1,6 @@
 /** @file Class names: labels as they are written to labels as metrics want them. */
 import { TersorError } from "../util/errors.ts";
+import { parseJson } from "../util/json.ts";
 
 /**
  * The label of a sample from what a file says: with `classes` the index of its name (an index below their number is
@@ -37,7 +38,7 @@ export function sortClasses(names: Iterable<string>): string[] {
 export function parseClasses(text: string, subject: string): string[] {
   if (!/^\s*[[{]/.test(text)) return text.split(/\r\n|\n|\r/).filter((line) => line !== "");
   try {
-    const names: unknown = JSON.parse(text);
+    const names: unknown = parseJson(text);
     if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
   } catch (error) {
     throw new TersorError("bad-data", `${subject}: not readable as JSON.`, { cause: error });

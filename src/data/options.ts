@@ -6,6 +6,10 @@ import { TersorError } from "../util/errors.ts";
 export const formatNames = ["images", "npy", "npz", "raw", "jsonl", "csv", "tsv", "text", "module", "audio"] as const;
 export type FormatName = (typeof formatNames)[number];
 
+/** Why a module is refused that is named inside of data; see docs/trust.md. */
+export const DATA_RUNS_NOTHING =
+  "is a module, which runs, and is named inside of a JSON file, which is data. Name it on the command line or in a .ts or .mjs recipe.";
+
 const count = z.int().positive();
 const channelValues = z
   .union([z.number(), z.array(z.number()).nonempty()])

@@ -1,6 +1,7 @@
 /** @file TextTokenizer: texts to tokens with a Hugging Face tokenizer.json. */
 import { Tokenizer } from "@huggingface/tokenizers";
 import { messageOf, TersorError } from "../util/errors.ts";
+import { parseJson } from "../util/json.ts";
 import { fitLength, nextTokens, type Tokens, type Window } from "./tokens.ts";
 
 export interface EncodeOptions {
@@ -23,7 +24,7 @@ export class TextTokenizer {
   constructor(json: string, file: string) {
     this.#file = file;
     try {
-      const description = JSON.parse(json) as TokenizerFile;
+      const description = parseJson(json) as TokenizerFile;
       // Models of whole words are only told by the second argument what an unknown word is.
       const unknown = description.model?.unk_token;
       this.#tokenizer = new Tokenizer(description, typeof unknown === "string" ? { unk_token: unknown } : {});

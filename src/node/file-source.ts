@@ -1,7 +1,8 @@
 /** @file Files as random-access sources. */
-import { closeSync, fstatSync, openSync, readSync, type Stats, statSync } from "node:fs";
+import { closeSync, fstatSync, readSync } from "node:fs";
 import type { ByteSource } from "../util/bytes.ts";
 import { messageOf, TersorError } from "../util/errors.ts";
+import { NOT_REGULAR, openRegular } from "../util/regular-file.ts";
 
 /** One readSync call may not exceed 2^31 − 1 bytes. */
 const MAX_READ = 1 << 30;
@@ -18,11 +19,8 @@ export class FileSource implements ByteSource {
   constructor(path: string) {
     this.path = path;
     try {
-      // Before opening: to open a pipe would wait for its other end.
-      checkIsFile(path, statSync(path));
-      this.#fd = openSync(path, "r");
+      this.#fd = openRegular(path);
     } catch (error) {
-      if (error instanceof TersorError) throw error;
       throw new TersorError("bad-data", `${path}: ${reason(error)}`, { cause: error });
     }
     this.byteLength = fstatSync(this.#fd).size;
@@ -61,12 +59,6 @@ export class FileSource implements ByteSource {
   }
 }
 
-function checkIsFile(path: string, stat: Stats): void {
-  if (stat.isFile()) return;
-  const kind = stat.isDirectory() ? "a folder" : "a device, pipe or socket";
-  throw new TersorError("bad-data", `${path}: expected a file, got ${kind}.`);
-}
-
 const reasons: Readonly<Record<string, string>> = {
   ENOENT: "no such file or folder. Check the path.",
   EACCES: "permission denied.",
@@ -79,6 +71,7 @@ const reasons: Readonly<Record<string, string>> = {
   ELOOP: "the symbolic links run in a circle.",
   ENAMETOOLONG: "the name is too long.",
   EMFILE: "too many files are open.",
+  [NOT_REGULAR]: "expected a file, got a device, pipe or socket.",
 };
 
 /** A file-system error in words. */

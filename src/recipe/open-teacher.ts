@@ -36,7 +36,7 @@ export async function openTeacher(
       "bad-recipe",
       "cache: augmentation makes new samples in every epoch, and the teacher's answers with them: expected none, or a number of variants. Leave out cache (the teacher then runs beside the student), or add variants:4, say, to augment.",
     );
-  const file = await ctx.files.read(cache);
+  const file = await ctx.files.readOwn(cache);
   const teacher = await Teacher.open(model, values, { runtime, session, keepAnswers: true });
   const { answers } = teacher;
   const isOurs = file === undefined || answers?.load(file, cache);

@@ -5,6 +5,7 @@ import * as z from "zod";
 import { probe } from "../../evaluate/probe/probe.ts";
 import { packageVersion } from "../../node/version.ts";
 import { writeText } from "../../node/write-text.ts";
+import { FileGuard } from "../../recipe/node/file-guard.ts";
 import { checkOutput } from "../../recipe/node/files.ts";
 import { parseOptions } from "../../recipe/parse-options.ts";
 import { runtimeOptions } from "../../recipe/steps/compare.ts";
@@ -27,7 +28,7 @@ const runtimes = {
 
 export async function run({ command, options, io }: CommandInput): Promise<number> {
   const { runtime: name, threads = 1, output } = parseOptions(probeOptions, options, "probe", flagNaming(command));
-  if (output !== undefined) checkOutput({ model: output, data: output, manifest: output }, []);
+  if (output !== undefined) checkOutput({ model: output, data: output, manifest: output }, new FileGuard());
   const { base, packageName } = runtimes[name];
   const machine = `${cpus()[0]?.model.trim() || "unknown processor"}, ${process.arch}, ${availableParallelism()} threads of hardware`;
   const worker = workerRuntime(name);

@@ -10,7 +10,7 @@ import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.
 import { pruneStepOptions } from "../../recipe/steps/prune-options.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
-import { dataOptionsOf } from "../options-file.ts";
+import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
 import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
@@ -76,6 +76,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       dryRun: options.dryRun === true,
       measureOnly: isMeasureOnly,
       dataOptions: dataOptionsOf(options),
+      reads: filesOfOptions(options),
     }),
   );
   io.json({ ...manifest, files });

@@ -8,7 +8,7 @@ import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
-import { dataOptionsOf } from "../options-file.ts";
+import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
 import { equalizeStepFor, quantizeStepFor } from "../quantize-modes.ts";
 import { headline } from "../quantize-text.ts";
@@ -53,6 +53,7 @@ export async function run(input: CommandInput): Promise<number> {
       dryRun: options.dryRun === true,
       workers: (options.workers as number | undefined) ?? "auto",
       dataOptions: dataOptionsOf(options),
+      reads: filesOfOptions(options),
     }),
   );
   const { manifest } = result;

@@ -1,10 +1,12 @@
 /** @file `tersor run`: a recipe from a file. */
-import { basename, dirname, relative, resolve } from "node:path";
+import { basename, dirname, extname, relative, resolve } from "node:path";
 import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
 import { parseRecipe, type Recipe, recipeJsonSchema } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
+import { parseJson } from "../../util/json.ts";
+import { readRegular } from "../../util/regular-file.ts";
 import type { CommandInput } from "../args.ts";
 import { withProgress } from "../progress.ts";
 import { headline } from "../quantize-text.ts";
@@ -20,7 +22,12 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
     else io.print(text);
     return 0;
   }
-  const { recipe: loaded, file } = await loadRecipe(args[0]);
+  const { recipe: loaded, file, isCode } = await loadRecipe(args[0]);
+  if (typeof loaded === "object" && loaded !== null && "extends" in loaded)
+    throw new TersorError(
+      "bad-recipe",
+      `recipe "${file}": "extends" is not known: a recipe takes nothing from elsewhere by itself. Write it out, or import the other one in a .ts recipe.`,
+    );
   const seeded = options.seed === undefined ? loaded : { ...(loaded as object), seed: options.seed };
   parseRecipe(seeded, file);
   const recipe = seeded as Recipe;
@@ -31,6 +38,8 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
       progress,
       dryRun: options.dryRun === true,
       workers: (options.workers as number | undefined) ?? "auto",
+      modules: isCode,
+      reads: [file],
     }),
   );
   io.json({ ...manifest, files });
@@ -46,25 +55,54 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
   return boundsMet(manifest.steps) ? 0 : 1;
 }
 
-/** A recipe as its file has it, unchecked. @throws bad-recipe when there is none or it can't be loaded */
-async function loadRecipe(path: string | undefined): Promise<{ recipe: unknown; file: string }> {
+/** Recipes that are code, and the one that is data, in the order in which they are looked for. */
+const codeEndings = [".ts", ".mts", ".cts", ".js", ".mjs", ".cjs"];
+const DATA_ENDING = ".json";
+
+interface LoadedRecipe {
+  readonly recipe: unknown;
+  readonly file: string;
+  /** It was run, so it may name what runs. */
+  readonly isCode: boolean;
+}
+
+/** A recipe as its file has it, unchecked. JSON is read and never run. @throws bad-recipe when there is none or it can't be loaded */
+async function loadRecipe(path: string | undefined): Promise<LoadedRecipe> {
   if (path !== undefined && kindOf(path) !== "file")
     throw new TersorError("bad-recipe", `recipe "${path}": no such file. Check the path.`);
-  const { loadConfig } = await import("c12");
-  const shared = { dotenv: false, rcFile: false, globalRc: false, packageJson: false, envName: false } as const;
+  const names = [...codeEndings, DATA_ENDING].map((ending) => `tersor.config${ending}`);
+  const found = path ?? names.find((name) => kindOf(name) === "file");
+  if (found === undefined)
+    throw new TersorError(
+      "bad-recipe",
+      "recipe: expected tersor.config.ts, .js or .json in this folder, got none of them. Write one, or name another file.",
+    );
+  const file = resolve(found);
+  const isCode = codeEndings.includes(extname(file));
+  if (!isCode && extname(file) !== DATA_ENDING)
+    throw new TersorError(
+      "bad-recipe",
+      `recipe "${found}": expected a file that ends in ${DATA_ENDING}, or in ${codeEndings.join(", ")}. Rename it.`,
+    );
   try {
-    const cwd = path === undefined ? process.cwd() : dirname(resolve(path));
-    const configFile = path === undefined ? "tersor.config" : basename(path);
-    const { config, configFile: found, layers = [] } = await loadConfig({ ...shared, cwd, configFile });
-    const file = found !== undefined && kindOf(found) === "file" ? found : undefined;
-    if (file !== undefined && layers.length > 0) return { recipe: config, file };
+    const recipe = isCode ? await runModule(file) : parseJson(new TextDecoder().decode(readRegular(file)));
+    return { recipe, file, isCode };
   } catch (cause) {
-    throw new TersorError("bad-recipe", `recipe "${path ?? "tersor.config"}": can't be loaded: ${messageOf(cause)}`, {
-      cause,
-    });
+    throw new TersorError("bad-recipe", `recipe "${found}": can't be loaded: ${messageOf(cause)}`, { cause });
   }
-  throw new TersorError(
-    "bad-recipe",
-    "recipe: expected tersor.config.ts, .js or .json in this folder, got none of them. Write one, or name another file.",
-  );
+}
+
+/** The default export of a module, TypeScript too. What it takes from others it imports: nothing is fetched for it. */
+async function runModule(file: string): Promise<unknown> {
+  const { loadConfig } = await import("c12");
+  const none = {
+    dotenv: false,
+    rcFile: false,
+    globalRc: false,
+    packageJson: false,
+    envName: false,
+    extend: false,
+  } as const;
+  const { config } = await loadConfig({ ...none, cwd: dirname(file), configFile: basename(file) });
+  return config;
 }

@@ -11,7 +11,7 @@ import { finetuneOptions } from "../../recipe/steps/finetune.ts";
 import type { shrinkOptions } from "../../recipe/steps/shrink.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
-import { dataOptionsOf } from "../options-file.ts";
+import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
 import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
@@ -64,6 +64,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       progress,
       dryRun: options.dryRun === true,
       dataOptions: dataOptionsOf(options),
+      reads: filesOfOptions(options),
     }),
   );
   io.json({ ...manifest, files });

@@ -53,7 +53,7 @@ export async function filesDataset(
     );
   const classes = await classesOf(options.classes, context);
   const table = options.labels === undefined ? undefined : context.resolve(options.labels);
-  const labels = isFolder ? await labelsOf(folder, files, table, classes, kind) : undefined;
+  const labels = isFolder ? await labelsOf(folder, files, table, classes, kind, context.onRead) : undefined;
   const { name } = onlyInput(context.inputs, root);
   return indexedDataset({
     name: nameOf(root),
@@ -63,6 +63,7 @@ export async function filesDataset(
     async at(index): Promise<Sample> {
       const id = files[index] as string;
       const path = join(folder, id);
+      context.onRead(path);
       const label = labels?.[index];
       const inputs = fitInputs({ [name]: await read(path) }, context.inputs, path);
       return { id, inputs, ...(label === undefined ? {} : { label }) };
@@ -81,9 +82,11 @@ async function labelsOf(
   file: string | undefined,
   classes: readonly string[] | undefined,
   kind: FileKind,
+  onRead: OpenContext["onRead"],
 ): Promise<readonly RawLabel[] | undefined> {
   const found = file ?? (await findLabels(folder));
   if (found !== undefined) {
+    onRead(found);
     const labels = assign(await readTable(found), files, found, kind);
     return labels.map((label, index) => parseLabel(label, classes, `${found}: "${files[index]}"`));
   }

@@ -1,8 +1,10 @@
 /** @file Reading files for data sources, with errors that name the file. */
-import { closeSync, openSync, readSync } from "node:fs";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { closeSync, readSync, statSync } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { messageOf, TersorError } from "../../util/errors.ts";
+import { parseJson } from "../../util/json.ts";
+import { checkRegular, NOT_REGULAR, openRegular, readRegular } from "../../util/regular-file.ts";
 
 /** @throws bad-data when it cannot be read. */
 export async function readText(path: string): Promise<string> {
@@ -11,16 +13,27 @@ export async function readText(path: string): Promise<string> {
 
 /** @throws bad-data when it cannot be read. */
 export async function readBytes(path: string): Promise<Uint8Array> {
-  return readFile(path).catch((error: unknown) => {
+  try {
+    return readRegular(path);
+  } catch (error) {
     throw unreadable(path, error);
-  });
+  }
+}
+
+/** For files that something else reads. @throws bad-data for everything but a regular file */
+export function checkFile(path: string): void {
+  try {
+    checkRegular(statSync(path));
+  } catch (error) {
+    throw unreadable(path, error);
+  }
 }
 
 /** @throws bad-data when it cannot be read or is not JSON. */
 export async function readJson(path: string): Promise<unknown> {
   const text = await readText(path);
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (error) {
     throw new TersorError("bad-data", `${path}: not readable as JSON: ${messageOf(error)}.`, { cause: error });
   }
@@ -47,7 +60,7 @@ export function readRange(path: string, offset: number, length: number): Uint8Ar
   const bytes = new Uint8Array(length);
   let file: number | undefined;
   try {
-    file = openSync(path, "r");
+    file = openRegular(path);
     let at = 0;
     for (let read = 1; at < length && read > 0; at += read) read = readSync(file, bytes, at, length - at, offset + at);
     if (at < length) throw new Error(`it ends ${length - at} bytes early`);
@@ -84,6 +97,8 @@ const reasons: Readonly<Record<string, string>> = {
   EACCES: "reading it is not allowed",
   EISDIR: "it is a folder, not a file",
   ENOTDIR: "it is not a folder",
+  ELOOP: "the symbolic links run in a circle",
+  [NOT_REGULAR]: "it is a device, pipe or socket, not a file",
 };
 
 function unreadable(path: string, error: unknown): TersorError {

@@ -14,6 +14,8 @@ export interface OpenContext {
   readonly skipped?: Map<string, string>;
   /** Absolute path of a file that the options name. */
   resolve(path: string): string;
+  /** To be told of files that are read and not named, such as those of a folder. */
+  onRead(path: string): void;
 }
 
 export interface DataFormat<Options extends { readonly path: string } = { readonly path: string }> {
@@ -30,9 +32,13 @@ export function defineFormat<Options extends { readonly path: string }>(row: Dat
   return row as unknown as DataFormat;
 }
 
-/** Resolves against a folder. */
-export function resolverOf(folder: string): OpenContext["resolve"] {
-  return (path) => resolve(folder, path);
+/** Resolves against a folder, and says what is about to be read. */
+export function resolverOf(folder: string, onRead: (path: string) => void): OpenContext["resolve"] {
+  return (path) => {
+    const resolved = resolve(folder, path);
+    onRead(resolved);
+    return resolved;
+  };
 }
 
 /** The class names that an option gives or names a file of. */

@@ -7,6 +7,7 @@ import { type InputInfo, onlyInput, shapeText } from "../fit-input.ts";
 import { classesOption, commonOptions, layout, normalizationOptions } from "../options.ts";
 import { type Layout, normalize } from "../preprocess.ts";
 import { type FileKind, filesDataset } from "./file-labels.ts";
+import { checkFile } from "./files.ts";
 import { defineFormat } from "./format.ts";
 
 const side = z.int().positive();
@@ -107,6 +108,7 @@ async function readImage(path: string, target: Target, options: ImageOptions): P
 
 async function decode(path: string, { channels, resize }: Target, options: ImageOptions) {
   const isGrey = options.colour === "grey" || channels === 1;
+  checkFile(path);
   try {
     // A file of a few bytes may claim a huge picture; sharp's own limit of 268 megapixels applies.
     let image = sharp(path, { autoOrient: true }).removeAlpha();

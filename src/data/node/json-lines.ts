@@ -1,6 +1,7 @@
 /** @file Data format: JSON lines, each `{ "inputs": { name: nested arrays }, "label" }` or `{ "text", "pair", "label" }`. */
 import { z } from "zod";
 import { messageOf, TersorError } from "../../util/errors.ts";
+import { parseJson } from "../../util/json.ts";
 import { indexedDataset, type Sample } from "../dataset.ts";
 import { inputsFrom, labelFrom } from "../from-values.ts";
 import { classesOption, commonOptions, parseOptions, tokenizerOptions } from "../options.ts";
@@ -40,7 +41,7 @@ export const jsonLinesFormat = defineFormat({
       ...(context.skipped ? { skipped: context.skipped } : {}),
       at(index): Sample {
         const subject = `${path}:${filled[index]?.number}`;
-        const record = parseOptions(line, parseJson(filled[index]?.text ?? "", subject), subject);
+        const record = parseOptions(line, parseLine(filled[index]?.text ?? "", subject), subject);
         const value = record.label === undefined || record.label === null ? undefined : record.label;
         const inputs =
           "inputs" in record
@@ -68,9 +69,9 @@ function encode(
 }
 const tokenizerSchema = z.strictObject(tokenizerOptions);
 
-function parseJson(text: string, subject: string): unknown {
+function parseLine(text: string, subject: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text);
   } catch (error) {
     throw new TersorError("bad-data", `${subject}: not readable as JSON: ${messageOf(error)}.`, { cause: error });
   }

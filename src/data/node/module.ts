@@ -5,12 +5,12 @@ import { messageOf, TersorError } from "../../util/errors.ts";
 import type { Dataset, Sample } from "../dataset.ts";
 import { inputsFrom, labelFrom } from "../from-values.ts";
 import { commonOptions } from "../options.ts";
-import { nameOf, statOf } from "./files.ts";
+import { checkFile, nameOf } from "./files.ts";
 import { defineFormat, type OpenContext } from "./format.ts";
 
 /** The default export of a module of the user's (else all its exports). @throws bad-data when it cannot be loaded. */
 export async function loadModule(path: string): Promise<unknown> {
-  await statOf(path);
+  checkFile(path);
   try {
     const module: Readonly<Record<string, unknown>> = await import(pathToFileURL(path).href);
     return "default" in module ? module.default : module;

@@ -2,9 +2,10 @@
 import { dirname, resolve } from "node:path";
 import { z } from "zod";
 import { messageOf, TersorError } from "../../util/errors.ts";
+import { parseJson } from "../../util/json.ts";
 import { type Dataset, drop, shuffle, take } from "../dataset.ts";
 import type { InputInfo } from "../fit-input.ts";
-import { commonOptions, parseOptions } from "../options.ts";
+import { commonOptions, DATA_RUNS_NOTHING, parseOptions } from "../options.ts";
 import { npyFormat, npzFormat, rawFormat } from "./arrays.ts";
 import { audioFormat } from "./audio.ts";
 import { exists, readJson, statOf } from "./files.ts";
@@ -38,6 +39,10 @@ export interface OpenOptions {
   readonly options?: Readonly<Record<string, unknown>>;
   /** Folder that the spec's paths are relative to; the current one when absent. */
   readonly folder?: string;
+  /** Whether the spec may name a module, which runs; one that a file of options names never does. Default true. */
+  readonly modules?: boolean;
+  /** Told of every file that is read, before it is. */
+  readonly onRead?: (path: string) => void;
 }
 
 /**
@@ -46,20 +51,26 @@ export interface OpenOptions {
  * @throws bad-data for a path that is none of the formats or cannot be read, a wrong option, and data that do not fit
  * the model; what is wrong with a single sample is thrown when it is read.
  */
-export async function openData(spec: DataSpec, { inputs, options, folder = "." }: OpenOptions): Promise<Dataset> {
-  const given = await expand(typeof spec === "string" ? parseSpec(spec) : spec, resolve(folder));
+export async function openData(spec: DataSpec, about: OpenOptions): Promise<Dataset> {
+  const { inputs, options, folder = ".", modules = true, onRead = () => {} } = about;
+  const given = await expand(typeof spec === "string" ? parseSpec(spec) : spec, resolve(folder), onRead);
   const merged = { ...given.options, ...options };
   const { path, format: name } = parseOptions(loose, merged, "data");
   const absolute = resolve(given.folder, path);
   const format = await formatOf(absolute, name);
-  const header = format === rawFormat ? await headerOf(absolute) : undefined;
+  // Options on top come from a file too, as a rule.
+  const isNamedByData = given.isFile || options?.path !== undefined || options?.format !== undefined;
+  if (format === moduleFormat && (!modules || isNamedByData))
+    throw new TersorError("bad-recipe", `data "${path}": ${DATA_RUNS_NOTHING}`);
+  const header = format === rawFormat ? await headerOf(absolute, onRead) : undefined;
   const values = { ...header, ...merged, path: absolute };
   const parsed = parseOptions(format.options, values, `data "${path}" (${format.name})`);
   const common = parseOptions(loose, values, "data");
   const skipped = common.skipBad ? new Map<string, string>() : undefined;
   const dataset = await format.open(parsed, {
     inputs,
-    resolve: resolverOf(header ? dirname(absolute) : given.folder),
+    resolve: resolverOf(header ? dirname(absolute) : given.folder, onRead),
+    onRead,
     ...(skipped ? { skipped } : {}),
   });
   const ordered = common.shuffle ? shuffle(dataset, common.seed) : dataset;
@@ -79,7 +90,7 @@ const record = z.record(z.string(), z.unknown());
 function parseSpec(spec: string): Readonly<Record<string, unknown>> {
   if (!spec.trimStart().startsWith("{")) return { path: spec };
   try {
-    return parseOptions(record, JSON.parse(spec), "data");
+    return parseOptions(record, parseJson(spec), "data");
   } catch (error) {
     throw new TersorError("bad-data", `data: not readable as JSON: ${messageOf(error)}.`, { cause: error });
   }
@@ -88,21 +99,33 @@ function parseSpec(spec: string): Readonly<Record<string, unknown>> {
 interface Given {
   readonly options: Readonly<Record<string, unknown>>;
   readonly folder: string;
+  /** Whether the options stood in a file. */
+  readonly isFile: boolean;
 }
 
 /** Puts the content of a file of options in the place of its path. */
-async function expand(options: Readonly<Record<string, unknown>>, folder: string): Promise<Given> {
+async function expand(
+  options: Readonly<Record<string, unknown>>,
+  folder: string,
+  onRead: (path: string) => void,
+): Promise<Given> {
   const { path, ...rest } = options;
-  if (typeof path !== "string" || !path.endsWith(".json")) return { options, folder };
+  if (typeof path !== "string" || !path.endsWith(".json")) return { options, folder, isFile: false };
   const file = resolve(folder, path);
+  onRead(file);
   const content = parseOptions(record, await readJson(file), file);
-  return { options: { ...content, ...rest }, folder: dirname(file) };
+  return { options: { ...content, ...rest }, folder: dirname(file), isFile: true };
 }
 
 /** The header beside a raw file. */
-async function headerOf(path: string): Promise<Readonly<Record<string, unknown>> | undefined> {
+async function headerOf(
+  path: string,
+  onRead: (path: string) => void,
+): Promise<Readonly<Record<string, unknown>> | undefined> {
   const file = `${path}.json`;
-  return (await exists(file)) ? parseOptions(record, await readJson(file), file) : undefined;
+  if (!(await exists(file))) return undefined;
+  onRead(file);
+  return parseOptions(record, await readJson(file), file);
 }
 
 async function formatOf(path: string, name: string | undefined): Promise<DataFormat> {

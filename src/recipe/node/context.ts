@@ -1,8 +1,9 @@
 /** @file The world around steps in Node: files, workers, data. */
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { dirname, relative, resolve } from "node:path";
 import { type Dataset, type SkippedSample, skippedSamples } from "../../data/dataset.ts";
 import type { InputInfo } from "../../data/fit-input.ts";
+import { DATA_RUNS_NOTHING } from "../../data/options.ts";
 import type { ChosenMetric, MetricSpec } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
 import { loadModel } from "../../node/load.ts";
@@ -13,6 +14,9 @@ import type { Session } from "../../runtime/runtime.ts";
 import type { WorkerRuntime } from "../../runtime/worker-runtime.ts";
 import type { DataSpec, ModelSize, OpenModelOptions, StepContext, StepFiles } from "../../step.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import { TersorError } from "../../util/errors.ts";
+import { readRegular } from "../../util/regular-file.ts";
+import { FileGuard } from "./file-guard.ts";
 import { modelFiles } from "./files.ts";
 import type { NodeMethodPool } from "./method-pool.ts";
 import { stepFiles } from "./step-files.ts";
@@ -36,6 +40,10 @@ export interface NodeContextOptions {
   readonly workers?: number | "auto";
   /** What paths in recipes are relative to. */
   readonly folder: string;
+  /** Is told of everything that is read. */
+  readonly guard?: FileGuard;
+  /** Whether what names data and metrics may name modules, which run; not where it was data itself. Default true. */
+  readonly modules?: boolean;
 }
 
 /** The unreadable samples of one dataset. */
@@ -54,10 +62,12 @@ export class NodeContext implements StepContext {
   readonly #options: NodeContextOptions;
   readonly #runtimes = new Map<RuntimeName, WorkerRuntime>();
   readonly #opened: Dataset[] = [];
+  readonly #guard: FileGuard;
   #pool: NodeMethodPool | undefined;
 
   constructor(options: NodeContextOptions) {
     this.#options = options;
+    this.#guard = options.guard ?? new FileGuard();
     this.original = options.original;
     this.seed = options.seed;
     this.dryRun = options.dryRun;
@@ -72,8 +82,8 @@ export class NodeContext implements StepContext {
     if (name === "ort-node") return runtime.create({ path }, options);
     // The wasm build has no file system: it is handed all bytes.
     const location = (file: string) => relative(dirname(path), file).replaceAll("\\", "/");
-    const externalData = data.map((file) => ({ path: location(file), data: readFileSync(file) }));
-    return runtime.create(readFileSync(path), { ...options, ...(data.length > 0 && { externalData }) });
+    const externalData = data.map((file) => ({ path: location(file), data: readRegular(file) }));
+    return runtime.create(readRegular(path), { ...options, ...(data.length > 0 && { externalData }) });
   }
 
   async evaluate(model: Model): Promise<readonly Tensor[]> {
@@ -99,8 +109,14 @@ export class NodeContext implements StepContext {
     const chosen = spec ?? this.#options.data;
     if (chosen === undefined) return undefined;
     const { openData } = await import("../../data/node/open-data.ts");
-    const { dataOptions, folder } = this.#options;
-    const dataset = await openData(chosen, { inputs, folder, ...(dataOptions && { options: dataOptions }) });
+    const { dataOptions, folder, modules = true } = this.#options;
+    const dataset = await openData(chosen, {
+      inputs,
+      folder,
+      modules,
+      onRead: (path) => this.#guard.reads(path),
+      ...(dataOptions && { options: dataOptions }),
+    });
     this.#opened.push(dataset);
     return dataset;
   }
@@ -120,10 +136,18 @@ export class NodeContext implements StepContext {
       import("../../data/node/files.ts"),
       import("../../data/node/module.ts"),
     ]);
-    const locate = (path: string) => resolve(this.#options.folder, path);
+    const locate = (path: string) => {
+      const located = resolve(this.#options.folder, path);
+      this.#guard.reads(located);
+      return located;
+    };
+    const { modules = true } = this.#options;
     return chooseMetric(spec, {
       readText: (path) => readText(locate(path)),
-      loadModule: (path) => loadModule(locate(path)),
+      loadModule: (path) => {
+        if (modules) return loadModule(locate(path));
+        throw new TersorError("bad-recipe", `metric "${path}": ${DATA_RUNS_NOTHING}`);
+      },
     });
   }
 
@@ -135,11 +159,15 @@ export class NodeContext implements StepContext {
   }
 
   async model(path: string): Promise<Model> {
-    return loadModel(resolve(this.#options.folder, path));
+    const located = resolve(this.#options.folder, path);
+    this.#guard.check(located);
+    const model = loadModel(located);
+    for (const file of modelFiles(model, located)) this.#guard.reads(file, true);
+    return model;
   }
 
   get files(): StepFiles {
-    return stepFiles(this.#options.folder);
+    return stepFiles(this.#options.folder, this.#guard);
   }
 
   methodPool = async (work: number): Promise<MethodPool | undefined> => {

@@ -4,11 +4,12 @@ import { accessSync, constants, statSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { type Model, nestedGraphs } from "../../ir/model.ts";
 import { FileSource, reason } from "../../node/file-source.ts";
-import { isSameFile } from "../../node/save.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { SliceSource } from "../../util/bytes.ts";
 import { TersorError } from "../../util/errors.ts";
+import { readRegular } from "../../util/regular-file.ts";
 import { tensorsInAttribute } from "../describe-model.ts";
+import type { FileGuard } from "./file-guard.ts";
 
 /** The files that a loaded model is read from: the model itself first, then its external data. */
 export function modelFiles(model: Model, path: string): string[] {
@@ -59,7 +60,7 @@ export function outputPaths(path: string): OutputPaths {
  * Checked before any work.
  * @throws bad-recipe when the folder is not there or not writable, or something that is written would replace an input
  */
-export function checkOutput(paths: OutputPaths, inputs: readonly string[]): void {
+export function checkOutput(paths: OutputPaths, guard: FileGuard): void {
   const folder = dirname(resolve(paths.model));
   try {
     if (!statSync(folder).isDirectory())
@@ -75,16 +76,22 @@ export function checkOutput(paths: OutputPaths, inputs: readonly string[]): void
       },
     );
   }
-  for (const path of Object.values(paths)) {
-    if (kindOf(path) === "folder")
-      throw new TersorError("bad-recipe", `output "${path}": expected a file or nothing there, got a folder.`);
-    const same = inputs.find((input) => isSameFile(input, path));
-    if (same !== undefined)
-      throw new TersorError(
-        "bad-recipe",
-        `output "${path}": is the input file "${same}" itself. Inputs are never overwritten: choose another output.`,
-      );
+  for (const path of new Set(Object.values(paths))) guard.writes(path, "output");
+}
+
+/** The manifest's place follows from the output's: what is there may be something else of the user's. @throws bad-recipe */
+export function checkManifestPlace(path: string): void {
+  if (kindOf(path) === undefined) return;
+  try {
+    const { tersor, output } = JSON.parse(new TextDecoder().decode(readRegular(path)));
+    if (typeof tersor === "string" && typeof output === "object") return;
+  } catch {
+    // Said below.
   }
+  throw new TersorError(
+    "bad-recipe",
+    `output: its manifest would replace "${path}", which Tersor did not write. Move that away, or choose another output.`,
+  );
 }
 
 /** What a manifest says of one file. */

@@ -10,7 +10,8 @@ import { TersorError } from "../../util/errors.ts";
 import { parseRecipe, type Recipe } from "../recipe.ts";
 import { runSteps, type StepRecord } from "../run-steps.ts";
 import { NodeContext, type SkippedData } from "./context.ts";
-import { checkOutput, type FileRecord, modelFiles, outputPaths, recordOf } from "./files.ts";
+import { FileGuard } from "./file-guard.ts";
+import { checkManifestPlace, checkOutput, type FileRecord, modelFiles, outputPaths, recordOf } from "./files.ts";
 import { Workspace } from "./workspace.ts";
 
 export interface RunOptions {
@@ -24,6 +25,13 @@ export interface RunOptions {
   readonly measureOnly?: boolean;
   /** Threads that run gptq, awq and hqq, with the same result; 0, the default, for none. "auto": as many as are worth it, up to 4. */
   readonly workers?: number | "auto";
+  /**
+   * Whether the recipe may name modules as data or metric, which run then. Default true: pass false for a recipe that was read from
+   * a file of data, such as JSON.
+   */
+  readonly modules?: boolean;
+  /** Other files that were read for this run, such as the recipe's own: nothing is written over them. */
+  readonly reads?: readonly string[];
   readonly signal?: AbortSignal;
   readonly progress?: StepContext["progress"];
 }
@@ -68,11 +76,20 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
   const parsed = parseRecipe(recipe);
   const input = within(folder, parsed.model);
   const paths = outputPaths(within(folder, parsed.output));
-  checkOutput(paths, [input]);
+  const guard = new FileGuard();
+  guard.reads(input);
+  for (const path of options.reads ?? []) guard.reads(path);
+  checkOutput(paths, guard);
+  for (const { step, options: own } of parsed.steps)
+    for (const [what, path] of step.writes?.(own) ?? []) guard.writes(within(folder, path), what);
+  // Named files are known before anything is done; what else is read, when it is opened.
+  for (const text of textsIn([parsed.data, parsed.steps.map(({ options: own }) => own), options.dataOptions]))
+    guard.check(within(folder, text));
+  checkManifestPlace(paths.manifest);
   const original = loadModel(input);
   validateModel(original, input);
   const inputs = modelFiles(original, input);
-  checkOutput(paths, inputs);
+  for (const path of inputs) guard.reads(path, true);
   const workspace = new Workspace(paths, { external: parsed.externalData, signal, ...watched(progress) });
   const ctx = new NodeContext({
     original,
@@ -86,6 +103,8 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     dataOptions: options.dataOptions,
     workers: checkWorkers(options.workers),
     folder,
+    guard,
+    modules: options.modules ?? true,
   });
   try {
     const { model, records } = await runSteps(original, parsed.steps, ctx);
@@ -105,6 +124,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     const saved = await workspace.write(model);
     await ctx.close();
     const manifest = describe(total([saved.path, ...saved.dataPaths].map(recordOf)));
+    guard.checkUnchanged();
     workspace.publish(model, manifestText(manifest));
     return {
       manifest,
@@ -154,4 +174,26 @@ function predicted(model: Model, path: string, external: "auto" | "always" | "ne
 /** A path relative to a folder, spelled as shortly as it was given. */
 function within(folder: string, path: string): string {
   return isAbsolute(path) ? path : join(folder, path);
+}
+
+/** Options whose files a step writes, and may read again. */
+const written: ReadonlySet<string> = new Set(["checkpoint", "log", "cache", "vocabularyFiles"]);
+
+/** All texts of a recipe that may be paths of inputs, those in texts of JSON too. */
+function* textsIn(value: unknown): Iterable<string> {
+  if (typeof value === "string") {
+    if (value.trimStart().startsWith("{")) yield* textsIn(jsonOf(value));
+    else if (value !== "" && value.length < LONGEST_PATH && !value.includes("\0")) yield value;
+  } else if (typeof value === "object" && value !== null)
+    for (const [key, inner] of Object.entries(value)) if (!written.has(key)) yield* textsIn(inner);
+}
+
+const LONGEST_PATH = 1024;
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it, vi } from "vitest";
 import { temporaryFolder } from "../../../test/cli.ts";
+import { FileGuard } from "./file-guard.ts";
 import { stepFiles } from "./step-files.ts";
 
 const disk = vi.hoisted(() => ({ left: Number.POSITIVE_INFINITY }));
@@ -20,7 +21,7 @@ vi.mock("node:fs", async (load) => {
 
 it("a full disk leaves the file that was there, and nothing beside it", async () => {
   const folder = temporaryFolder();
-  const { read, write } = stepFiles(folder);
+  const { read, write } = stepFiles(folder, new FileGuard());
   await write("checkpoint", Uint8Array.of(1, 2, 3));
   disk.left = 2;
   await expect(write("checkpoint", new Uint8Array(100))).rejects.toThrow(
@@ -33,7 +34,7 @@ it("a full disk leaves the file that was there, and nothing beside it", async ()
 
 it("a file that is not there is undefined, and text is added at the end", async () => {
   const folder = temporaryFolder();
-  const { read, append } = stepFiles(folder);
+  const { read, append } = stepFiles(folder, new FileGuard());
   expect(await read("log")).toBeUndefined();
   writeFileSync(join(folder, "log"), "a\n");
   await append("log", "b\n");

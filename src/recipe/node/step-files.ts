@@ -1,23 +1,34 @@
 /** @file Files that steps keep for themselves in Node: checkpoints and logs. */
-import { appendFileSync, closeSync, fsyncSync, openSync, readFileSync, renameSync, rmSync, writeSync } from "node:fs";
+import { appendFileSync, closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
 import { reason } from "../../node/file-source.ts";
 import type { StepFiles } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
+import { readRegular } from "../../util/regular-file.ts";
+import { checkReplaceable, type FileGuard } from "./file-guard.ts";
 
-/** @param folder what paths are relative to */
-export function stepFiles(folder: string): StepFiles {
+/** @param folder what paths are relative to @param guard is told of inputs; what is written was told it before the first step */
+export function stepFiles(folder: string, guard: FileGuard): StepFiles {
+  const read = (path: string) => {
+    try {
+      return readRegular(resolve(folder, path));
+    } catch (cause) {
+      if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw new TersorError("bad-data", `file "${path}": can't be read: ${reason(cause)}`, { cause });
+    }
+  };
   return {
     read: async (path) => {
-      try {
-        return readFileSync(resolve(folder, path));
-      } catch (cause) {
-        if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-        throw new TersorError("bad-data", `file "${path}": can't be read: ${reason(cause)}`, { cause });
-      }
+      guard.reads(resolve(folder, path));
+      return read(path);
     },
-    write: async (path, bytes) => writeWhole(resolve(folder, path), bytes),
+    readOwn: async (path) => read(path),
+    write: async (path, bytes) => {
+      checkReplaceable(resolve(folder, path), "file");
+      writeWhole(resolve(folder, path), bytes);
+    },
     append: async (path, text) => {
+      checkReplaceable(resolve(folder, path), "file");
       try {
         appendFileSync(resolve(folder, path), text);
       } catch (cause) {

@@ -1,5 +1,5 @@
 /** @file Fills a transformers.js folder: every session in every dtype asked for, each run before it is offered. */
-import { readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import * as z from "zod";
 import { take } from "../../data/dataset.ts";
@@ -10,10 +10,13 @@ import { dataFileName } from "../../ir/serde/encode-model.ts";
 import { reason } from "../../node/file-source.ts";
 import { loadModel } from "../../node/load.ts";
 import { version } from "../../node/version.ts";
+import { writeText } from "../../node/write-text.ts";
 import { validateModel } from "../../ops/check-model.ts";
 import { limits } from "../../proto/limits.ts";
 import type { Progress, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
+import { parseJson } from "../../util/json.ts";
+import { readRegular } from "../../util/regular-file.ts";
 import { chooseInputs, compareLatency, type InputChoice, measureAgreement } from "../compare.ts";
 import { parseOptions } from "../parse-options.ts";
 import { simplifyForStep } from "../steps/simplify.ts";
@@ -28,7 +31,8 @@ import {
   traitsOf,
 } from "../transformers-js.ts";
 import { NodeContext } from "./context.ts";
-import { checkOutput, kindOf, type OutputPaths } from "./files.ts";
+import { FileGuard } from "./file-guard.ts";
+import { checkOutput, kindOf, modelFiles, type OutputPaths } from "./files.ts";
 import { Workspace } from "./workspace.ts";
 
 export interface FolderWatch {
@@ -108,10 +112,13 @@ export async function quantizeFolder(
     source: join(folder, "onnx", `${session}.onnx`),
     outputs: dtypes.map((dtype) => ({ dtype, file: `onnx/${session}${dtype.suffix}.onnx` })),
   }));
-  for (const { source, outputs } of targets)
-    for (const { file } of outputs) checkFree(folder, file, source, previous.files);
+  const guard = new FileGuard();
+  guard.reads(join(folder, "config.json"));
+  for (const { source } of targets) guard.reads(source);
+  guard.writes(join(folder, CONFIG), "record");
+  for (const { outputs } of targets) for (const { file } of outputs) checkFree(folder, file, guard, previous.files);
   const shapes = new ShapeChoice(settings.shapes);
-  const job: Job = { folder, settings, signal, progress, traits, shapes, maxBytes };
+  const job: Job = { folder, guard, settings, signal, progress, traits, shapes, maxBytes };
   const sessions: FolderSession[] = [];
   const files: FolderFile[] = [];
   const candidates: Candidate[] = [];
@@ -125,6 +132,7 @@ export async function quantizeFolder(
     }
     shapes.checkUsed();
     if (signal.aborted) throw new TersorError("aborted", "interrupted: nothing was written.");
+    guard.checkUnchanged();
     const written = candidates.length > 0 ? publish(folder, { candidates, files, previous, traits }) : [];
     return { sessions, files, written, suggestion: suggestionFor(folder, modelConfig, sessions, files) };
   } finally {
@@ -134,6 +142,7 @@ export async function quantizeFolder(
 
 interface Job {
   readonly folder: string;
+  readonly guard: FileGuard;
   readonly settings: z.output<typeof folderOptions>;
   readonly signal: AbortSignal;
   readonly progress: StepContext["progress"];
@@ -150,12 +159,13 @@ interface Target {
 
 /** Hands over a file's fate, and the file where there is one, dtype by dtype. */
 async function quantizeSession(
-  { folder, settings: { seed, samples, runs, threads }, signal, progress, traits, shapes, maxBytes }: Job,
+  { folder, guard, settings: { seed, samples, runs, threads }, signal, progress, traits, shapes, maxBytes }: Job,
   { session, source, outputs }: Target,
   add: (file: FolderFile, candidate?: Candidate) => void,
 ): Promise<{ bytes: number }> {
   const original = loadModel(source);
   validateModel(original, source);
+  for (const file of modelFiles(original, source)) guard.reads(file, true);
   const paths = new Map([[original, source]]);
   const ctx = new NodeContext({ original, paths, seed, dryRun: false, signal, progress, folder });
   const open = (model: Model) =>
@@ -226,7 +236,7 @@ async function checkOriginal(source: string, run: () => Promise<unknown>): Promi
 
 function readJson(path: string): Readonly<Record<string, unknown>> {
   try {
-    const value: unknown = JSON.parse(readFileSync(path, "utf8"));
+    const value: unknown = parseJson(new TextDecoder().decode(readRegular(path)));
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
   } catch (cause) {
     throw new TersorError("bad-data", `${path}: can't be read as JSON: ${reason(cause)}`, { cause });
@@ -284,8 +294,8 @@ function dataFilesOf(folder: string, file: string): string[] {
   return parts.filter((name) => /^(_\d+)?$/.test(name.slice(first.length))).map((name) => `onnx/${name}`);
 }
 
-function checkFree(folder: string, file: string, source: string, ours: ReadonlySet<string>): void {
-  checkOutput(outputOf(folder, file), [source]);
+function checkFree(folder: string, file: string, guard: FileGuard, ours: ReadonlySet<string>): void {
+  checkOutput({ ...outputOf(folder, file), manifest: join(folder, file) }, guard);
   const inTheWay = [...(kindOf(join(folder, file)) === undefined ? [] : [file]), ...dataFilesOf(folder, file)];
   const taken = inTheWay.find((each) => !ours.has(each));
   if (taken === undefined) return;
@@ -346,14 +356,7 @@ function publish(folder: string, { candidates, files, previous, traits }: Public
     },
   };
   const path = join(folder, CONFIG);
-  const temporary = join(folder, `.tersor-${crypto.randomUUID()}.json`);
-  try {
-    writeFileSync(temporary, `${JSON.stringify(config, null, 2)}\n`, { flag: "wx" });
-    renameSync(temporary, path);
-  } catch (error) {
-    rmSync(temporary, { force: true });
-    throw new TersorError("bad-data", `${path}: can't be written: ${reason(error)}`, { cause: error });
-  }
+  writeText(path, `${JSON.stringify(config, null, 2)}\n`);
   for (const { workspace, model } of candidates) workspace.publish(model);
   for (const name of stale) if (!names.includes(name)) rmSync(join(folder, name), { force: true });
   return [...names.map((name) => join(folder, name)), path];

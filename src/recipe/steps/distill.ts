@@ -5,7 +5,7 @@ import type { Step } from "../../step.ts";
 import { type LossName, type LossOptions, lossOptions } from "../../train/loss-rule.ts";
 import { TersorError } from "../../util/errors.ts";
 import { modelNamed } from "../quantized-training.ts";
-import { finetuneOptions, trainModel } from "./finetune.ts";
+import { filesOfTraining, finetuneOptions, trainModel } from "./finetune.ts";
 
 /** Losses between values inside. */
 export const hintLosses = [
@@ -70,6 +70,7 @@ export const distillStep: Step<typeof distillOptions> = {
   summary: "Train a small model after a large one.",
   options: distillOptions,
   needs: ["training", "teacher"],
+  writes: filesOfTraining,
   async run(model, options, ctx) {
     if (ctx.dryRun) return { model, report: () => ({ notes: ["training is left out of a dry run"] }) };
     const { output, teacherOutput, soft, temperature, labels, hints = [], hintEpochs, ...rest } = options;

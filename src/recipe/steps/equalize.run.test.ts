@@ -37,7 +37,7 @@ const context: StepContext = {
   metric: () => expect.fail("equalizing has no metric"),
   runtime: async (name) => inProcessRuntime(name),
   model: () => expect.fail("equalizing needs no other model"),
-  files: { read: async () => undefined, write: async () => {}, append: async () => {} },
+  files: { read: async () => undefined, readOwn: async () => undefined, write: async () => {}, append: async () => {} },
   progress: () => ({ update: () => {}, end: () => {} }),
 };
 

@@ -57,6 +57,20 @@ export const finetuneOptions = trainOptions.extend({
 
 export type FinetuneOptions = z.input<typeof finetuneOptions>;
 
+/** Files that a training writes. */
+export function filesOfTraining({
+  checkpoint,
+  log,
+  cache,
+}: {
+  checkpoint?: string | undefined;
+  log?: string | undefined;
+  cache?: string | undefined;
+}) {
+  const files = Object.entries({ checkpoint, log, cache });
+  return files.flatMap(([what, path]) => (path === undefined ? [] : [[what, path] as const]));
+}
+
 export interface TrainReport extends StepReport {
   readonly data: { readonly name: string; readonly samples?: number };
   /** The metric before and after, on data that was not trained on. */
@@ -81,6 +95,7 @@ export const finetuneStep: Step<typeof finetuneOptions> = {
   summary: "Train the weights of a model on data, with labels or after a teacher.",
   options: finetuneOptions,
   needs: ["training"],
+  writes: filesOfTraining,
   async run(model, options, ctx) {
     if (ctx.dryRun) return { model, report: () => ({ notes: ["training is left out of a dry run"] }) };
     const { model: trained, report } = await trainModel(model, options, ctx);
@@ -256,7 +271,7 @@ async function resumeFrom(
   if (!resume) return undefined;
   if (checkpoint === undefined)
     throw new TersorError("bad-recipe", "resume: there is no checkpoint to go on from. Name its file with checkpoint.");
-  const bytes = await ctx.files.read(checkpoint);
+  const bytes = await ctx.files.readOwn(checkpoint);
   return bytes && decodeCheckpoint(bytes, checkpoint, identity);
 }
 

@@ -10,6 +10,7 @@ import type { RuntimeName } from "../../runtime/in-process.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { StepContext } from "../../step.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
+import { parseJson } from "../../util/json.ts";
 
 export interface LatencySettings {
   readonly runtime: RuntimeName;
@@ -43,7 +44,7 @@ async function readTable(path: string, ctx: StepContext): Promise<LatencyTable> 
   if (!bytes) throw new TersorError("bad-data", `latency table "${path}": there is no such file.`);
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder().decode(bytes));
+    value = parseJson(new TextDecoder().decode(bytes));
   } catch (cause) {
     throw new TersorError("bad-data", `latency table "${path}": is not JSON: ${messageOf(cause)}.`, { cause });
   }

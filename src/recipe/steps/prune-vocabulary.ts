@@ -179,6 +179,12 @@ function narrowed(outputs: Readonly<Record<string, HostTensor>>, { narrowed: lis
   return result;
 }
 
+/** What {@link write} writes. */
+export function vocabularyPaths(files: string, hasTokenizer: boolean) {
+  const mapping = ["vocabulary", `${files}.vocabulary.json`] as const;
+  return hasTokenizer ? [mapping, ["tokenizer", `${files}.tokenizer.json`] as const] : [mapping];
+}
+
 /** Writes what maps ids, and the smaller tokenizer. */
 async function write(
   files: string,
@@ -193,8 +199,8 @@ async function write(
     outputs: outputs.map(({ output }) => output),
     oldIds: kept,
   };
-  const contents = [[`${files}.vocabulary.json`, JSON.stringify(mapping)]];
-  if (tokenizer) contents.push([`${files}.tokenizer.json`, tokenizer.json()]);
-  for (const [path, text] of contents) await ctx.files.write(path as string, new TextEncoder().encode(text));
-  return contents.map(([path]) => path as string);
+  const texts = [JSON.stringify(mapping), ...(tokenizer ? [tokenizer.json()] : [])];
+  const paths = vocabularyPaths(files, tokenizer !== undefined).map(([, path]) => path);
+  for (const [i, path] of paths.entries()) await ctx.files.write(path, new TextEncoder().encode(texts[i]));
+  return paths;
 }

@@ -10,18 +10,23 @@ import type { Step, StepContext, StepResult } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { openCalibration } from "../calibration.ts";
 import { countParams } from "../describe-model.ts";
+import { filesOfTraining } from "./finetune.ts";
 import { clockFor } from "./prune-latency.ts";
 import { checkShare, type PruneStepOptions, pruneStepOptions } from "./prune-options.ts";
 import { prove } from "./prune-proof.ts";
 import { cutReport, joined, type PruneStepReport, type ScheduleRecord } from "./prune-report.ts";
 import { type FinetuneBetween, partsOf, shareOfRest, trainBetween } from "./prune-schedule.ts";
-import { cutVocabulary } from "./prune-vocabulary.ts";
+import { cutVocabulary, vocabularyPaths } from "./prune-vocabulary.ts";
 
 export const pruneStep: Step<typeof pruneStepOptions> = {
   name: "prune",
   summary: "Remove channels, neurons, heads and hidden units, residual blocks, or single weights.",
   options: pruneStepOptions,
   needs: [],
+  writes: ({ finetune = {}, vocabularyFiles, tokenizer }) => [
+    ...filesOfTraining(finetune),
+    ...(vocabularyFiles === undefined ? [] : vocabularyPaths(vocabularyFiles, tokenizer !== undefined)),
+  ],
   async run(model, given, ctx) {
     const options = pruneStepOptions.parse(given);
     const { kind } = structureOf(options.structure);

@@ -24,7 +24,7 @@ const context: StepContext = {
   metric: () => expect.fail("simplifying has no metric"),
   runtime: async (name) => inProcessRuntime(name),
   model: () => expect.fail("simplifying needs no other model"),
-  files: { read: async () => undefined, write: async () => {}, append: async () => {} },
+  files: { read: async () => undefined, readOwn: async () => undefined, write: async () => {}, append: async () => {} },
   progress: () => ({ update: () => {}, end: () => {} }),
 };
 
