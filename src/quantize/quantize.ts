@@ -13,7 +13,7 @@ import { methods } from "./methods/index.ts";
 import { modelScale } from "./model-scale.ts";
 import { computeInPool, type MethodPool, type PrecomputeOptions } from "./pool/method-pool.ts";
 import { type LayerReport, layerReport } from "./report.ts";
-import { findLayers, type SkippedNode, type WeightLayer } from "./sites.ts";
+import { findLayers, opKey, type SkippedNode, type WeightLayer } from "./sites.ts";
 import { slicesOf } from "./slices.ts";
 import {
   describeSpec,
@@ -31,6 +31,7 @@ import { dequantizeWriter } from "./write/dequantize.ts";
 import type { FormatWriter, LayerPlan, WrittenLayer } from "./write/format.ts";
 import { gatherBlockObstacle, gatherBlockQuantizedWriter } from "./write/gather-block-quantized.ts";
 import { matMulNBitsWriter, nBitsObstacle } from "./write/matmul-nbits.ts";
+import { isTurned } from "./write/products.ts";
 
 /** Above this many weights their SQNR is measured only when asked for: it costs as much as quantizing them. */
 const MEASURE_UP_TO = 40_000_000;
@@ -199,22 +200,41 @@ function chooseFormat(layer: WeightLayer, spec: QuantSpec, own: SpecOptions, sub
     if (!obstacle && (spec.bits < 8 || spec.format === "matmul-nbits")) return { spec, writer: matMulNBitsWriter };
     if (own.format === "matmul-nbits")
       throw new TersorError("bad-recipe", `${subject}: format matmul-nbits does not fit: ${obstacle}.`);
-    const grouped = granularity.per === "channel" && dtypeInfo(spec.dtype).bits < 8 && rowGroups(layer, spec);
-    if (grouped)
+    const isByRow = granularity.per === "channel" && spec.bits === dtypeInfo(spec.dtype).bits;
+    const grouped =
+      isByRow && (spec.bits < 8 || isTied(layer)) && rowGroups(layer, spec, spec.bits < 8 ? 4096 : TIED_GROUP);
+    if (grouped) {
+      const why = isTied(layer) ? "multiply with the rows that they look up" : `look up ${spec.bits}-bit rows`;
       return {
         spec: grouped.spec,
         writer: gatherBlockQuantizedWriter,
-        reason: `per group of ${grouped.size}: runtimes look up ${spec.bits}-bit rows in groups only`,
+        reason: `per group of ${grouped.size}: runtimes ${why} in groups only`,
       };
+    }
   }
   const length = layer.weight.dims[layer.axes.group] as number;
   const fits = granularity.per !== "group" || own.granularity || length % granularity.size === 0;
   const chosen = fits ? spec : { ...spec, granularity: fittingGranularity(length, granularity.size) };
   slicesOf(layer.weight.dims, layer.axes, chosen.granularity, subject);
-  if (fits) return { spec, writer: dequantizeWriter };
+  if (fits) return { spec, writer: dequantizeWriter, ...(isTied(layer) && { reason: slowTable(layer, spec) }) };
   const instead = chosen.granularity.per === "group" ? `per group of ${chosen.granularity.size}` : "per channel";
   const reason = `group ${granularity.size} does not divide ${length}: ${instead} instead`;
   return { spec: chosen, writer: dequantizeWriter, reason, misfit: true };
+}
+
+/** Whether a table is looked up and multiplied with turned, as embeddings that are the output layer too. */
+function isTied({ sites, weight }: WeightLayer): boolean {
+  return weight.dims.length === 2 && sites.some(({ node }) => opKey(node) === "Gather") && sites.some(isTurned);
+}
+
+/** Groups of 8-bit tables that are multiplied with: scales cost 3 %. */
+const TIED_GROUP = 128;
+
+function slowTable(layer: WeightLayer, spec: QuantSpec): string {
+  const why = rowGroups(layer, spec, TIED_GROUP)
+    ? `${describeSpec(spec)} as asked`
+    : (gatherBlockObstacle(layer, { ...spec, granularity: { per: "group", size: 16 } }) ?? "");
+  return `the product decodes the whole table at every run, which is slow (${why}): ${spec.bits < 8 ? "int8" : "--dynamic"} or "${layer.name}@keep" is faster`;
 }
 
 /** Groups smaller than this cost more in scales than they bring. */
@@ -236,8 +256,12 @@ interface Choice {
 }
 
 /** The coarsest groups in which the rows of a lookup table can be packed. */
-function rowGroups(layer: WeightLayer, spec: QuantSpec): { spec: QuantSpec; size: number } | undefined {
-  for (let size = 4096; size >= 16; size /= 2) {
+function rowGroups(
+  layer: WeightLayer,
+  spec: QuantSpec,
+  largest: number,
+): { spec: QuantSpec; size: number } | undefined {
+  for (let size = largest; size >= 16; size /= 2) {
     const grouped: QuantSpec = { ...spec, granularity: { per: "group", size } };
     if (!gatherBlockObstacle(layer, grouped)) return { spec: grouped, size };
   }

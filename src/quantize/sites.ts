@@ -1,86 +1,21 @@
-/** @file Which inputs of which operators are weights: one row per operator. */
+/** @file Finds the weights of a model: constants, with every place that reads them as a weight. */
 import type { Graph } from "../ir/graph.ts";
 import { type Model, nestedGraphs } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
-import type { Value } from "../ir/value.ts";
+import type { Use, Value } from "../ir/value.ts";
 import { callsLeft } from "../passes/inline-functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import type { WeightAxes } from "./slices.ts";
-
-interface WeightRule {
-  /** Inputs that may be weights. */
-  readonly inputs: readonly number[];
-  /** Axes of the weight at `input`; undefined when this form of the operator can't be quantized, with the reason. */
-  axes(node: Node, input: number, dims: readonly number[]): WeightAxes | string;
-}
-
-const lastTwo = (rank: number, channelFirst: boolean): WeightAxes | string => {
-  if (rank < 2) return "a vector: there are no channels";
-  return channelFirst ? { channel: rank - 2, group: rank - 1 } : { channel: rank - 1, group: rank - 2 };
-};
-
-/** Weight [out, in / groups, kernel…]: groups of weights run over in and kernel together. */
-const conv: WeightRule = { inputs: [1], axes: () => ({ channel: 0, group: 1 }) };
-/** Weight [in, out / groups, kernel…]. */
-const convTranspose: WeightRule = { inputs: [1], axes: () => ({ channel: 1, group: 0 }) };
-const matMul: WeightRule = { inputs: [0, 1], axes: (_, input, dims) => lastTwo(dims.length, input === 0) };
-const gemm: WeightRule = {
-  inputs: [0, 1],
-  axes: (node, input, dims) =>
-    lastTwo(dims.length, (input === 0) !== (node.int(input === 0 ? "transA" : "transB", 0) === 1)),
-};
-/** Weights W and R [directions, gates · hidden, in]. */
-const recurrent: WeightRule = { inputs: [1, 2], axes: () => ({ channel: 1, group: 2 }) };
-/** Table [rows, width]. */
-const gather: WeightRule = {
-  inputs: [0],
-  axes: (node, _, dims) =>
-    dims.length === 2 && node.int("axis", 0) === 0 ? { channel: 0, group: 1 } : "not a lookup of rows in a table",
-};
-/** Packed projection [in, out]. */
-const projection: WeightRule = { inputs: [1], axes: (_, __, dims) => lastTwo(dims.length, false) };
-
-const rules: Readonly<Record<string, WeightRule>> = {
-  Conv: conv,
-  ConvTranspose: convTranspose,
-  MatMul: matMul,
-  Gemm: gemm,
-  LSTM: recurrent,
-  GRU: recurrent,
-  RNN: recurrent,
-  Gather: gather,
-  "com.microsoft.FusedConv": conv,
-  "com.microsoft.FusedMatMul": {
-    inputs: [1],
-    axes: (node, _, dims) => lastTwo(dims.length, node.int("transB", 0) === 1),
-  },
-  "com.microsoft.FusedGemm": gemm,
-  "com.microsoft.Attention": projection,
-};
-
-/** Operators whose weights can be quantized. */
-export const weightOps: readonly string[] = Object.keys(rules);
-
-/** Operators whose weights are integers already. */
-const quantizedOps = new Set([
-  "QLinearConv",
-  "QLinearMatMul",
-  "ConvInteger",
-  "MatMulInteger",
-  "com.microsoft.MatMulNBits",
-  "com.microsoft.MatMulBnb4",
-  "com.microsoft.GatherBlockQuantized",
-  "com.microsoft.QAttention",
-  "com.microsoft.QGemm",
-  "com.microsoft.DynamicQuantizeMatMul",
-  "com.microsoft.DynamicQuantizeLSTM",
-  "com.microsoft.MatMulIntegerToFloat",
-]);
+import { quantizedOps, type WeightRule, weightRules } from "./weight-rules.ts";
 
 /** One input slot that holds a weight. */
 export interface WeightSite {
   readonly node: Node;
   readonly input: number;
+  /** Axes of the constant as this node reads it. */
+  readonly axes: WeightAxes;
+  /** The Transpose between the constant and the node, where there is one. */
+  readonly turn?: Node;
 }
 
 /** One constant with every place it is used as a weight; quantized once, however often it is used. */
@@ -110,7 +45,7 @@ export function findLayers(model: Model): { layers: WeightLayer[]; skipped: Skip
   const calls = new Map(callsLeft(model).map(({ node, reason }) => [node, reason]));
   for (const node of nestedGraphs(model.graph).flatMap((graph: Graph) => graph.nodes)) {
     const key = opKey(node);
-    const rule = rules[key];
+    const rule = weightRules[key];
     const skip = (reason: string) => skipped.push({ name: nodeName(node), opType: key, reason });
     const call = calls.get(node);
     if (call) {
@@ -119,29 +54,63 @@ export function findLayers(model: Model): { layers: WeightLayer[]; skipped: Skip
     }
     if (quantizedOps.has(key)) skip("quantized already");
     if (!rule) continue;
-    const constants = rule.inputs.flatMap((input) => {
-      const value = node.inputs[input];
-      return value?.tensor ? [{ input, value, weight: value.tensor }] : [];
-    });
+    const constants = rule.inputs.flatMap((input) => constantAt(node, input, rule) ?? []);
     if (constants.length === 0) {
       if (key !== "Gather") skip(whyNotConstant(node, rule));
       continue;
     }
-    for (const { input, value, weight } of constants) {
-      const axes = rule.axes(node, input, weight.dims);
+    for (const { input, value, weight, turn } of constants) {
+      const axes = axesOf(rule, node, input, weight.dims, turn !== undefined);
       const known = found.get(value);
       if (typeof axes === "string") {
         if (key !== "Gather") skip(axes);
-      } else if (known) known.sites.push({ node, input });
+        continue;
+      }
+      const site = { node, input, axes, ...(turn && { turn }) };
+      if (known) known.sites.push(site);
       else if (!isFloat(weight)) {
         if (key !== "Gather") skip(`weight "${value.name}" is ${weight.dtype}: only float weights are quantized`);
       } else {
-        const layer = { name: nodeName(node), opType: key, value, weight, axes, sites: [{ node, input }] };
+        const layer = { name: nodeName(node), opType: key, value, weight, axes, sites: [site] };
         found.set(value, { index: found.size, ...layer });
       }
     }
   }
   return { layers: [...found.values()], skipped };
+}
+
+/** The constant that an input reads, perhaps through a Transpose. */
+function constantAt(node: Node, input: number, rule: WeightRule) {
+  const value = node.inputs[input];
+  if (value?.tensor) return { input, value, weight: value.tensor, turn: undefined };
+  const turn = value?.producer;
+  const source = turn && rule.seesThroughTranspose && isTurn(turn) ? turn.inputs[0] : undefined;
+  return source?.tensor ? { input, value: source, weight: source.tensor, turn } : undefined;
+}
+
+/** Whether a node exchanges the two axes of a matrix. */
+function isTurn(node: Node): boolean {
+  const perm = node.ints("perm") ?? [1, 0];
+  const rank = node.inputs[0]?.tensor?.dims.length;
+  return opKey(node) === "Transpose" && rank === 2 && perm[0] === 1;
+}
+
+/** The axes of the constant; a Transpose in between exchanges the two. */
+function axesOf(rule: WeightRule, node: Node, input: number, dims: readonly number[], isTurned: boolean) {
+  if (!isTurned) return rule.axes(node, input, dims);
+  const axes = rule.axes(node, input, [...dims].reverse());
+  return typeof axes === "string" ? axes : { channel: 1 - axes.channel, group: 1 - axes.group };
+}
+
+/** Whether nothing but its sites reads a weight. */
+export function isReadBySitesOnly({ value, sites }: Pick<WeightLayer, "value" | "sites">): boolean {
+  const known = ({ node, index }: Use, turn?: Node): boolean =>
+    sites.some((site) => site.node === node && site.input === index && site.turn === turn);
+  const isTurnOfSites = (node: Node) =>
+    sites.some(({ turn }) => turn === node) &&
+    !node.output().isOutput &&
+    [...node.output().uses].every((use) => known(use, node));
+  return !value.isOutput && [...value.uses].every((use) => known(use) || isTurnOfSites(use.node));
 }
 
 function isFloat({ dtype }: Tensor): boolean {

@@ -1,6 +1,7 @@
 /** @file Operators with an integer form that quantizes its input as it comes: one row each. */
 import type { Node } from "../../ir/node.ts";
 import { isDepthwise } from "../static/rules.ts";
+import { isTurned } from "../write/products.ts";
 import type { WeightForm } from "./codes.ts";
 import type { DynamicSettings } from "./options.ts";
 import type { DynamicUnit } from "./plan.ts";
@@ -30,6 +31,13 @@ const filters: WeightForm = {
 };
 const gates: WeightForm = { channel: () => 1, turned: true, zeroPoints: "middle", stacked: true };
 
+/** Whether the constant on the right is stored as [outputs, inputs]. */
+function isTurnedWeight({ node, weights }: DynamicUnit): boolean {
+  return (
+    weights.get(1)?.layer.sites.some((site) => site.node === node && isTurned(site)) ?? node.int("transB", 0) === 1
+  );
+}
+
 /** Inputs of Attention after the bias, at their places in QAttention. */
 const attentionInputs = { maskIndex: 3, past: 4, attentionBias: 5, pastLength: 6 };
 
@@ -40,7 +48,8 @@ export const dynamicRules: Readonly<Record<string, DynamicRule>> = {
       weights.has(0) && constBOnly ? "its weight is the first operand (constBOnly)" : undefined,
     write(unit, writer) {
       const { node } = unit;
-      const form = (node.inputs[1]?.tensor?.dims.length ?? 2) > 2 ? stack : perColumn;
+      const form =
+        (node.inputs[1]?.tensor?.dims.length ?? 2) > 2 ? stack : isTurnedWeight(unit) ? perColumnTurned : perColumn;
       const [a, b] = [writer.operand(unit, 0, firstOperand), writer.operand(unit, 1, form)];
       writer.scaledSums(node, { opType: "MatMulInteger", a, b });
     },
@@ -56,7 +65,7 @@ export const dynamicRules: Readonly<Record<string, DynamicRule>> = {
     },
     write(unit, writer) {
       const { node } = unit;
-      const form = node.int("transB", 0) === 1 ? perColumnTurned : perColumn;
+      const form = isTurnedWeight(unit) ? perColumnTurned : perColumn;
       const [a, b] = [writer.operand(unit, 0, perColumn), writer.operand(unit, 1, form)];
       writer.scaledSums(node, { opType: "MatMulInteger", a, b }, node.inputs[2]);
     },

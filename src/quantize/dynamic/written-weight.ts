@@ -106,13 +106,15 @@ export class WrittenWeight {
   readAsFloats(): void {
     const { layer, spec } = this.#planned;
     const { value } = layer;
+    for (const turn of new Set(layer.sites.flatMap((site) => site.turn ?? [])))
+      if (turn.output().isUnused) turn.graph.removeNodes([turn]);
     if (value.uses.size === 0) return;
     const candidates = [...this.#stored.values()].filter(({ form }) => !form.stacked);
     const stored = candidates.find(({ coded }) => coded.axis === layer.axes.channel) ?? candidates[0];
     if (!stored) return;
     const { coded, codes, zeroPoint } = stored;
     const { scale } = coded;
-    readCodes(value, {
+    readCodes(layer, {
       codes,
       scale: this.#scale(stored, scale.dims),
       zeroPoint: coded.zeroPoint.dims.length === scale.dims.length ? zeroPoint : this.#perChannel(coded),
@@ -120,6 +122,8 @@ export class WrittenWeight {
       float: layer.weight.dtype,
       zeroIsMiddle: spec.symmetric && coded.codes.dtype === "int8",
       byRow: true,
+      canTurn: layer.weight.dims.length === 2,
+      dims: layer.weight.dims,
     });
   }
 

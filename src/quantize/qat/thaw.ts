@@ -308,14 +308,17 @@ class Thawing {
   /** The float weight that was quantized, if an original has it under its name: about one step off on average at most. */
   #originalOf(slot: WeightSlot, codes: Float32Array): Float32Array | undefined {
     const names = [plainName(slot.codes.name), ...slot.nodes.map((node) => plainName(node.output().name))];
-    const isPacked = slot.nodes[0]?.opType === "MatMulNBits";
     for (const graph of this.#originals)
       for (const name of names) {
         const tensor = graph.find(name)?.tensor;
-        const dims = isPacked ? tensor?.dims.toReversed() : tensor?.dims;
-        if (tensor?.dtype !== "float32" || `${dims}` !== `${slot.dims}`) continue;
-        const values = isPacked ? transposed(tensor) : tensor.toFloat32().slice();
-        if (isCloseTo(values, slot, codes)) return values;
+        if (tensor?.dtype !== "float32") continue;
+        // Codes may be stored the other way round: as MatMulNBits has them, or as a Gemm with transB reads them no more.
+        const ways = [
+          ...(`${tensor.dims}` === `${slot.dims}` ? [tensor.toFloat32().slice()] : []),
+          ...(tensor.dims.length === 2 && `${tensor.dims.toReversed()}` === `${slot.dims}` ? [transposed(tensor)] : []),
+        ];
+        const values = ways.find((each) => isCloseTo(each, slot, codes));
+        if (values) return values;
       }
     return undefined;
   }

@@ -70,7 +70,10 @@ export async function quantizeSequentially<Result extends Pick<LazyQuantizeResul
   return result;
 
   function inputsOf({ node, value }: Observation) {
-    const changed = joined.changed(node.output().name)?.producer?.inputs[0];
+    const last = joined.changed(node.output().name)?.producer;
+    // What a Gemm adds is added behind the MatMulNBits that replaced it.
+    const sums = last?.opType === "Add" ? last.inputs[0]?.producer : undefined;
+    const changed = (sums?.opType === "MatMulNBits" ? sums : last)?.inputs[0];
     const original = joined.original(value.name);
     if (original && changed) {
       changed.type = original.type;

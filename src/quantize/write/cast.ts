@@ -28,6 +28,7 @@ export const castWriter: FormatWriter = {
           name: node.name,
           inputs: [half, node.inputs[1]],
           outputs: [`${node.output().name}_${spec.dtype}`],
+          attributes: node.attributes,
         },
         { before: node },
       );

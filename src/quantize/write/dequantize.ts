@@ -4,14 +4,15 @@
  */
 import { attr } from "../../ir/attribute.ts";
 import type { Node } from "../../ir/node.ts";
-import type { Use, Value } from "../../ir/value.ts";
+import type { Value } from "../../ir/value.ts";
 import { type DType, dtypeInfo } from "../../tensor/dtype.ts";
 import { int64 } from "../../tensor/tensor.ts";
 import { quantizeByMethod } from "../methods/by-method.ts";
 import { quantizeRtn } from "../methods/rtn.ts";
-import { opKey } from "../sites.ts";
+import { isReadBySitesOnly, opKey, type WeightLayer, type WeightSite } from "../sites.ts";
 import { slicesOf } from "../slices.ts";
 import { type FormatWriter, firstUser, moveUses } from "./format.ts";
+import { isTurned, straighten, turnedLayer, turnedValue } from "./products.ts";
 
 export const dequantizeWriter: FormatWriter = {
   name: "DequantizeLinear",
@@ -24,16 +25,20 @@ export const dequantizeWriter: FormatWriter = {
   },
 
   write(plan) {
-    const { layer, spec, seed, measure, run, fixed } = plan;
-    const { value, weight } = layer;
+    const { spec, seed, measure, fixed } = plan;
+    const { value, sites } = plan.layer;
     const { graph, name } = value;
+    const isAllTurned = sites.every(isTurned) && isReadBySitesOnly(plan.layer);
+    const layer = isAllTurned ? turnedLayer(plan.layer) : plan.layer;
+    const run = plan.run && { ...plan.run, axes: layer.axes };
+    const { weight } = layer;
     const slices = slicesOf(weight.dims, layer.axes, spec.granularity, `weight "${name}"`);
     const job = { name, weight, slices, spec, seed, measure, ...(fixed && { fixed }) };
     const quantized = run ? quantizeByMethod(job, run) : quantizeRtn(job);
     const codes = graph.addInitializer(`${name}_quantized`, quantized.codes);
     const scale = fixed?.scale ?? graph.addInitializer(`${name}_scale`, quantized.scale);
     const zeroPoint = fixed?.zeroPoint ?? graph.addInitializer(`${name}_zero_point`, quantized.zeroPoint);
-    readCodes(value, {
+    readCodes(layer, {
       codes,
       scale,
       zeroPoint,
@@ -43,6 +48,9 @@ export const dequantizeWriter: FormatWriter = {
       zeroIsMiddle: spec.symmetric && dtypeInfo(spec.dtype).kind !== "uint",
       // Runtimes look up whole bytes only; packed or blocked tables are dequantized whole.
       byRow: dtypeInfo(spec.dtype).bits === 8 && !slices.blockSize,
+      isTurned: isAllTurned,
+      canTurn: weight.dims.length === 2 && dtypeInfo(spec.dtype).bits === 8,
+      dims: weight.dims,
     });
     const own = fixed ? 0 : quantized.scale.byteLength + quantized.zeroPoint.byteLength;
     const { sqnr, pending } = quantized;
@@ -62,18 +70,39 @@ export interface CodedTable {
   readonly float: DType;
   /** Whether the zero point is 0. */
   readonly zeroIsMiddle: boolean;
+  readonly dims: readonly number[];
   /** Whether rows can be looked up before they are decoded. */
   readonly byRow: boolean;
+  /** Whether the codes are stored the other way round than the weight was: all that read it want it so. */
+  readonly isTurned?: boolean;
+  /** Whether runtimes exchange the axes of codes of this type. */
+  readonly canTurn?: boolean;
 }
 
-/** Lets every user of `value` read the codes instead: lookups of rows first look up, for the others all is decoded. */
-export function readCodes(value: Value, table: CodedTable): void {
-  const { graph, name, type } = value;
-  const { codes, scale, zeroPoint, axis, blockSize } = table;
-  const isLookup = ({ node, index }: Use) => index === 0 && opKey(node) === "Gather";
-  const lookups = table.byRow ? [...value.uses].filter(isLookup).map(({ node }) => node) : [];
-  for (const gather of lookups) lookUp(gather, table);
-  if (value.uses.size === 0) return;
+/**
+ * Lets every user of a weight read codes instead: lookups first look up, products that read it turned get it the right way round, and for
+ * the others all is decoded.
+ */
+export function readCodes({ value, sites }: Pick<WeightLayer, "value" | "sites">, table: CodedTable): void {
+  const lookups = table.byRow
+    ? [...value.uses].filter(({ node, index }) => index === 0 && opKey(node) === "Gather")
+    : [];
+  for (const { node } of lookups) lookUp(node, table);
+  // A site that was replaced reads nothing any more.
+  const reads = ({ node, input, turn }: WeightSite) =>
+    node.inputs[input] !== undefined && node.inputs[input] === (turn ? turn.outputs[0] : value);
+  const products = table.isTurned || table.canTurn ? sites.filter((site) => isTurned(site) && reads(site)) : [];
+  if (products.length > 0) {
+    const matrix = decode(value, table.isTurned ? table : turnedTable(value, table));
+    for (const site of products) straighten(site, matrix);
+    removeUnused(products);
+  }
+  if (value.uses.size > 0) moveUses(value, decode(value, table));
+}
+
+/** DequantizeLinear in front of the first that reads a weight. */
+function decode(value: Value, { codes, scale, zeroPoint, axis, blockSize, float, dims }: CodedTable): Value {
+  const { graph, name } = value;
   const attributes = {
     ...(axis !== undefined && { axis: attr.int(axis) }),
     ...(blockSize !== undefined && { block_size: attr.int(blockSize) }),
@@ -88,8 +117,29 @@ export function readCodes(value: Value, table: CodedTable): void {
     },
     { before: firstUser(graph, value) },
   );
-  if (type) node.output().type = type;
-  moveUses(value, node.output());
+  node.output().type = { kind: "tensor", dtype: float, shape: dims };
+  return node.output();
+}
+
+/** The codes of a matrix with its axes exchanged. */
+function turnedTable(value: Value, table: CodedTable): CodedTable {
+  const before = firstUser(value.graph, value);
+  const turn = (each: Value) => (each.tensor?.dims.length === 2 ? turnedValue(each, before) : each);
+  const { codes, scale, zeroPoint, axis, dims } = table;
+  return {
+    ...table,
+    codes: turn(codes),
+    scale: turn(scale),
+    zeroPoint: turn(zeroPoint),
+    axis: axis === undefined ? undefined : 1 - axis,
+    dims: dims.toReversed(),
+  };
+}
+
+/** Takes away what turned a weight for who reads it straight now. */
+function removeUnused(sites: readonly WeightSite[]): void {
+  for (const turn of new Set(sites.flatMap((site) => site.turn ?? [])))
+    if (turn.output().isUnused) turn.graph.removeNodes([turn]);
 }
 
 /** Where a lookup takes its slices: the axis, counted from the front. */
@@ -99,11 +149,11 @@ function lookupAxis(gather: Node, rank: number): number {
 }
 
 /** Gather(table, ids) becomes a Gather of codes and what decodes only the slices that were read. */
-function lookUp(gather: Node, { codes, scale, zeroPoint, axis, float, zeroIsMiddle }: CodedTable): void {
+function lookUp(gather: Node, { codes, scale, zeroPoint, axis, float, zeroIsMiddle, dims }: CodedTable): void {
   const { graph } = gather;
   const ids = gather.inputs[1];
   const base = gather.output().name;
-  const rank = codes.tensor?.dims.length ?? 0;
+  const rank = dims.length;
   const along = lookupAxis(gather, rank);
   const add = (opType: string, inputs: readonly (Value | undefined)[], name: string, attributes = {}) =>
     graph.addNode({ opType, inputs, outputs: [`${base}_${name}`], attributes }, { before: gather }).output();

@@ -1,17 +1,27 @@
 /** @file Embeddings in 2, 4 or 8 bits with one scale per group of a row: com.microsoft.GatherBlockQuantized. */
 import { attr } from "../../ir/attribute.ts";
-import { Tensor } from "../../tensor/tensor.ts";
+import { int64, Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource, readAll } from "../../util/bytes.ts";
 import { quantizeRtn } from "../methods/rtn.ts";
-import type { WeightLayer } from "../sites.ts";
+import { isReadBySitesOnly, opKey, type WeightLayer, type WeightSite } from "../sites.ts";
 import { slicesOf } from "../slices.ts";
 import type { QuantSpec } from "../spec.ts";
-import type { FormatWriter } from "./format.ts";
+import { type FormatWriter, firstUser } from "./format.ts";
+import { isTurned, productObstacle, replaceProduct } from "./products.ts";
 
 /** Why a layer can't be written as GatherBlockQuantized; undefined when it can. */
 export function gatherBlockObstacle(layer: WeightLayer, spec: QuantSpec): string | undefined {
-  if (layer.sites.some(({ node }) => node.opType !== "Gather") || layer.value.uses.size !== layer.sites.length)
-    return "GatherBlockQuantized replaces lookups only";
+  const lookups = layer.sites.filter(isLookup);
+  if (lookups.length === 0 || layer.weight.dims.length !== 2)
+    return "GatherBlockQuantized replaces lookups of rows only";
+  if (lookups.some(({ node }) => node.int("axis", 0) !== 0)) return "GatherBlockQuantized looks up rows, not columns";
+  const products = layer.sites.filter((site) => !isLookup(site));
+  const obstacle = products.map(
+    (site) => productObstacle(site) ?? (isTurned(site) ? undefined : "it is read both ways round"),
+  );
+  const first = obstacle.find((reason) => reason);
+  if (first) return first;
+  if (!isReadBySitesOnly(layer)) return "the table is also used otherwise";
   if (![2, 4, 8].includes(spec.bits)) return `GatherBlockQuantized has 2, 4 or 8 bits, not ${spec.bits}`;
   const { granularity } = spec;
   if (granularity.per !== "group") return "GatherBlockQuantized needs granularity group:N";
@@ -22,12 +32,14 @@ export function gatherBlockObstacle(layer: WeightLayer, spec: QuantSpec): string
     : `group size ${granularity.size} does not divide the row length ${layer.weight.dims[1]}`;
 }
 
-/** Codes are unsigned bytes in the one form that every runtime agrees on: uint8 data, `bits`, explicit zero points. */
+const isLookup = ({ node }: WeightSite) => opKey(node) === "Gather";
+
+/** A table that is looked up and multiplied with, as embeddings that are the output layer too: MatMulNBits takes the same codes. Codes are unsigned bytes in the one form that every runtime agrees on: uint8 data, `bits`, explicit zero points. */
 export const gatherBlockQuantizedWriter: FormatWriter = {
   name: "GatherBlockQuantized",
   opset: () => 7,
 
-  write({ layer, spec, seed, measure }, model) {
+  write({ layer, spec, seed, measure, accuracyLevel }, model) {
     const { value, weight } = layer;
     const { graph, name } = value;
     const { bits } = spec;
@@ -48,7 +60,8 @@ export const gatherBlockQuantizedWriter: FormatWriter = {
       scales: graph.addInitializer(`${name}_scales`, quantized.scale),
       zeroPoints: graph.addInitializer(`${name}_zero_points`, zeroPoints),
     };
-    for (const { node } of layer.sites) {
+    const products = layer.sites.filter((site) => !isLookup(site));
+    for (const { node } of layer.sites.filter(isLookup)) {
       node.graph.replaceNode(node, {
         opType: "GatherBlockQuantized",
         domain: "com.microsoft",
@@ -60,6 +73,27 @@ export const gatherBlockQuantizedWriter: FormatWriter = {
           quantize_axis: attr.int(1),
         },
       });
+    }
+    if (products.length > 0) {
+      const shape = graph.addInitializer(`${name}_blocks`, int64([3], [rows, groups, ((width / groups) * bits) / 8]));
+      const before = firstUser(graph, value);
+      const spec = { opType: "Reshape", inputs: [inputs.data, shape], outputs: [`${name}_Q${bits}_blocks`] };
+      // Runtimes reshape constants when they load the model; the file has the codes once.
+      const packed = graph.addNode({ ...spec, name: graph.uniqueNodeName(`${name}_Reshape`) }, { before }).output();
+      const attributes = {
+        K: attr.int(width),
+        N: attr.int(rows),
+        bits: attr.int(bits),
+        block_size: attr.int(width / groups),
+        ...(accuracyLevel > 0 && { accuracy_level: attr.int(accuracyLevel) }),
+      };
+      for (const site of products)
+        replaceProduct(site, {
+          opType: "MatMulNBits",
+          domain: "com.microsoft",
+          inputs: [packed, inputs.scales, inputs.zeroPoints],
+          attributes,
+        });
     }
     if (!model.opsetImports.has("com.microsoft")) model.opsetImports.set("com.microsoft", 1);
     return { bytes: codes.byteLength + quantized.scale.byteLength + zeroPoints.byteLength, sqnr: quantized.sqnr };

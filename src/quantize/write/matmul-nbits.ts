@@ -2,15 +2,18 @@
 import { attr } from "../../ir/attribute.ts";
 import { quantizeNBitsByMethod } from "../methods/by-method.ts";
 import { quantizeNBits } from "../methods/matmul-nbits.ts";
-import type { WeightLayer } from "../sites.ts";
+import { isReadBySitesOnly, type WeightLayer, type WeightSite } from "../sites.ts";
 import type { QuantSpec } from "../spec.ts";
 import type { FormatWriter } from "./format.ts";
+import { isTurned, productObstacle, replaceProduct, turnedLayer } from "./products.ts";
 
 /** Why a layer can't be written as MatMulNBits; undefined when it can. */
 export function nBitsObstacle(layer: WeightLayer, spec: QuantSpec): string | undefined {
-  if (layer.sites.some(({ node, input }) => node.opType !== "MatMul" || input !== 1))
-    return "MatMulNBits replaces MatMul with a constant right operand only";
-  if (layer.value.uses.size !== layer.sites.length) return "the weight is also used otherwise";
+  const obstacle = layer.sites.map(productObstacle).find((reason) => reason);
+  if (obstacle) return obstacle;
+  if (!isReadBySitesOnly(layer)) return "the weight is also used otherwise";
+  if (layer.sites.some((site) => isTurned(site) !== isTurned(layer.sites[0] as WeightSite)))
+    return "the weight is read both ways round";
   if (layer.weight.dims.length !== 2) return `the weight has rank ${layer.weight.dims.length}, MatMulNBits takes 2`;
   if (![2, 4, 8].includes(spec.bits)) return `MatMulNBits has 2, 4 or 8 bits, not ${spec.bits}`;
   const { granularity } = spec;
@@ -25,7 +28,10 @@ export const matMulNBitsWriter: FormatWriter = {
   name: "MatMulNBits",
   opset: () => 7,
 
-  write({ layer, spec, seed, measure, run, accuracyLevel }, model) {
+  write(plan, model) {
+    const { spec, seed, measure, accuracyLevel } = plan;
+    const layer = plan.layer.sites.every(isTurned) ? turnedLayer(plan.layer) : plan.layer;
+    const run = plan.run && { ...plan.run, axes: layer.axes };
     const { value, weight } = layer;
     const { graph, name } = value;
     const blockSize = spec.granularity.per === "group" ? spec.granularity.size : 0;
@@ -43,10 +49,9 @@ export const matMulNBitsWriter: FormatWriter = {
       block_size: attr.int(blockSize),
       ...(accuracyLevel > 0 && { accuracy_level: attr.int(accuracyLevel) }),
     };
-    for (const { node } of layer.sites) {
-      const inputs = [node.inputs[0], packed, scales, ...(zeroPoints ? [zeroPoints] : [])];
-      node.graph.replaceNode(node, { opType: "MatMulNBits", domain: "com.microsoft", inputs, attributes });
-    }
+    const inputs = [packed, scales, ...(zeroPoints ? [zeroPoints] : [])];
+    for (const site of layer.sites)
+      replaceProduct(site, { opType: "MatMulNBits", domain: "com.microsoft", inputs, attributes });
     if (!model.opsetImports.has("com.microsoft")) model.opsetImports.set("com.microsoft", 1);
     const own = [quantized.packed, quantized.scales, quantized.zeroPoints].reduce(
       (sum, t) => sum + (t?.byteLength ?? 0),
