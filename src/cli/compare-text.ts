@@ -47,7 +47,12 @@ export function compareText(report: CompareReport, width: number, colors: Palett
     ...causesText(report, colors),
     "",
     numbersTable(report, width, colors),
+    ...notesText(report, colors),
   ].join("\n");
+}
+
+function notesText({ notes = [] }: CompareReport, colors: Palette): string[] {
+  return notes.length > 0 ? ["", colors.bold("Notes"), ...notes.map((note) => `  ${printable(note)}`)] : [];
 }
 
 const WORST_LAYERS = 12;

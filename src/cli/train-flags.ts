@@ -114,7 +114,11 @@ export const distillFlags: FlagGroup = {
       value: "MODEL",
       summary: "the model to learn from (default with --shrink: the model as it was)",
     },
-    { name: "teacher-output", value: "NAME", summary: "the teacher's value (default its first output)" },
+    {
+      name: "teacher-output",
+      value: "NAME",
+      summary: "the teacher's value (default its output of the same name, else the most plausible)",
+    },
     { name: "soft", value: "HOW", summary: "compare outputs by kl (default: after a softmax), mse or cosine" },
     { name: "temperature", value: "T", type: "number", summary: "softens both sides of kl (default 4)" },
     {

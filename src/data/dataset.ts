@@ -24,6 +24,8 @@ export interface Dataset extends AsyncIterable<Sample> {
   readonly synthetic?: boolean;
   /** What was left out as unreadable so far: message by sample id. Absent where an unreadable sample is an error. */
   readonly skipped?: ReadonlyMap<string, string>;
+  /** Names of the classes by index, where sub-folders said which class a sample is of. */
+  readonly classes?: readonly string[];
   /** One sample without those before it, where the source allows it. @throws bad-data where it is unreadable. */
   readonly at?: (index: number) => Promise<Sample>;
   /** The id of a sample that is not read yet. */
@@ -41,6 +43,7 @@ export interface IndexedSource {
   readonly size: number;
   readonly at: (index: number) => Sample | Promise<Sample>;
   readonly synthetic?: boolean;
+  readonly classes?: readonly string[] | undefined;
   /** Leave out, and gather here, the samples whose `at` throws bad-data. */
   readonly skipped?: Map<string, string>;
   /** The id of a sample that cannot be read. `#index` when absent. */
@@ -49,7 +52,7 @@ export interface IndexedSource {
 
 /** A dataset over a function from index to sample. */
 export function indexedDataset(source: IndexedSource): IndexedDataset {
-  const { name, size, synthetic, skipped, idOf = (index) => `#${index}` } = source;
+  const { name, size, synthetic, skipped, classes, idOf = (index) => `#${index}` } = source;
   const at = async (index: number) => source.at(index);
   return {
     name,
@@ -58,6 +61,7 @@ export function indexedDataset(source: IndexedSource): IndexedDataset {
     idOf,
     ...(synthetic ? { synthetic } : {}),
     ...(skipped ? { skipped } : {}),
+    ...(classes ? { classes } : {}),
     async *[Symbol.asyncIterator]() {
       let good = 0;
       for (let index = 0; index < size; index++) {
@@ -174,11 +178,12 @@ export function select(dataset: IndexedDataset, indices: readonly number[]): Ind
   });
 }
 
-function aboutOf({ name, synthetic, skipped }: Dataset) {
+function aboutOf({ name, synthetic, skipped, classes }: Dataset) {
   return {
     name,
     ...(synthetic ? { synthetic } : {}),
     ...(skipped ? { skipped: skipped as Map<string, string> } : {}),
+    ...(classes ? { classes } : {}),
   };
 }
 

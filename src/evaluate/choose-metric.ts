@@ -1,6 +1,11 @@
 /** @file From a metric's name, options or module, or from the labels alone, to a metric that is ready to use. */
 import { z } from "zod";
 import type { Sample } from "../data/dataset.ts";
+import type { Model } from "../ir/model.ts";
+import type { ValueType } from "../ir/types.ts";
+import type { Value } from "../ir/value.ts";
+import { holdsIndices, plausibleOutput, type TypeOf } from "../ops/plausible-output.ts";
+import { inferTypes } from "../passes/infer-shapes.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Metric, MetricAccumulator } from "./metric.ts";
@@ -9,6 +14,12 @@ import { metrics } from "./metrics.ts";
 /** A metric with its options bound: makes one accumulator per model. */
 export interface ChosenMetric extends Pick<Metric, "name" | "higherIsBetter" | "unit"> {
   create(): MetricAccumulator;
+  /** The output that it reads, where one was named. */
+  readonly output?: string;
+  /** The same metric of an output; absent where one was named, and for metrics that look for themselves. */
+  readonly on?: (output: string) => ChosenMetric;
+  /** Whether the labels decided it, and nobody asked for it. */
+  readonly byLabel?: boolean;
 }
 
 /** A name, the path of a module, or either with options. */
@@ -54,12 +65,60 @@ export function metricForLabel({ label }: Sample): ChosenMetric | undefined {
         : undefined;
   if (name === undefined) return undefined;
   const metric = byName(name);
-  return bind(metric, metric.options.parse({}));
+  return { ...bind(metric, metric.options.parse({})), byLabel: true };
+}
+
+/** A metric of one output of a model, and what to tell the user of the choice. */
+export interface SettledMetric {
+  readonly metric: ChosenMetric;
+  readonly notes: readonly string[];
+}
+
+/**
+ * The metric on the output that it names, else on `preferred` (what a loss is of), else on the most plausible one. Class indices are
+ * judged by accuracy where the labels alone decided the metric.
+ */
+export function settleMetric(metric: ChosenMetric, model: Model, sample: Sample, preferred?: string): SettledMetric {
+  const { graph } = model;
+  if (!metric.on) return { metric, notes: [] };
+  const typeOf = outputTypes(model);
+  const named = graph.outputs.find(({ name }) => name === preferred);
+  const found = named ? { value: named } : plausibleOutput(graph, typeOf, sample.label);
+  if (!found) return { metric, notes: [] };
+  const { value, note } = found;
+  const isIndex = metric.byLabel && metric.name === "top-1" && holdsIndices(typeOf(value));
+  const accuracy = byName("accuracy");
+  const own = isIndex ? bind(accuracy, accuracy.options.parse({})) : metric;
+  return { metric: own.on?.(value.name) ?? own, notes: note === undefined ? [] : [note] };
+}
+
+/** Declared types of a model's outputs; inferred where one is missing. */
+export function outputTypes(model: Model): TypeOf {
+  const isOpen = model.graph.outputs.some(({ type }) => type?.kind !== "tensor" || !type.shape);
+  const types = isOpen ? inferred(model) : new Map<Value, ValueType>();
+  return (value) => types.get(value) ?? value.type;
+}
+
+function inferred(model: Model): ReadonlyMap<Value, ValueType> {
+  try {
+    return inferTypes(model);
+  } catch {
+    return new Map();
+  }
 }
 
 function bind(metric: Metric, options: unknown): ChosenMetric {
   const { name, higherIsBetter, unit } = metric;
-  return { name, higherIsBetter, unit, create: () => metric.create(options) };
+  const { output } = options as { readonly output?: string };
+  const canBeTold = output === undefined && metrics.includes(metric);
+  return {
+    name,
+    higherIsBetter,
+    unit,
+    create: () => metric.create(options),
+    ...(output !== undefined && { output }),
+    ...(canBeTold && { on: (chosen: string) => bind(metric, { ...(options as object), output: chosen }) }),
+  };
 }
 
 function byName(name: string): Metric {

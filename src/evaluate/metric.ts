@@ -1,6 +1,7 @@
 /** @file Metric: a number that says how well a model does its job, from its outputs and the labels. */
 import type { z } from "zod";
 import type { Label, Sample } from "../data/dataset.ts";
+import { isIndexType } from "../ops/plausible-output.ts";
 import { describeTensor, type HostTensor, numbersOf } from "../tensor/host-tensor.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
@@ -77,6 +78,11 @@ export function eachDecision(
   visit: (decision: Decision) => void,
 ): void {
   const [name, scores] = outputOf(outputs, output);
+  if (isIndexType(scores.dtype))
+    throw new TersorError(
+      "bad-data",
+      `output "${name}" ${describeTensor(scores)}: holds no scores: expected floats, a score for each class, got ${scores.dtype}. If it is class indices, take the metric accuracy; else name another output (option "output").`,
+    );
   const labels = classLabels(labelOf(sample), sample.id);
   const rank = scores.dims.length;
   const at = axis < 0 ? rank + axis : axis;

@@ -18,7 +18,12 @@ import {
   outputOf,
 } from "./metric.ts";
 
-const output = z.string().optional().describe("The output to read; the first when absent.");
+const output = z
+  .string()
+  .optional()
+  .describe(
+    "The output to read; when absent that of the loss, else the most plausible: floats whose shape suits the labels, and that no other output is computed from.",
+  );
 const axis = z.int().optional().describe("Axis of the classes; the last when absent.");
 const decisionOptions = z.strictObject({ output, axis });
 

@@ -3,16 +3,17 @@ import { type Batch, batches, fixedBatch, unbatch } from "../data/batch.ts";
 import { type Dataset, type SkippedSample, skippedSamples, take } from "../data/dataset.ts";
 import type { InputInfo } from "../data/fit-input.ts";
 import { seededDataset } from "../data/seeded.ts";
-import { type ChosenMetric, metricForLabel } from "../evaluate/choose-metric.ts";
+import { type ChosenMetric, metricForLabel, settleMetric } from "../evaluate/choose-metric.ts";
 import { type Fidelity, FidelityMeter } from "../evaluate/fidelity.ts";
 import { type LatencyReport, measureLatency } from "../evaluate/latency.ts";
 import { PairedDifference } from "../evaluate/paired-difference.ts";
 import type { Feeds, Session } from "../runtime/runtime.ts";
 import type { StepContext } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
+import { classNotes } from "./class-notes.ts";
 
 /** A metric of both models. */
-export interface MetricChange extends Pick<ChosenMetric, "name" | "unit" | "higherIsBetter"> {
+export interface MetricChange extends Pick<ChosenMetric, "name" | "unit" | "higherIsBetter" | "output"> {
   readonly before: number;
   readonly after: number;
   /** Of `after − before`, over the samples; absent where it can't be told. */
@@ -25,15 +26,20 @@ export interface Agreement {
     readonly name: string;
     readonly samples: number;
     readonly madeUp: boolean;
+    /** By index, where sub-folders are the classes. */
+    readonly classes?: readonly string[];
     /** Left out as unreadable. */
     readonly skipped: readonly SkippedSample[];
   };
   /** By output name. */
   readonly fidelity: Readonly<Record<string, Fidelity>>;
   readonly metric?: MetricChange;
+  /** What was decided without being asked, and what is wrong with the samples. */
+  readonly notes?: readonly string[];
 }
 
-type Watch = Pick<StepContext, "signal" | "progress">;
+/** Which of several outputs a metric is of follows from the original's graph. */
+type Watch = Pick<StepContext, "signal" | "progress"> & Partial<Pick<StepContext, "original">>;
 
 /** Samples from the seed when there is no data. */
 export const MADE_UP_SAMPLES = 8;
@@ -103,6 +109,7 @@ export async function measureAgreement(
   let scores: { before: ReturnType<ChosenMetric["create"]>; after: ReturnType<ChosenMetric["create"]> } | undefined;
   let paired: PairedDifference | undefined;
   let samples = 0;
+  const notes: string[] = [];
   const progress = watch.progress("comparing", data.size ?? 0, "samples");
   try {
     for await (const batch of sampleBatches(reference, data)) {
@@ -112,7 +119,12 @@ export async function measureAgreement(
       for (const [row, sample] of batch.samples.entries()) {
         const [wanted = {}, given = {}] = [before[row], after[row]];
         meter.add(wanted, given);
-        if (samples++ === 0) metric ??= metricForLabel(sample);
+        if (samples++ === 0) {
+          const asked = metric ?? metricForLabel(sample);
+          const settled = asked && watch.original && settleMetric(asked, watch.original, sample);
+          metric = settled?.metric ?? asked;
+          notes.push(...(settled?.notes ?? []), ...(metric ? classNotes(data, watch.original, metric.output) : []));
+        }
         scores ??= metric && { before: metric.create(), after: metric.create() };
         paired ??= metric && new PairedDifference(metric);
         paired?.add(wanted, given, sample);
@@ -128,19 +140,34 @@ export async function measureAgreement(
   }
   if (samples === 0) throw new TersorError("bad-data", `${data.name}: holds no samples. Nothing can be compared.`);
   return {
-    data: { name: data.name, samples, madeUp: data.synthetic ?? false, skipped: skippedSamples(data) },
+    data: {
+      name: data.name,
+      samples,
+      madeUp: data.synthetic ?? false,
+      ...(data.classes && { classes: data.classes }),
+      skipped: skippedSamples(data),
+    },
     fidelity: meter.result(),
     ...(metric &&
       scores && { metric: change(metric, [scores.before.value(), scores.after.value()], paired?.standardError) }),
+    ...(notes.length > 0 && { notes }),
   };
 }
 
 function change(
-  { name, unit, higherIsBetter }: ChosenMetric,
+  { name, unit, higherIsBetter, output }: ChosenMetric,
   [before, after]: readonly [number, number],
   standardError: number | undefined,
 ): MetricChange {
-  return { name, unit, higherIsBetter, before, after, ...(standardError !== undefined && { standardError }) };
+  return {
+    name,
+    unit,
+    higherIsBetter,
+    ...(output !== undefined && { output }),
+    before,
+    after,
+    ...(standardError !== undefined && { standardError }),
+  };
 }
 
 /** Samples in the batches that a model wants, one by one where it takes any number. */

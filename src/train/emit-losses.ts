@@ -3,7 +3,7 @@ import type { Emitter } from "../autodiff/emitter.ts";
 import type { Graph } from "../ir/graph.ts";
 import { tensorType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
-import type { DType } from "../tensor/dtype.ts";
+import { type DType, dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
 import { classesOf } from "./ctc-loss.ts";
@@ -53,6 +53,7 @@ export function emitLosses(
   const learned = new Set<string>();
   const parts = settings.map((options) => {
     const output = predictionOf(op.graph, options);
+    checkFloat(op, output, options);
     const source = sourceOf(op, options, teacherTypes);
     const target =
       source.value ?? targetInput(op, options, targets, source.type ?? targetType(options, typed(op, output)));
@@ -133,6 +134,27 @@ function predictionOf(graph: Graph, { name, output }: LossSettings): Value {
   const value = output === undefined ? graph.outputs[0] : graph.find(output);
   if (value) return value;
   throw unknownName([...graph.values], output ?? "", `loss ${name}: output`);
+}
+
+/** @throws bad-data for class indices and other values without a gradient */
+function checkFloat(op: Emitter, value: Value, { name }: LossSettings): void {
+  const dtype = op.dtype(value);
+  if (dtypeInfo(dtype).kind === "float") return;
+  const before = scoresBefore(op, value);
+  const advice = before
+    ? `Train what it is made from: {"name":"${name}","output":"${before.name}"} as the loss.`
+    : "Name another value of the model as the loss's output.";
+  throw new TersorError(
+    "bad-data",
+    `loss ${name} of "${value.name}": it is ${dtype}: class indices and other integers have no gradient: expected floats, such as logits. ${advice}`,
+  );
+}
+
+/** The floats that an output of integers comes from. */
+function scoresBefore(op: Emitter, value: Value): Value | undefined {
+  for (let at: Value | undefined = value; at; at = at.producer?.inputs[0])
+    if (dtypeInfo(op.dtype(at)).kind === "float") return at;
+  return undefined;
 }
 
 function unknownName(values: readonly Value[], name: string, what: string): TersorError {

@@ -39,7 +39,12 @@ export const lossOptions = z.strictObject({
       "relation-angle",
     ])
     .describe("how far off is measured"),
-  output: z.string().optional().describe("the value of the model that is judged; default the first output"),
+  output: z
+    .string()
+    .optional()
+    .describe(
+      "the value of the model that is judged; default the most plausible output: floats whose shape suits the labels, and that no other output is computed from",
+    ),
   target: z
     .string()
     .default("label")

@@ -8,7 +8,7 @@ import { parseDelimited } from "../delimited.ts";
 import { fitInputs, onlyInput } from "../fit-input.ts";
 import { parseLabel, readLabels, sortClasses } from "../labels.ts";
 import { parseOptions } from "../options.ts";
-import { exists, filesBelow, nameOf, readJson, readText, statOf } from "./files.ts";
+import { exists, filesBelow, foldersIn, nameOf, readJson, readText, statOf } from "./files.ts";
 import { classesOf, type OpenContext } from "./format.ts";
 
 type RawLabel = string | number;
@@ -60,11 +60,12 @@ export async function filesDataset(
     size: files.length,
     idOf: (index) => files[index] as string,
     ...(context.skipped ? { skipped: context.skipped } : {}),
+    classes: labels?.folders,
     async at(index): Promise<Sample> {
       const id = files[index] as string;
       const path = join(folder, id);
       context.onRead(path);
-      const label = labels?.[index];
+      const label = labels?.labels[index];
       const inputs = fitInputs({ [name]: await read(path) }, context.inputs, path);
       return { id, inputs, ...(label === undefined ? {} : { label }) };
     },
@@ -72,7 +73,7 @@ export async function filesDataset(
 }
 
 /**
- * One label a file, or undefined where nothing says them.
+ * One label a file, or undefined where nothing says them; and the classes by index, where sub-folders do.
  * @param files relative to `folder`, sorted; @param file the file of labels, else one beside or in the folder is looked for
  * @throws bad-data when the labels do not fit the files.
  */
@@ -83,12 +84,12 @@ async function labelsOf(
   classes: readonly string[] | undefined,
   kind: FileKind,
   onRead: OpenContext["onRead"],
-): Promise<readonly RawLabel[] | undefined> {
+): Promise<{ readonly labels: readonly RawLabel[]; readonly folders?: readonly string[] } | undefined> {
   const found = file ?? (await findLabels(folder));
   if (found !== undefined) {
     onRead(found);
     const labels = assign(await readTable(found), files, found, kind);
-    return labels.map((label, index) => parseLabel(label, classes, `${found}: "${files[index]}"`));
+    return { labels: labels.map((label, index) => parseLabel(label, classes, `${found}: "${files[index]}"`)) };
   }
   const folders = files.map((each) => (each.includes("/") ? (each.split("/")[0] as string) : undefined));
   if (folders.every((name) => name === undefined)) return undefined;
@@ -98,8 +99,24 @@ async function labelsOf(
       "bad-data",
       `${folder}: "${files[bare]}" has no class: expected every ${kind.one} in a sub-folder (its class), or a labels file. Move it, or add labels.json.`,
     );
+  if (!classes) await checkFilled(folder, new Set(folders as string[]), kind);
   const names = classes ?? sortClasses(folders as string[]);
-  return (folders as string[]).map((name) => parseLabel(name, names, `${folder}: sub-folder "${name}"`));
+  const labels = (folders as string[]).map((name) => parseLabel(name, names, `${folder}: sub-folder "${name}"`));
+  return { labels, folders: names };
+}
+
+/**
+ * A sub-folder without files would not be a class, and all behind it would have another number than in training.
+ * @throws bad-data, as torchvision does
+ */
+async function checkFilled(folder: string, filled: ReadonlySet<string>, { many, endings }: FileKind): Promise<void> {
+  const empty = (await foldersIn(folder)).filter((name) => !filled.has(name));
+  if (empty.length === 0) return;
+  const names = empty.map((name) => `"${name}"`).join(", ");
+  throw new TersorError(
+    "bad-data",
+    `${folder}: sub-folder ${names}: a class without ${many}: expected files such as ${endings} in every sub-folder, since they number the classes. Fill or remove it, or name all classes with the data option "classes".`,
+  );
 }
 
 /** In the folder; or beside it, when it is called "images". */

@@ -87,6 +87,14 @@ export async function filesBelow(folder: string, under = ""): Promise<string[]> 
   return found.flat().sort();
 }
 
+/** Names of the folders in a folder, sorted by code unit; those that begin with a dot are left out. */
+export async function foldersIn(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { withFileTypes: true }).catch((error: unknown) => {
+    throw unreadable(folder, error);
+  });
+  return entries.flatMap((entry) => (entry.isDirectory() && !entry.name.startsWith(".") ? [entry.name] : [])).sort();
+}
+
 /** A short name for messages and ids. */
 export function nameOf(path: string): string {
   return basename(path);

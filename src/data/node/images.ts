@@ -35,7 +35,7 @@ const options = z.strictObject({
   colour: z
     .enum(["rgb", "bgr", "grey"])
     .default("rgb")
-    .describe("Order; grey is copied to as many channels as the model has."),
+    .describe("Order; grey, 0.299 R + 0.587 G + 0.114 B, is copied to as many channels as the model has."),
   layout: layout.optional().describe("What the model wants; decided by its dims when absent."),
   labels: z.string().optional().describe("A .json, .csv or .txt file of labels; sub-folders are classes when absent."),
   classes: classesOption,
@@ -115,10 +115,12 @@ async function decode(path: string, { channels, resize }: Target, options: Image
     const metadata = resize && "shortest" in resize ? (await sharp(path).metadata()).autoOrient : undefined;
     const size = resize && sharpSize(resize, metadata);
     if (size) image = image.resize({ ...size, kernel: options.kernel });
-    image = image.toColourspace(isGrey ? "b-w" : "srgb");
+    // What is grey in the file keeps its values; of a coloured picture libvips would give the luminance in linear light.
+    const isStoredGrey = isGrey && greySpaces.has((await sharp(path).metadata()).space);
+    image = image.toColourspace(isStoredGrey ? "b-w" : "srgb");
     const decoded = await image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
-    if (!options.crop) return decoded;
-    return cropCentre(decoded, options.crop, path);
+    const cropped = options.crop ? cropCentre(decoded, options.crop, path) : decoded;
+    return isGrey ? lumaOf(cropped) : cropped;
   } catch (error) {
     if (error instanceof TersorError) throw error;
     throw new TersorError(
@@ -129,6 +131,24 @@ async function decode(path: string, { channels, resize }: Target, options: Image
       },
     );
   }
+}
+
+const greySpaces: ReadonlySet<string | undefined> = new Set(["b-w", "grey16"]);
+
+/**
+ * 0.299 R + 0.587 G + 0.114 B on the stored values, rounded as PIL does (ITU-R BT.601): what Pillow, OpenCV, TensorFlow and torchvision
+ * train models on.
+ */
+function lumaOf(image: Decoded): Decoded {
+  const { data, info } = image;
+  const { width, height, channels } = info;
+  if (channels < 3) return image;
+  const grey = new Uint8Array(width * height);
+  for (let i = 0, at = 0; i < grey.length; i++, at += channels) {
+    const [r, g, b] = [data[at] as number, data[at + 1] as number, data[at + 2] as number];
+    grey[i] = (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16;
+  }
+  return { data: grey, info: { width, height, channels: 1 } };
 }
 
 /** One side alone keeps the aspect; "fill" would leave the other side as it is. */

@@ -97,6 +97,71 @@ describe("images", () => {
     expect(copied?.label).toBe("hello");
   });
 
+  it("of colours become grey as PIL makes them, from every kind of file", async () => {
+    const colours = Array.from({ length: 16 }, (_, i) => [(i * 97) % 256, (i * 57 + 11) % 256, 255 - i * 13]);
+    const luma = colours.map(([r = 0, g = 0, b = 0]) => (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16);
+    const raw = { width: 4, height: 4, channels: 3 } as const;
+    const made = sharp(Uint8Array.from(colours.flat()), { raw });
+    const few = colours.map((_, i) => (i % 2 ? [200, 30, 60] : [10, 180, 240]));
+    write("luma/rgb.png", await made.clone().png().toBuffer());
+    write("luma/rgba.png", await made.clone().ensureAlpha(0.3).png().toBuffer());
+    write("luma/rgb.tiff", await made.clone().tiff({ compression: "lzw" }).toBuffer());
+    write("luma/wide.png", await made.clone().toColourspace("rgb16").png().toBuffer());
+    write("luma/palette.png", await sharp(Uint8Array.from(few.flat()), { raw }).png({ palette: true }).toBuffer());
+    const read = await samples("luma", [{ name: "x", dtype: "uint8", dims: [1, 1, 4, 4] }]);
+    const values = Object.fromEntries(read.map(({ id, inputs }) => [id, Array.from(inputs.x?.data as Uint8Array)]));
+    const ofFew = few.map(([r = 0, g = 0, b = 0]) => (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16);
+    expect(values).toEqual({
+      "palette.png": ofFew,
+      "rgb.png": luma,
+      "rgb.tiff": luma,
+      "rgba.png": luma,
+      "wide.png": luma,
+    });
+    const [copied] = await samples({ path: "luma/rgb.png", colour: "grey" }, [
+      { name: "x", dtype: "uint8", dims: [1, 3, 4, 4] },
+    ]);
+    expect(Array.from(copied?.inputs.x?.data as Uint8Array)).toEqual([...luma, ...luma, ...luma]);
+  });
+
+  it("that are grey already keep their values", async () => {
+    const levels = Uint8Array.from({ length: 16 }, (_, i) => i * 17);
+    const grey = sharp(levels, { raw: { width: 4, height: 4, channels: 1 } }).toColourspace("b-w");
+    write("levels/grey.png", await grey.clone().png().toBuffer());
+    write("levels/wide.png", await grey.clone().toColourspace("grey16").png().toBuffer());
+    const twice = Array.from(levels).flatMap((level) => [level, level, level]);
+    write(
+      "levels/equal.png",
+      await sharp(Uint8Array.from(twice), { raw: { width: 4, height: 4, channels: 3 } })
+        .png()
+        .toBuffer(),
+    );
+    for (const { inputs } of await samples("levels", [{ name: "x", dtype: "uint8", dims: [1, 1, 4, 4] }]))
+      expect(Array.from(inputs.x?.data as Uint8Array)).toEqual(Array.from(levels));
+  });
+
+  it("in sub-folders of which one is empty have no classes, until they are named", async () => {
+    await picture("holes/b/1.png", red, red);
+    await picture("holes/c/2.png", blue, blue);
+    mkdirSync(join(folder, "holes/a"), { recursive: true });
+    const inputs = [image("N", 3, 2, 4)];
+    expect(await failure("holes", inputs)).toMatch(
+      /^bad-data .*holes: sub-folder "a": a class without images: expected/,
+    );
+    const named = await samples({ path: "holes", classes: ["a", "b", "c"] }, inputs);
+    expect(named.map(({ label }) => label)).toEqual([1, 2]);
+    write("holes/a/readme.md", "nothing");
+    expect(await failure("holes", inputs)).toMatch(/sub-folder "a": a class without images/);
+    write("holes/labels.json", "[5, 6]");
+    expect((await samples("holes", inputs)).map(({ label }) => label)).toEqual([5, 6]);
+  });
+
+  it("say which sub-folder has which number", async () => {
+    const data = await open({ path: "pets", take: 1 }, [image("N", 3, 2, 4)]);
+    expect(data.classes).toEqual(["cat", "dog"]);
+    expect((await open("lines", [image("N", 3, 2, 4)])).classes).toBeUndefined();
+  });
+
   it.each([
     ["to the model's size", {}, [1, 3, 6, 6], [6, 6]],
     ["to the model's height, keeping the aspect", {}, ["N", 3, 4, "W"], [4, 8]],

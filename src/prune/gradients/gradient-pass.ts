@@ -135,7 +135,10 @@ async function load(
   const known = loaded.get(key);
   if (known) return known;
   const forward = forwardAt(model, shapes);
-  const inputs = emitObjective(makeEmitter(forward.graph, forward.opset, infer(forward)), objective, seed);
+  const inputs = emitObjective(makeEmitter(forward.graph, forward.opset, infer(forward)), objective, {
+    seed,
+    label: batch.samples[0]?.label,
+  });
   const found = differentiate(forward, probes, inputs);
   const { graph } = found.model;
   const op = makeEmitter(graph, found.model.opset, infer(found.model));

@@ -1,8 +1,9 @@
 /** @file What gradient criteria differentiate: a loss on labels, or the model's own outputs in random directions, where there are none. */
 import type { Emitter } from "../../autodiff/emitter.ts";
 import type { Batch } from "../../data/batch.ts";
-import type { Sample } from "../../data/dataset.ts";
+import type { Label, Sample } from "../../data/dataset.ts";
 import type { Value } from "../../ir/value.ts";
+import { plausibleOutput } from "../../ops/plausible-output.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { elementCount } from "../../tensor/tensor.ts";
 import { emitLosses, newInput } from "../../train/emit-losses.ts";
@@ -13,7 +14,7 @@ import { TersorError } from "../../util/errors.ts";
 import { keyOf, uniform } from "../../util/rng.ts";
 
 /**
- * labels: cross-entropy of the first output. outputs: Σ ε y / |y| with signs ε drawn anew for every batch. The square of its gradient is on
+ * labels: cross-entropy of the output that suits them. outputs: Σ ε y / |y| with signs ε drawn anew for every batch. The square of its gradient is on
  * average that of the outputs' relative change (Hutchinson 1989), which is what second order leaves of their squared error: the first is
  * zero at the model's own outputs. curvature: Σ (B ε) y with B Bᵀ the Hessian of cross-entropy in the logits, so that squared gradients are on average
  * the diagonal of the Gauss-Newton matrix; it needs no labels.
@@ -34,10 +35,15 @@ export function hasClass({ label }: Sample): boolean {
 }
 
 /** Adds an objective to a graph. @throws bad-data where no output can be differentiated */
-export function emitObjective(op: Emitter, objective: Objective, seed: number): ObjectiveInputs {
+export function emitObjective(
+  op: Emitter,
+  objective: Objective,
+  { seed, label }: { readonly seed: number; readonly label?: Label | undefined },
+): ObjectiveInputs {
   op.subject = "objective";
   const floats = op.graph.outputs.filter((value) => op.typeOf(value)?.dtype === "float32");
-  const [first] = floats;
+  const plausible = plausibleOutput(op.graph, (value) => op.typeOf(value), label)?.value;
+  const first = floats.find((value) => value === plausible) ?? floats[0];
   if (!first)
     throw new TersorError("bad-data", "prune: gradients: expected a float32 output to differentiate, got none.");
   if (objective === "labels") return onLabels(op, first);

@@ -193,7 +193,8 @@ class Search {
   async #agreement(model: Model, data: Dataset): Promise<Agreement> {
     const { reference, judges, settings, ctx } = this.#world;
     const session = await ctx.open(model, settings);
-    const watch = { signal: ctx.signal, progress: () => ({ update: () => {}, end: () => {} }) };
+    const quiet = () => ({ update: () => {}, end: () => {} });
+    const watch = { signal: ctx.signal, progress: quiet, original: ctx.original };
     const original = data === judges.search ? this.#recorded.session() : reference;
     const agreement = await measureAgreement([original, session], data, watch, judges.metric).finally(() =>
       session.release(),

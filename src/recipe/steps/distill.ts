@@ -1,6 +1,9 @@
 /** @file Step: a student learns from a teacher: soft targets, labels beside them, values inside. */
 import * as z from "zod";
 import type { Sample } from "../../data/dataset.ts";
+import { outputTypes } from "../../evaluate/choose-metric.ts";
+import type { Model } from "../../ir/model.ts";
+import { plausibleOutput } from "../../ops/plausible-output.ts";
 import type { Step } from "../../step.ts";
 import { type LossName, type LossOptions, lossOptions } from "../../train/loss-rule.ts";
 import { TersorError } from "../../util/errors.ts";
@@ -35,8 +38,16 @@ export const distillOptions = finetuneOptions.omit({ loss: true }).extend({
     .string()
     .min(1)
     .describe('the model to learn from: any with the same task, or "original": the one that the recipe begins with'),
-  output: z.string().optional().describe("the student's value that learns from the teacher; default its first output"),
-  teacherOutput: z.string().optional().describe("the teacher's value; default its first output"),
+  output: z
+    .string()
+    .optional()
+    .describe(
+      "the student's value that learns from the teacher; default the most plausible output: floats that no other output is computed from",
+    ),
+  teacherOutput: z
+    .string()
+    .optional()
+    .describe("the teacher's value; default the output of the same name, else the most plausible one"),
   soft: z
     .enum(["kl", "mse", "cosine"])
     .default("kl")
@@ -84,10 +95,19 @@ export const distillStep: Step<typeof distillOptions> = {
         "bad-recipe",
         `distill: hintEpochs ${hintEpochs}: expected fewer than all ${options.epochs} epochs: nothing else would be learned.`,
       );
-    const student = output ?? model.graph.outputs[0]?.name ?? "";
     const teacher = await modelNamed(options.teacher, ctx);
-    const source = teacherOutput ?? teacher.graph.outputs[0]?.name ?? "";
+    const notes = new Set<string>();
     const losses = (sample: Sample | undefined): LossOptions[] => {
+      const label = Number.isInteger(sample?.label) ? sample?.label : undefined;
+      const pick = (of: Model, whose: string) => {
+        const found = plausibleOutput(of.graph, outputTypes(of), label);
+        if (found?.note) notes.add(`${whose}: ${found.note}`);
+        return found?.value.name ?? "";
+      };
+      const student = output ?? pick(model, "student");
+      // Outputs of one name are the same answer.
+      const isShared = output === undefined && teacher.graph.outputs.some(({ name }) => name === student);
+      const source = teacherOutput ?? (isShared ? student : pick(teacher, "teacher"));
       const share = labels ?? (Number.isInteger(sample?.label) ? LABEL_SHARE : 0);
       const target = `teacher:${source}`;
       const since = hintEpochs ?? 0;
@@ -101,6 +121,6 @@ export const distillStep: Step<typeof distillOptions> = {
       ];
     };
     const { model: trained, report } = await trainModel(model, rest, ctx, losses);
-    return { model: trained, report: () => report };
+    return { model: trained, report: () => ({ ...report, notes: [...notes, ...(report.notes ?? [])] }) };
   },
 };

@@ -12,9 +12,11 @@ import { type EpochRecord, type FitEnvironment, fit } from "../../train/fit.ts";
 import type { LossOptions, LossSettings } from "../../train/loss-rule.ts";
 import { type TrainOptions, trainOptions } from "../../train/options.ts";
 import { TersorError } from "../../util/errors.ts";
+import { classNotes } from "../class-notes.ts";
 import { inputsOf } from "../inputs-of.ts";
 import { openTeacher } from "../open-teacher.ts";
 import { modelNamed, openQuantized, type QuantizedTraining } from "../quantized-training.ts";
+import { afterLogits, judgedOn, withOutputs } from "../training-outputs.ts";
 import { compareOptions, inputOptions, runtimeOptions } from "./compare.ts";
 
 /** Where training data comes from, how the result is judged, and what is kept on the way. */
@@ -72,12 +74,12 @@ export function filesOfTraining({
 }
 
 export interface TrainReport extends StepReport {
-  readonly data: { readonly name: string; readonly samples?: number };
+  readonly data: { readonly name: string; readonly samples?: number; readonly classes?: readonly string[] };
   /** The metric before and after, on data that was not trained on. */
   readonly validation?: {
     readonly data: string;
     readonly samples?: number;
-    readonly metric: Pick<ChosenMetric, "name" | "unit" | "higherIsBetter">;
+    readonly metric: Pick<ChosenMetric, "name" | "unit" | "higherIsBetter" | "output">;
     readonly before: number;
     readonly after: number;
     readonly epoch: number;
@@ -153,9 +155,12 @@ async function trainFloats(
   const sessionOptions = threads === undefined ? {} : { threads };
   const runtime = await ctx.runtime(options.runtime);
   const parts = await dataOf(options, inputsOf(model), ctx);
-  const loss = losses ? [...losses(parts.first)] : written.loss && (await withCharsets(options.loss, ctx));
-  const asked = { ...trainingOptions(written), ...(loss !== undefined && { loss }) };
-  const training = { ...asked, loss: trainOptions.parse(asked).loss.map((each) => afterLogits(each, teacher)) };
+  const given = losses ? [...losses(parts.first)] : written.loss && (await withCharsets(options.loss, ctx));
+  const asked = { ...trainingOptions(written), ...(given !== undefined && { loss: given }) };
+  const { loss, notes: taken } = withOutputs(trainOptions.parse(asked).loss, model, parts.first);
+  const training = { ...asked, loss: loss.map((each) => afterLogits(each, teacher)) };
+  const { validation, notes: judged } = judgedOn(parts, model, loss);
+  const about = loss.some(({ target }) => target === "label") ? classNotes(parts.training, model, loss[0]?.output) : [];
   const values = training.loss.flatMap(({ target }) => {
     const [kind, name = ""] = splitTarget(target);
     return kind === "teacher" ? [name] : [];
@@ -170,7 +175,7 @@ async function trainFloats(
     runtime,
     session: { ...session, ...sessionOptions },
     data: parts.training,
-    ...(parts.validation && { validation: parts.validation }),
+    ...(validation && { validation }),
     ...(tutor && { teacher: tutor.teacher }),
     signal: ctx.signal,
     onStep: (event) => {
@@ -186,20 +191,16 @@ async function trainFloats(
   try {
     const result = await fit(model, training, env).finally(() => tutor?.keep());
     await Promise.all(lines);
-    return { model: result.model, report: reportOf(result, parts, tutor?.notes()) };
+    return {
+      model: result.model,
+      report: reportOf(result, { ...parts, validation }, [
+        ...new Set([...taken, ...judged, ...about, ...(tutor?.notes() ?? [])]),
+      ]),
+    };
   } finally {
     watch.end();
     await tutor?.teacher.release();
   }
-}
-
-/** A loss that takes a softmax itself is compared with what the teacher has in front of its own: a softmax of probabilities is nearly flat. */
-function afterLogits(loss: LossSettings, teacher: Model | undefined): LossSettings {
-  const [kind, name = ""] = splitTarget(loss.target);
-  if (loss.name !== "kl" || kind !== "teacher") return loss;
-  const producer = teacher?.graph.find(name)?.producer;
-  const isSoftmax = producer?.domain === "" && producer.opType === "Softmax";
-  return isSoftmax ? { ...loss, target: `teacher:${producer.input(0)?.name}` } : loss;
 }
 
 /** A charset is a file in a recipe. @throws bad-data where there is none */
@@ -224,7 +225,7 @@ interface DataParts {
   /** Its first sample shows what labels are like. */
   readonly first: Sample | undefined;
   readonly training: Dataset;
-  readonly validation?: { readonly data: Dataset; readonly metric: ChosenMetric };
+  readonly validation?: { readonly data: Dataset; readonly metric: ChosenMetric } | undefined;
 }
 
 /** Training and validation data without a sample in common. @throws bad-recipe where there is none */
@@ -291,7 +292,9 @@ function reportOf(
     ...(diverged === undefined ? [] : [diverged]),
     ...more,
   ];
-  const about = ({ name, size }: Dataset) => ({ name, ...(size !== undefined && { samples: size }) });
+  const about = ({ name, size, classes }: Dataset) => {
+    return { name, ...(size !== undefined && { samples: size }), ...(classes && { classes }) };
+  };
   return {
     data: about(training),
     ...(validation &&
@@ -303,6 +306,7 @@ function reportOf(
             name: validation.metric.name,
             unit: validation.metric.unit,
             higherIsBetter: validation.metric.higherIsBetter,
+            ...(validation.metric.output !== undefined && { output: validation.metric.output }),
           },
           before,
           after: best?.value ?? before,

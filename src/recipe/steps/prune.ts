@@ -1,5 +1,6 @@
 /** @file Step: removes channels or residual blocks, or puts zeros into weights. */
-import { metricForLabel } from "../../evaluate/choose-metric.ts";
+import type { Sample } from "../../data/dataset.ts";
+import { metricForLabel, settleMetric } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { pruneBlocks } from "../../prune/blocks/prune-blocks.ts";
@@ -139,7 +140,7 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
   // Once is enough to look at: the model that was given.
   const given = { ...own, ratio, sensitivity: own.sensitivity && !before };
   const clock = own.by === "latency" ? await clockFor(options, ctx) : undefined;
-  const around = { judgeFor: metricForLabel, clock };
+  const around = { judgeFor: (sample: Sample) => judgeFor(model, sample), clock };
   const result = await withCalibration(model, options, ctx, (data) =>
     pruneChannels(model, given, data, shapesOf(model, options), around),
   );
@@ -148,6 +149,12 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const report = () => joined(before?.report(), { ...cutReport(options.structure, result, proof), removed });
   return { model: result.model, removed, emptied: () => [], report };
 };
+
+/** The metric that suits the labels, on the output that suits them. */
+function judgeFor(model: Model, sample: Sample) {
+  const metric = metricForLabel(sample);
+  return metric && settleMetric(metric, model, sample).metric;
+}
 
 /** By structure: what is cut; all others put zeros into weights. */
 const cutKinds = { channels: cutChannels, heads: cutChannels, blocks: cutBlocks, vocabulary: cutTokens };
