@@ -1,6 +1,7 @@
 /** @file One pass over the data for all statistics: the graph is given probes as outputs, run on every batch, and forgotten. */
 import { type Batch, type BatchOptions, batches, fixedBatch } from "../data/batch.ts";
 import type { Dataset } from "../data/dataset.ts";
+import { attr } from "../ir/attribute.ts";
 import type { Model } from "../ir/model.ts";
 import { tensorType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
@@ -128,7 +129,7 @@ function addProbes<Stats>(
     .sort((a, b) => place(a.value) - place(b.value));
   const asOutputs: Value[] = [];
   for (const { value, own } of chosen) {
-    const build = probeBuilder(graph, value, probed.opset);
+    const build = probeBuilder(graph, inSingle(value), probed.opset);
     const needs = own.flatMap((collector) => collector.needs);
     const probe = checks[check](value, needs);
     if (probe) sums.set(asOutput(build(probe)), value);
@@ -136,6 +137,19 @@ function addProbes<Stats>(
       const outputs = collector.needs.map((probe) => asOutput(build(probe)));
       watched.push({ collector, outputs });
     }
+  }
+  /** Statistics are taken in float32: of numbers in another type, once they are converted. */
+  function inSingle(value: Value): Value {
+    if (value.type?.kind !== "tensor" || value.type.dtype === "float32") return value;
+    const spec = {
+      opType: "Cast",
+      inputs: [value],
+      outputs: [`${value.name}_single`],
+      attributes: { to: attr.int(1) },
+    };
+    const cast = graph.addNode(spec).output();
+    cast.type = tensorType("float32", value.type.shape);
+    return cast;
   }
   /** An input that is an output as well goes through an Identity: runtimes differ in whether they allow it. */
   function asOutput(value: Value): string {
@@ -151,16 +165,18 @@ function addProbes<Stats>(
   return { probed, watched, sums };
 }
 
+const observed: ReadonlySet<string> = new Set(["float32", "float16", "float64"]);
+
 /** @throws bad-model */
 function observable(value: Value | undefined, name: string, types: ReturnType<typeof inferTypes>): Value {
   const type = value && (types.get(value) ?? value.type);
-  if (value && type?.kind === "tensor" && type.dtype === "float32") {
+  if (value && type?.kind === "tensor" && observed.has(type.dtype)) {
     value.type = type;
     return value;
   }
   throw new TersorError(
     "bad-model",
-    `calibration of "${name}": expected a float32 value of the main graph, got ${type?.kind === "tensor" ? type.dtype : "nothing of that name"}.`,
+    `calibration of "${name}": expected a value of numbers with a fraction, of the main graph, got ${type?.kind === "tensor" ? type.dtype : "nothing of that name"}.`,
   );
 }
 

@@ -109,13 +109,15 @@ export const rows: Unfolding = {
 };
 
 /** Geometry of a convolution, as its node has it. */
-interface Window {
+export interface Window {
   readonly groups: number;
   readonly kernel: readonly number[];
   readonly strides: readonly number[];
   readonly dilations: readonly number[];
-  /** Begins, then ends. */
+  /** Begins, then ends; below zero, what is left out there. */
   readonly pads: readonly number[];
+  /** The last place of the kernel comes first. */
+  readonly isTurned?: boolean;
 }
 
 /**
@@ -126,15 +128,17 @@ export function patches(conv: Node): Unfolding {
   const window = windowOf(conv);
   return {
     key: `patches ${JSON.stringify(window)}`,
-    product(context, a, b) {
-      const build = builder(context, "gram");
-      const left = unfold(context, window, a);
-      const turned = build("Transpose", [a === b ? left : unfold(context, window, b)], {
-        perm: attr.ints([0, 1, 3, 2]),
-      });
-      return build("ReduceSum", [build("MatMul", [left, turned]), build.ints([0])], { keepdims: attr.int(0) });
-    },
+    product: (context, a, b) => productOfPatches(context, window, a, b),
   };
+}
+
+/** a^T b of the patches of two values, [groups, k, k]. */
+export function productOfPatches(context: ProbeContext, window: Window, a: Value, b: Value): Value {
+  const build = builder(context, "gram");
+  const left = unfold(context, window, a);
+  const right = a === b ? left : unfold(context, window, b);
+  const turned = build("Transpose", [right], { perm: attr.ints([0, 1, 3, 2]) });
+  return build("ReduceSum", [build("MatMul", [left, turned]), build.ints([0])], { keepdims: attr.int(0) });
 }
 
 function windowOf(conv: Node): Window {
@@ -159,16 +163,18 @@ function windowOf(conv: Node): Window {
 }
 
 /** Every place of the kernel as a strided slice of the padded value, put together to [N, groups, k, places]. */
-function unfold(context: ProbeContext, { groups, kernel, strides, dilations, pads }: Window, value: Value): Value {
+function unfold(context: ProbeContext, window: Window, value: Value): Value {
+  const { groups, kernel, strides, dilations, pads, isTurned = false } = window;
   const build = builder(context, "patches");
   const spatial = kernel.length;
   const axes = kernel.map((_, axis) => axis + 2);
   const begins = [0, 0, ...pads.slice(0, spatial)];
-  const padded = pads.some((pad) => pad > 0)
+  const padded = pads.some((pad) => pad !== 0)
     ? build("Pad", [value, build.ints([...begins, 0, 0, ...pads.slice(spatial)])])
     : value;
   const last = kernel.map((size, axis) => (size - 1) * (dilations[axis] as number));
-  const slices = placesOf(kernel).map((place) => {
+  const places = placesOf(kernel);
+  const slices = (isTurned ? places.toReversed() : places).map((place) => {
     const starts = place.map((at, axis) => at * (dilations[axis] as number));
     // From the end, so that every slice has as many places as the convolution, whatever the size.
     const ends = starts.map((start, axis) => start - (last[axis] as number) || Number.MAX_SAFE_INTEGER);
@@ -181,7 +187,7 @@ function unfold(context: ProbeContext, { groups, kernel, strides, dilations, pad
   return build("Reshape", [stacked, build.ints([0, groups, k, -1])]);
 }
 
-function channelsOf(value: Value): number {
+export function channelsOf(value: Value): number {
   const channels = value.type?.kind === "tensor" ? value.type.shape?.[1] : undefined;
   if (typeof channels === "number") return channels;
   throw new TersorError("bad-model", `value "${value.name}": its number of channels is not known. Infer shapes first.`);
@@ -195,7 +201,7 @@ function placesOf(kernel: readonly number[]): number[][] {
   );
 }
 
-function builder({ graph, value }: ProbeContext, hint: string) {
+export function builder({ graph, value }: ProbeContext, hint: string) {
   const base = `${value.name}_${hint}`;
   const build = (opType: string, inputs: readonly Value[], attributes = {}) =>
     graph.addNode({ opType, inputs, outputs: [`${base}_${opType}`], attributes }).output();

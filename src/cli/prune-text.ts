@@ -23,7 +23,9 @@ export function pruneText(report: PruneStepReport, width: number, colors: Palett
     ...groupTable(report, width, colors),
     ...blockTable(report, width, colors),
     ...layerTable(report, width, colors),
-    ...keptText(report, colors),
+    ...triedText(report, colors),
+    ...reasonsText("Can't be cut", report.kept, colors),
+    ...reasonsText("Not made up for", report.unrecovered, colors),
     ...sensitivityTable(report, width, colors),
     ...scheduleTable(report, width, colors),
     ...(notes.length > 0 ? ["", colors.bold("Notes"), ...notes.map((note) => `  ${printable(note)}`)] : []),
@@ -44,7 +46,7 @@ function savings({ approach, macs, params, size, proof, layers, latency, vocabul
     ...(size?.before.brotli !== undefined && size.after.brotli !== undefined
       ? [change("after brotli", size.before.brotli, size.after.brotli, formatBytes)]
       : []),
-    ...(approach ? [chosenBy(approach)] : []),
+    ...(approach ? [chosenBy(approach), ...judgedText(approach)] : []),
     ...(latency
       ? [
           `latency ${percent(latency.measured, 1)} less (middle half of the rounds ${percent(latency.low, 1)} to ${percent(latency.high, 1)}; layers alone: ${percent(latency.predicted, 1)}), ${printable(latency.table.measuredWith)}`,
@@ -70,8 +72,31 @@ const recoveries = {
   "least-squares": "the next weights are solved anew",
 };
 
-function chosenBy({ criteria, ranking, recover }: NonNullable<PruneStepReport["approach"]>): string {
+type Approach = NonNullable<PruneStepReport["approach"]>;
+
+function chosenBy({ criteria, ranking, recover }: Approach): string {
   return `channels by ${criteria.join(", then ") || "nothing"}, ${scopes[ranking]}; ${recoveries[recover]}`;
+}
+
+/** How far the outputs are from the original's. */
+function judgedText({ judged }: Approach): string[] {
+  if (!judged) return [];
+  const { sqnr, samples, isApart } = judged;
+  const which = isApart ? "that nothing else looked at" : "that it was made with";
+  return [`outputs ${decibels(sqnr)} from the original's, on ${samples} samples ${which}`];
+}
+
+const decibels = (sqnr: number) => (Number.isFinite(sqnr) ? `${sqnr.toFixed(1)} dB` : "nothing");
+
+/** A line for each way that was tried. */
+function triedText({ approach }: PruneStepReport, colors: Palette): string[] {
+  const tried = approach?.tried ?? [];
+  if (tried.length === 0) return [];
+  const lines = tried.map(({ criteria, ranking, sqnr, reason, kept }) => {
+    const what = sqnr === undefined ? `not tried: ${printable(reason ?? "")}` : decibels(sqnr);
+    return `  ${criteria.join()}, ${scopes[ranking]}: ${what}${kept ? ", kept" : ""}`;
+  });
+  return ["", colors.bold("Tried, and how far the outputs were"), ...lines];
 }
 
 function zerosOf(layers: NonNullable<PruneStepReport["layers"]>): string {
@@ -191,15 +216,19 @@ function titled(what: string, count: number): string {
   return count > ROWS ? `${what} (the first ${ROWS} of ${count}; the manifest has all)` : what;
 }
 
-/** One line per reason: which layers, how many channels. */
-function keptText({ kept = [] }: PruneStepReport, colors: Palette): string[] {
-  const byReason = new Map<string, (typeof kept)[number][]>();
-  for (const row of kept) byReason.set(row.reason, [...(byReason.get(row.reason) ?? []), row]);
-  const lines = [...byReason].map(([reason, rows]) => {
-    const layers = [...new Set(rows.map(({ layer }) => layer))];
+/** One line per reason: which layers. */
+function reasonsText(
+  title: string,
+  given: readonly { readonly layer: string; readonly reason: string }[] | undefined,
+  colors: Palette,
+): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const { layer, reason } of given ?? []) byReason.set(reason, [...(byReason.get(reason) ?? []), layer]);
+  const lines = [...byReason].map(([reason, own]) => {
+    const layers = [...new Set(own)];
     const names = layers.slice(0, NAMES).map((name) => truncateMiddle(printable(name), NAME_WIDTH));
     const more = layers.length > NAMES ? `, … ${layers.length - NAMES} more` : "";
     return `  ${printable(reason)}: ${names.join(", ")}${more}`;
   });
-  return lines.length > 0 ? ["", colors.bold("Can't be cut"), ...lines.slice(0, ROWS)] : [];
+  return lines.length > 0 ? ["", colors.bold(title), ...lines.slice(0, ROWS)] : [];
 }

@@ -2,31 +2,23 @@
 import type { CalibrateOptions } from "../calibrate/calibrate.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
-import { infer } from "../ops/infer.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
-import { removeDeadCode } from "../passes/dead-code.ts";
-import { mergeInitializers } from "../passes/merge-initializers.ts";
 import { TersorError } from "../util/errors.ts";
-import type { Analysis } from "./analysis.ts";
-import { recoveryStats } from "./calibration.ts";
-import { type ChannelCost, CostMeter } from "./channel-cost.ts";
+import { type Approach, type Candidate, candidatesFor } from "./approach.ts";
+import type { ChannelCost } from "./channel-cost.ts";
+import { selectorFor, tryAll } from "./choose-approach.ts";
 import { type CriterionName, criteria } from "./criteria/index.ts";
-import { applyCut, type Cut, maskCut } from "./cut.ts";
-import { findGroups, type Group, layerName } from "./groups.ts";
-import { type Clock, LatencyMeter } from "./latency/latency-table.ts";
-import { type LatencyReport, selectByLatency } from "./latency/select-by-latency.ts";
+import type { Cut } from "./cut.ts";
+import { type Group, layerName } from "./groups.ts";
+import { partsOf, referenceOf } from "./held-out.ts";
+import type { Clock } from "./latency/latency-table.ts";
+import type { LatencyReport } from "./latency/select-by-latency.ts";
+import { decibelsOf } from "./noise.ts";
 import type { ParsedPruneOptions } from "./options.ts";
-import { prepared, withGramOpset } from "./prepare.ts";
-import { foldMeans, type Repair, recoverable, solveWeights } from "./recover/recovery.ts";
-import { criteriaFor, scoreGroups } from "./score-groups.ts";
-import { type ScoredGroup, type Selection, type SelectOptions, selectChannels } from "./select.ts";
-import {
-  measureSensitivity,
-  type SensitivityCurve,
-  type SensitivityOptions,
-  type SensitivityReport,
-} from "./sensitivity.ts";
-import { rankedBySensitivity, savings } from "./sensitivity-ranking.ts";
+import { withGramOpset } from "./prepare.ts";
+import type { Unrecovered } from "./recover/recovery.ts";
+import type { SensitivityOptions, SensitivityReport } from "./sensitivity.ts";
+import { Workbench } from "./workbench.ts";
 
 export interface GroupReport {
   /** Its layers by name, the first of many. */
@@ -34,6 +26,8 @@ export interface GroupReport {
   readonly layers: readonly string[];
   readonly channels: number;
   readonly removed: number;
+  /** What ranked its channels, where it was not the first criterion. */
+  readonly criterion?: CriterionName;
   /** Why nothing was to be removed. */
   readonly reason?: string;
 }
@@ -48,14 +42,6 @@ export interface KeptReport {
   readonly reason: string;
 }
 
-/** How channels were chosen, and what makes up for them. */
-export interface Approach {
-  /** Each for the groups that those before it found nothing to look at in. */
-  readonly criteria: readonly CriterionName[];
-  readonly ranking: "layer" | "global" | "sensitivity";
-  readonly recover: "none" | "mean" | "least-squares";
-}
-
 export interface ChannelResult {
   /** The model that was given where nothing was removed. */
   readonly model: Model;
@@ -66,6 +52,8 @@ export interface ChannelResult {
   readonly approach: Approach;
   readonly groups: readonly GroupReport[];
   readonly kept: readonly KeptReport[];
+  /** Layers that lose channels and are not made up for, though that was to be done. */
+  readonly unrecovered: readonly Unrecovered[];
   readonly before: ChannelCost;
   readonly after: ChannelCost;
   /** Share that was removed, of what `by` says. */
@@ -89,7 +77,7 @@ export interface PruneSurroundings {
 }
 
 /**
- * @param inputShapes sizes that the model leaves open, for counting MACs and for timing
+ * @param inputShapes sizes that the model leaves open, for counting MACs and for timing; default those of the first sample
  * @throws bad-recipe for layers to protect that do not exist, for a criterion or recovery without data, and for MACs that are not known
  */
 export async function pruneChannels(
@@ -97,92 +85,84 @@ export async function pruneChannels(
   options: ParsedPruneOptions,
   calibration: ChannelData | undefined,
   inputShapes?: InputShapes,
-  { judgeFor, clock }: PruneSurroundings = {},
+  surroundings: PruneSurroundings = {},
 ): Promise<ChannelResult> {
-  const { by } = options;
-  const names = criteriaFor(options, calibration !== undefined);
   const recover = options.recover ?? (calibration ? "least-squares" : "none");
-  const isSensed = options.sensitivity || options.ranking === "sensitivity";
-  checkData(options, isSensed, calibration);
-  const model = recover === "least-squares" ? withGramOpset(given) : given;
-  const channeled = findGroups(prepared(model), { interface: options.cutInterface });
-  const { analysis, grouping } = channeled;
-  const fresh = () => findGroups(prepared(model), { interface: options.cutInterface }).analysis;
-  const scores = await scoreGroups(channeled, names, options, { data: calibration, fresh });
-  const { scored, reasons } = scores;
-  const ratio = options.ratio ?? 0;
-  const meter = new CostMeter(analysis, inputShapes);
-  const sensed =
-    isSensed && calibration
-      ? await measureSensitivity(fresh(), scored, {
-          ratios: options.sensitivityRatios.toSorted((a, b) => a - b),
-          data: calibration,
-          minChannels: options.minChannels,
-          ...(judgeFor && { judgeFor }),
-        })
-      : undefined;
-  const ranking = options.ranking ?? (calibration ? "global" : "layer");
-  const isRanked = ranking === "sensitivity" && sensed !== undefined;
-  const ranked = isRanked ? bySensitivity(scored, sensed.curves, meter, by) : scored;
-  if (isRanked)
-    for (const { group } of scored)
-      if (!sensed.curves.has(group))
-        reasons.set(group, "branches and loops read it: its sensitivity can't be measured");
-  const settings: SelectOptions = {
-    ratio,
-    by,
-    ranking: ranking === "sensitivity" ? "global" : ranking,
-    minChannels: options.minChannels,
-    roundTo: options.roundTo,
-  };
-  const cutModel = (cut: Cut) => {
-    const copy = fresh();
-    applyCut(copy, cut);
-    return tidied(copy.model);
-  };
-  const selection: Selection & { readonly latency?: LatencyReport } =
-    by === "latency"
-      ? await selectByLatency(channeled, ranked, settings, {
-          meter: new LatencyMeter(clockOf(clock), inputShapes),
-          costs: meter,
-          cutModel,
-        })
-      : await selectChannels(channeled, ranked, meter, settings);
+  checkData(options, options.sensitivity || options.ranking === "sensitivity", calibration);
+  const all = candidatesFor(options, calibration !== undefined);
+  const candidates = isNothing(options) ? all.slice(0, 1) : all;
+  const parts = calibration && (await partsOf(calibration));
+  const isOnly = candidates.length === 1;
+  const bench = new Workbench(recover === "least-squares" ? withGramOpset(given) : given, {
+    ...surroundings,
+    options,
+    // One way needs no judge to be chosen by: it looks at all there is.
+    seen: isOnly ? calibration : parts?.seen,
+    all: calibration,
+    inputShapes: inputShapes ?? (calibration && (await shapesOf(given, calibration))),
+    isOnly,
+  });
+  const select = selectorFor(bench, options, surroundings);
+  const reference = parts && !isNothing(options) ? await referenceOf(bench.model, parts.held) : undefined;
+  const ways = isOnly || !reference ? [] : await tryAll(bench, candidates, { select, recover, reference });
+  const best = ways.find(({ tried }) => tried.kept);
+  const chosen = best?.candidate ?? (candidates[0] as Candidate);
+  const { selection, scores, reasons } = best?.way ?? (await select(chosen));
   const { cut, before, after, removed, reached } = selection;
-  const report = {
-    approach: { criteria: scores.used, ranking, recover },
-    groups: grouping.groups.map((group) => groupReport(group, cut, reasons.get(group))),
+  const { grouping } = bench.channeled;
+  const groups = grouping.groups.map((group) =>
+    groupReport(group, cut, reasons.get(group), scores.by.get(group), chosen),
+  );
+  const sensitivity =
+    options.sensitivity || chosen.ranking === "sensitivity" ? await bench.sensitivity(chosen) : undefined;
+  const made = best?.made ?? (cut.size > 0 ? await bench.recovered(cut, recover) : undefined);
+  const noise = best?.noise ?? (made && reference ? await reference.noise(made.model) : undefined);
+  const notes = [...scores.notes, ...fallbacks(groups, chosen), ...(reached ? [] : [missed(groups, options, removed)])];
+  return {
+    model: made?.model ?? given,
+    plain: made?.plain ?? given,
+    masked: () => bench.masked(cut),
+    approach: {
+      criteria: scores.used,
+      ranking: chosen.ranking,
+      recover,
+      ...(ways.length > 0 && { tried: ways.map(({ tried }) => tried) }),
+      ...(noise !== undefined &&
+        reference && {
+          judged: { sqnr: decibelsOf(noise), samples: reference.samples, isApart: !isOnly && parts?.isApart === true },
+        }),
+    },
+    groups,
     kept: grouping.whole.map(({ layer, opType, channels, obstacle }) => {
       const { opType: because, reason } = obstacle;
       return { layer, opType, channels, because, reason };
     }),
+    unrecovered: made?.unrecovered ?? [],
     before,
     after,
     removed,
     reached,
-    ...(sensed && { sensitivity: sensed.report }),
+    ...(sensitivity &&
+      (options.sensitivity || options.ranking === "sensitivity") && { sensitivity: sensitivity.report }),
     ...(selection.latency && { latency: selection.latency }),
+    notes,
   };
-  const notes = [...scores.notes, ...(reached ? [] : [missed(report.groups, options, removed)])];
-  const masked = () => {
-    const copy = fresh();
-    maskCut(copy, cut);
-    return copy.model;
-  };
-  if (cut.size === 0) return { model: given, plain: given, masked, notes, ...report };
-  const repairs = await repairsFor(analysis, cut, { recover, damp: options.damp }, calibration).catch((cause) => {
-    // What nobody asked for must not fail.
-    if (options.recover !== undefined || !(cause instanceof TersorError) || cause.code !== "unsupported-op")
-      throw cause;
-    report.approach.recover = "none";
-    notes.push(`no recovery: ${cause.message}`);
-    return [];
-  });
-  applyCut(analysis, cut);
-  const plain = repairs.length > 0 ? tidied(analysis.model.clone()) : undefined;
-  for (const repair of repairs) repair();
-  const result = tidied(analysis.model);
-  return { model: result, plain: plain ?? result, masked, notes, ...report };
+}
+
+const isNothing = ({ ratio }: ParsedPruneOptions) => (ratio ?? 0) === 0;
+
+/** What the model leaves open, as the first sample has it: so it is used. */
+async function shapesOf({ graph }: Model, { data }: ChannelData): Promise<InputShapes | undefined> {
+  for await (const { inputs } of data)
+    return Object.fromEntries(
+      graph.inputs.flatMap(({ name, type }) => {
+        const dims = inputs[name]?.dims;
+        const shape = type?.kind === "tensor" ? type.shape : undefined;
+        if (!dims || shape?.length !== dims.length) return [];
+        return [[name, shape.map((dim, axis) => (typeof dim === "number" ? dim : (dims[axis] as number)))]];
+      }),
+    );
+  return undefined;
 }
 
 /** @throws bad-recipe for what needs data where there is none */
@@ -207,52 +187,32 @@ function checkData(
     );
 }
 
-function clockOf(clock: Clock | undefined): Clock {
-  if (clock) return clock;
-  throw new TersorError("bad-recipe", "prune: by latency: there is nothing to time models with. Give a clock.");
-}
-
-function bySensitivity(
-  scored: readonly ScoredGroup[],
-  curves: ReadonlyMap<Group, SensitivityCurve>,
-  meter: CostMeter,
-  by: ParsedPruneOptions["by"],
-): ScoredGroup[] {
-  const saved = savings(scored, meter, by);
-  return scored.flatMap((each, i) => {
-    const curve = curves.get(each.group);
-    return curve ? [rankedBySensitivity(each, curve, saved[i] as number)] : [];
-  });
-}
-
-/** Makes the numbers of channels of all values known again, and merges what was copied for the cut. */
-function tidied(model: Model): Model {
-  const tidy = mergeInitializers(removeDeadCode(model).model).model;
-  // Shapes that do not fit would be found here, before anything is written.
-  infer(tidy);
-  return tidy;
-}
-
-async function repairsFor(
-  analysis: Analysis,
+function groupReport(
+  { name, layers, atoms }: Group,
   cut: Cut,
-  { recover, damp }: { recover: NonNullable<ParsedPruneOptions["recover"]>; damp: number },
-  calibration: ChannelData | undefined,
-): Promise<Repair[]> {
-  if (recover === "none" || !calibration) return [];
-  const readers = recoverable(analysis, cut);
-  const stats = await recoveryStats(analysis, calibration.data, calibration, readers, recover);
-  return recover === "mean" ? foldMeans(analysis, cut, stats) : solveWeights(analysis, cut, stats, damp);
-}
-
-function groupReport({ name, layers, atoms }: Group, cut: Cut, reason: string | undefined): GroupReport {
+  reason: string | undefined,
+  criterion: CriterionName | undefined,
+  { criteria: [first] }: Candidate,
+): GroupReport {
   return {
     name,
     layers: layers.map(({ node }) => layerName(node)),
     channels: atoms.length,
     removed: atoms.filter((atom) => cut.has(atom)).length,
+    ...(criterion && criterion !== first && { criterion }),
     ...(reason && { reason }),
   };
+}
+
+/** Groups that another criterion than the first had to rank, and why. */
+function fallbacks(groups: readonly GroupReport[], { criteria: [first] }: Candidate): string[] {
+  const others = groups.filter(({ criterion }) => criterion !== undefined);
+  const names = [...new Set(others.map(({ criterion }) => criterion as CriterionName))];
+  return names.map((name) => {
+    const own = others.filter(({ criterion }) => criterion === name).map((group) => group.name);
+    const more = own.length > NAMED ? `, … ${own.length - NAMED} more` : "";
+    return `${own.slice(0, NAMED).join(", ")}${more}: by ${name}, since no layer with constant weights that ${first} could look at sums over these channels`;
+  });
 }
 
 const NAMED = 3;

@@ -14,6 +14,8 @@ export interface GroupScores {
   readonly scored: readonly ScoredGroup[];
   /** Why the other groups stay. */
   readonly reasons: Map<Group, string>;
+  /** What ranked each group. */
+  readonly by: ReadonlyMap<Group, CriterionName>;
   /** The criteria that found something to look at. */
   readonly used: readonly CriterionName[];
   /** What was looked at. */
@@ -21,7 +23,7 @@ export interface GroupScores {
 }
 
 /** Without a word of criteria: each is for the groups that those before it find nothing to look at in. */
-const unasked = { data: ["wanda", "activation-norm", "l1"], "no data": ["l1"] } as const satisfies Record<
+const unasked = { data: ["wanda", "l1"], "no data": ["l1"] } as const satisfies Record<
   string,
   readonly CriterionName[]
 >;
@@ -56,6 +58,7 @@ export async function scoreGroups(
   const seed = options.seed ?? 0;
   const settings = { reduce: options.reduce, normalize: options.normalize ?? "mean", seed };
   const scores = new Map<Group, Float64Array>();
+  const by = new Map<Group, CriterionName>();
   const used: CriterionName[] = [];
   const notes: string[] = [];
   for (const name of names) {
@@ -66,7 +69,9 @@ export async function scoreGroups(
     if (measured?.note) notes.push(measured.note);
     for (const group of open) {
       const found = scoresOf(analysis, group, { criterion, measured, ...settings });
-      if (found) scores.set(group, found);
+      if (!found) continue;
+      scores.set(group, found);
+      by.set(group, name);
     }
     if (open.some((group) => scores.has(group))) used.push(name);
   }
@@ -74,7 +79,7 @@ export async function scoreGroups(
   for (const group of grouping.groups)
     if (!scores.has(group) && !reasons.has(group))
       reasons.set(group, `criterion "${names.join(", ")}" finds nothing to look at`);
-  return { scored, reasons, used, notes };
+  return { scored, reasons, by, used, notes };
 }
 
 /** Whether a layer of a group is among those to protect. @throws bad-recipe for a pattern that matches no layer */

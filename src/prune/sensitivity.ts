@@ -3,12 +3,13 @@ import { type Batch, batches, unbatch } from "../data/batch.ts";
 import type { Sample } from "../data/dataset.ts";
 import { throwIfAborted } from "../runtime/abort.ts";
 import type { Feeds, Outputs, Session } from "../runtime/runtime.ts";
-import { type HostTensor, numbersOf } from "../tensor/host-tensor.ts";
+import type { HostTensor } from "../tensor/host-tensor.ts";
 import { fromNumbers } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Analysis, PortRow } from "./analysis.ts";
 import { maskSums } from "./cut.ts";
 import { atomsOf, type Group } from "./groups.ts";
+import { decibelsOf, NoiseMeter } from "./noise.ts";
 import type { ChannelData } from "./prune-channels.ts";
 import type { ScoredGroup } from "./select.ts";
 
@@ -178,7 +179,7 @@ function curveOf({ name, atoms }: Group, trials: readonly Trial[]): SensitivityC
   const points = trials.map(({ ratio, gone, noise: meter, score: judged }): SensitivityPoint => {
     const noise = meter.value();
     const metric = judged?.value();
-    const sqnr = -10 * Math.log10(noise);
+    const sqnr = decibelsOf(noise);
     return { ratio, removed: gone.size, noise, sqnr, ...(metric !== undefined && { metric }) };
   });
   return { name, channels: atoms.length, points };
@@ -202,27 +203,4 @@ function rowsOf({ inputs }: Session, { batchSize = 1 }: ChannelData) {
   const size = inputs[0]?.dims[0];
   const isFixed = typeof size === "number" && size > 1;
   return { rows: isFixed ? size : size === 1 ? 1 : batchSize, isFixed };
-}
-
-/** Noise to signal, summed up by output. */
-class NoiseMeter {
-  readonly #sums = new Map<string, { signal: number; noise: number }>();
-
-  add(wanted: Outputs, given: Outputs): void {
-    for (const [name, tensor] of Object.entries(wanted)) {
-      if (!tensor.dtype.startsWith("float")) continue;
-      const [y, other] = [numbersOf(tensor, name), numbersOf(given[name] as HostTensor, name)];
-      const sums = this.#sums.get(name) ?? { signal: 0, noise: 0 };
-      this.#sums.set(name, sums);
-      for (let i = 0; i < y.length; i++) {
-        sums.signal += (y[i] as number) ** 2;
-        sums.noise += ((y[i] as number) - (other[i] as number)) ** 2;
-      }
-    }
-  }
-
-  value(): number {
-    const ratios = [...this.#sums.values()].map(({ signal, noise }) => (noise === 0 ? 0 : noise / signal));
-    return ratios.reduce((sum, x) => sum + x, 0) / Math.max(1, ratios.length);
-  }
 }

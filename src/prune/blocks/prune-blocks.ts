@@ -35,7 +35,7 @@ export interface BlockReport {
 }
 
 /** As of channels, with blocks in place of groups. */
-export interface BlockResult extends Omit<ChannelResult, "groups" | "approach"> {
+export interface BlockResult extends Omit<ChannelResult, "groups" | "approach" | "unrecovered"> {
   readonly blocks: readonly BlockReport[];
 }
 

@@ -1,6 +1,7 @@
 /** @file Criterion: mean magnitude of what the next layers read of a channel, over calibration data. */
-import { activationsOf } from "../calibration.ts";
+import { channelStats } from "../calibration.ts";
 import { byAtom } from "../per-atom.ts";
+import { summedReads } from "../reads.ts";
 import type { Criterion } from "./criterion.ts";
 
 export const activationNorm: Criterion = {
@@ -10,7 +11,15 @@ export const activationNorm: Criterion = {
   summary: "mean magnitude of what the next layers read of it",
   needs: "activations",
   async measure({ analysis, data }) {
-    const numbers = await activationsOf(analysis, data.data, data);
+    const ports = summedReads(analysis).map(({ port }) => port);
+    const means = await channelStats(analysis, data.data, data, ports, "absmean");
+    const numbers = new Map<number, number>();
+    ports.forEach((port, at) => {
+      for (let i = 0; i < port.size; i++) {
+        const atom = analysis.atomOf(port.base + i);
+        numbers.set(atom, Math.max(numbers.get(atom) ?? 0, means[at]?.[i] as number));
+      }
+    });
     return { of: (port) => byAtom(analysis, port, numbers) };
   },
   score: (slice) => slice.measured(),

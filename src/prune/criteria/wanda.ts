@@ -1,8 +1,7 @@
 /** @file Criterion: weights that read a channel, times the norm of what they read. */
-import { energiesOf } from "../calibration.ts";
+import { channelStats } from "../calibration.ts";
 import { addByAtom, byAtom } from "../per-atom.ts";
-import { readersOf } from "../readers.ts";
-import { channelsFirst } from "../scores.ts";
+import { channelSums, summedReads } from "../reads.ts";
 import type { Criterion } from "./criterion.ts";
 
 export const wanda: Criterion = {
@@ -12,21 +11,15 @@ export const wanda: Criterion = {
   summary: "Σ |w| over the weights that read it, times the norm of what they read",
   needs: "activations",
   async measure({ analysis, data }) {
-    const readers = readersOf(analysis);
-    const energies = await energiesOf(analysis, data.data, data, readers);
+    const reads = summedReads(analysis);
+    const ports = reads.map(({ port }) => port);
+    const energies = await channelStats(analysis, data.data, data, ports, "energy");
     const sums = new Map<number, number>();
-    for (const { node, port, weight, inAxis } of readers) {
-      const energy = energies.get(node);
-      if (!weight.tensor || !energy) continue;
-      const values = channelsFirst(weight.tensor, inAxis);
-      const inner = values.length / port.size;
-      const scores = Float64Array.from({ length: port.size }, (_, channel) => {
-        let sum = 0;
-        for (let i = channel * inner; i < (channel + 1) * inner; i++) sum += Math.abs(values[i] as number);
-        return sum * Math.sqrt(energy[channel] as number);
-      });
-      addByAtom(analysis, port, scores, sums);
-    }
+    reads.forEach((read, i) => {
+      const energy = energies[i] as Float32Array;
+      const scores = channelSums(read).map((sum, channel) => sum * Math.sqrt(energy[channel] as number));
+      addByAtom(analysis, read.port, scores, sums);
+    });
     return { of: (port) => byAtom(analysis, port, sums) };
   },
   score: (slice) => slice.measured(),

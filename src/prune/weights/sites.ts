@@ -53,10 +53,19 @@ export function weightSites(model: Model) {
       inner: elementCount(rest.slice(at + 1)),
       rows,
       columns: rows > 0 ? tensor.size / rows : 0,
-      reader: value.uses.size === 1 ? readers.find((reader) => reader.node === node) : undefined,
+      reader: value.uses.size === 1 ? readers.find((reader) => reader.node === node && isMatrix(reader)) : undefined,
     });
   }
   return { analysis, sites: [...found.values()] };
+}
+
+/** Operators whose second moments belong to a weight as one matrix. */
+const matrices = new Set(["Conv", "Gemm", "MatMul"]);
+
+/** Whether the weight is one matrix on the right, whose rows are all summed over the same inputs. */
+function isMatrix({ node, weight, layout }: Reader): boolean {
+  const isOne = layout.batch.every((axis) => layout.dims[axis] === 1);
+  return isOne && matrices.has(node.opType) && node.inputs[1] === weight && layout.out.length === 1;
 }
 
 /** The matrix of a weight, a copy. */

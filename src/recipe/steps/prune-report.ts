@@ -1,7 +1,10 @@
 /** @file Report of the step `prune`. */
+
+import type { Approach } from "../../prune/approach.ts";
 import type { BlockReport, BlockResult } from "../../prune/blocks/prune-blocks.ts";
 import type { LatencyReport } from "../../prune/latency/select-by-latency.ts";
-import type { Approach, ChannelResult, GroupReport, KeptReport } from "../../prune/prune-channels.ts";
+import type { ChannelResult, GroupReport, KeptReport } from "../../prune/prune-channels.ts";
+import type { Unrecovered } from "../../prune/recover/recovery.ts";
 import type { SensitivityReport } from "../../prune/sensitivity.ts";
 import type { WeightReport } from "../../prune/weights/prune-weights.ts";
 import type { ModelSize, StepReport } from "../../step.ts";
@@ -17,6 +20,8 @@ export interface PruneStepReport extends StepReport {
   /** Of blocks, in the graph's order. */
   readonly blocks?: readonly BlockReport[];
   readonly kept?: readonly KeptReport[];
+  /** Layers that lose channels and are not made up for, where that was to be done. */
+  readonly unrecovered?: readonly Unrecovered[];
   readonly vocabulary?: VocabularyReport;
   /** Share of what was asked for that was removed, and whether that was enough. */
   readonly removed?: number;
@@ -52,6 +57,7 @@ export function cutReport(
   return {
     structure,
     ...("blocks" in result ? { blocks: result.blocks } : { approach: result.approach, groups: result.groups }),
+    ...("unrecovered" in result && { unrecovered: result.unrecovered }),
     ...("sensitivity" in result && { sensitivity: result.sensitivity }),
     ...("latency" in result && { latency: result.latency }),
     kept,

@@ -1,0 +1,158 @@
+/** @file Tries ways of choosing channels, and keeps the one that the outputs lose least by. */
+import { TersorError } from "../util/errors.ts";
+import { type Candidate, needsGradients, type Tried } from "./approach.ts";
+import type { CostMeter } from "./channel-cost.ts";
+import type { Cut } from "./cut.ts";
+import type { Group } from "./groups.ts";
+import type { Reference } from "./held-out.ts";
+import { type Clock, LatencyMeter } from "./latency/latency-table.ts";
+import { type LatencyReport, selectByLatency } from "./latency/select-by-latency.ts";
+import { decibelsOf } from "./noise.ts";
+import type { ParsedPruneOptions } from "./options.ts";
+import type { PruneSurroundings } from "./prune-channels.ts";
+import type { GroupScores } from "./score-groups.ts";
+import { type ScoredGroup, type Selection, selectChannels } from "./select.ts";
+import type { SensitivityCurve } from "./sensitivity.ts";
+import { rankedBySensitivity, savings } from "./sensitivity-ranking.ts";
+import type { CutModel, Recovery, Workbench } from "./workbench.ts";
+
+/** What one way takes. */
+export interface Way {
+  readonly selection: Selection & { readonly latency?: LatencyReport };
+  readonly scores: GroupScores;
+  /** Why groups stay. */
+  readonly reasons: ReadonlyMap<Group, string>;
+}
+
+export type Select = (candidate: Candidate) => Promise<Way>;
+
+/** @throws bad-recipe for latency without a clock, and for MACs that are not known */
+export function selectorFor(bench: Workbench, options: ParsedPruneOptions, { clock }: PruneSurroundings): Select {
+  const { by, minChannels, roundTo, ratio = 0 } = options;
+  return async (candidate) => {
+    const scores = await bench.scores(candidate);
+    const reasons = new Map(scores.reasons);
+    const isRanked = candidate.ranking === "sensitivity";
+    let ranked = scores.scored;
+    if (isRanked) {
+      const { curves } = await bench.sensitivity(candidate);
+      ranked = bySensitivity(scores.scored, curves, bench.meter, by);
+      for (const { group } of scores.scored)
+        if (!curves.has(group)) reasons.set(group, "branches and loops read it: its sensitivity can't be measured");
+    }
+    const ranking = isRanked ? "global" : candidate.ranking;
+    const settings = { ratio, by, ranking, minChannels, roundTo } as const;
+    const { channeled, meter } = bench;
+    if (by !== "latency")
+      return { selection: await selectChannels(channeled, ranked, meter, settings), scores, reasons };
+    const selection = await selectByLatency(channeled, ranked, settings, {
+      meter: new LatencyMeter(clockOf(clock), bench.inputShapes),
+      costs: meter,
+      cutModel: (cut) => bench.cut(cut),
+    });
+    return { selection, scores, reasons };
+  };
+}
+
+function clockOf(clock: Clock | undefined): Clock {
+  if (clock) return clock;
+  throw new TersorError("bad-recipe", "prune: by latency: there is nothing to time models with. Give a clock.");
+}
+
+function bySensitivity(
+  scored: readonly ScoredGroup[],
+  curves: ReadonlyMap<Group, SensitivityCurve>,
+  meter: CostMeter,
+  by: ParsedPruneOptions["by"],
+): ScoredGroup[] {
+  const saved = savings(scored, meter, by);
+  return scored.flatMap((each, i) => {
+    const curve = curves.get(each.group);
+    return curve ? [rankedBySensitivity(each, curve, saved[i] as number)] : [];
+  });
+}
+
+/** A way that was tried. */
+export interface Trial {
+  readonly candidate: Candidate;
+  readonly tried: Tried;
+  readonly way?: Way;
+  readonly made?: CutModel;
+  readonly noise?: number;
+}
+
+interface Around {
+  readonly select: Select;
+  readonly recover: Recovery;
+  readonly reference: Reference;
+}
+
+/**
+ * Cuts in every way, and judges each. A way that takes enough goes before one that does not; then the one whose outputs are closest to the
+ * original's; of equals the first.
+ */
+export async function tryAll(
+  bench: Workbench,
+  candidates: readonly Candidate[],
+  { select, recover, reference }: Around,
+): Promise<readonly Trial[]> {
+  const trials: Trial[] = [];
+  const known = new Map<string, Trial>();
+  let best: Trial | undefined;
+  for (const candidate of candidates) {
+    const trial = await tryOne(bench, candidate, { select, recover, reference }, known);
+    // One cut model at a time is kept.
+    if (trial.noise !== undefined && isBetter(trial, best)) {
+      if (best) trials[trials.indexOf(best)] = withoutModel(best);
+      best = trial;
+      trials.push(trial);
+    } else trials.push(withoutModel(trial));
+  }
+  return trials.map((trial) => (trial === best ? { ...trial, tried: { ...trial.tried, kept: true } } : trial));
+}
+
+function withoutModel({ candidate, tried }: Trial): Trial {
+  return { candidate, tried };
+}
+
+function isBetter(one: Trial, other: Trial | undefined): boolean {
+  if (!other) return true;
+  const [a, b] = [one.way?.selection, other.way?.selection];
+  if (a?.reached !== b?.reached) return a?.reached === true;
+  return (one.noise as number) < (other.noise as number);
+}
+
+async function tryOne(
+  bench: Workbench,
+  candidate: Candidate,
+  { select, recover, reference }: Around,
+  known: Map<string, Trial>,
+): Promise<Trial> {
+  const { criteria, ranking } = candidate;
+  const about = { criteria: criteria.slice(0, 1), ranking, kept: false };
+  let way: Way;
+  try {
+    way = await select(candidate);
+  } catch (cause) {
+    // A way that nobody asked for must not fail.
+    if (!needsGradients(candidate) || !(cause instanceof TersorError) || cause.code !== "unsupported-op") throw cause;
+    return { candidate, tried: { ...about, reason: cause.message } };
+  }
+  const { cut } = way.selection;
+  const key = keyOf(cut);
+  const same = known.get(key);
+  if (same) return { candidate, tried: { ...about, ...(same.tried.sqnr !== undefined && { sqnr: same.tried.sqnr }) } };
+  const made = cut.size > 0 ? await bench.recovered(cut, recover) : undefined;
+  const noise = made ? await reference.noise(made.model) : 0;
+  const isSound = Number.isFinite(noise);
+  const tried: Tried = isSound
+    ? { ...about, sqnr: decibelsOf(noise) }
+    : { ...about, reason: "its outputs are not finite" };
+  const trial: Trial = { candidate, tried, way, ...(made && { made }), ...(isSound && { noise }) };
+  known.set(key, { candidate, tried });
+  return trial;
+}
+
+function keyOf(cut: Cut): string {
+  return [...cut].sort((a, b) => a - b).join();
+}
