@@ -128,7 +128,7 @@ const matMul: Row = ({ shapes: [a, b], isConstant }) => {
 
 const einsum: Row = ({ node, shapes, isConstant }) => {
   const terms = einsumTerms(node.string("equation", ""), node.inputs.length);
-  if (!terms || terms.inputs.length !== 2) return "only Einsum of two operands can be solved";
+  if (terms?.inputs.length !== 2) return "only Einsum of two operands can be solved";
   if ([...terms.inputs, terms.output].some((term) => term.includes("..."))) return "its axes are not all named";
   const weight = isConstant(1) ? 1 : 0;
   const [x, w] = [terms.inputs[1 - weight] ?? [], terms.inputs[weight] ?? []];
