@@ -5,6 +5,7 @@ import { type ErrorCode, messageOf, TersorError } from "../util/errors.ts";
 import { type Io, type Options, parseArgs } from "./args.ts";
 import { commands } from "./commands.ts";
 import { commandHelp, mainHelp } from "./help.ts";
+import { endInterrupted, interrupted, listenForSignals, watchSignals } from "./interruption.ts";
 
 const exitCodes: Readonly<Record<ErrorCode, number>> = {
   "bad-recipe": 2,
@@ -18,17 +19,10 @@ const exitCodes: Readonly<Record<ErrorCode, number>> = {
   aborted: 130,
 };
 
-/** How long an interrupted command may take to clean up, ms. */
-const GRACE = 5000;
-
-const interruption = new AbortController();
-for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
-  process.on(signal, () => {
-    // The second time, or when the command does not react: cleaning up is left to the handlers of "exit".
-    if (interruption.signal.aborted) process.exit(130);
-    interruption.abort();
-    setTimeout(() => process.exit(130), GRACE).unref();
-  });
+listenForSignals();
+// What nobody awaited ends as any other error does: never with a stack, nor with the code of a missed bound.
+for (const event of ["uncaughtException", "unhandledRejection"] as const)
+  process.on(event, (error: unknown) => process.exit(fail(error)));
 // `tersor inspect model.onnx | head`: whoever read has gone.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 3));
 
@@ -41,8 +35,7 @@ try {
 } catch (error) {
   process.exitCode = fail(error);
 }
-// Native calls of an interrupted command need not be waited for here; the runtime's own handler does what is needed.
-if (interruption.signal.aborted) process.exit(130);
+if (interrupted.aborted) await endInterrupted();
 
 async function main(): Promise<number> {
   const { command, args, options } = await parseArgs(argv, commands);
@@ -57,6 +50,7 @@ async function main(): Promise<number> {
       `expected a command: ${commands.map(({ name }) => name).join(", ")}. \`tersor --help\` says more.`,
     );
   }
+  watchSignals();
   const { run } = await command.load();
   return run({ command, args, options, io });
 }
@@ -78,13 +72,13 @@ function terminal(options: Options): Io {
     print: (text) => void (isJson || isQuiet || write(text)),
     json: (value) => void (isJson && write(JSON.stringify(value, null, 2))),
     width: isTty ? process.stdout.columns || 80 : Number.POSITIVE_INFINITY,
-    signal: interruption.signal,
+    signal: interrupted,
   };
 }
 
 /** Prints an error: one line, or all of it when asked for. */
 function fail(error: unknown): number {
-  const code = interruption.signal.aborted ? "aborted" : error instanceof TersorError ? error.code : "internal";
+  const code = interrupted.aborted ? "aborted" : error instanceof TersorError ? error.code : "internal";
   const message = code === "aborted" ? "interrupted: nothing was written." : oneLine(messageOf(error));
   const bug =
     code === "internal" && !(error instanceof TersorError) ? " This is a bug in Tersor: please report it." : "";

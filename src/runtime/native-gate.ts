@@ -45,3 +45,24 @@ export function closeGate(gate: Int32Array): boolean {
 export function closeGateNow(gate: Int32Array, timeoutMs: number): void {
   if (!closeGate(gate)) Atomics.wait(gate, 0, closing, timeoutMs);
 }
+
+/** Native calls under way when the process ends are waited for this long. */
+const exitTimeoutMs = 60_000;
+
+const gates = new Set<Int32Array>();
+
+/** Gates of native workers that live. */
+export const liveGates = {
+  add: (gate: Int32Array) => void gates.add(gate),
+  delete: (gate: Int32Array) => void gates.delete(gate),
+};
+
+/** Whether ending the process now would abort it. */
+export function isNativeCallUnderWay(): boolean {
+  return [...gates].some((gate) => [busy, closing].includes(Atomics.load(gate, 0)));
+}
+
+/** A listener of "exit". */
+export function waitForNativeCalls(): void {
+  for (const gate of gates) closeGateNow(gate, exitTimeoutMs);
+}

@@ -2,7 +2,7 @@
 import { Worker } from "node:worker_threads";
 import { messageOf, TersorError } from "../util/errors.ts";
 import type { RuntimeName } from "./in-process.ts";
-import { closeGate, closeGateNow, gateMemory } from "./native-gate.ts";
+import { closeGate, gateMemory, liveGates, waitForNativeCalls } from "./native-gate.ts";
 import type { NodeWorkerData } from "./node-worker.ts";
 import type { Runtime } from "./runtime.ts";
 import { workerFile } from "./worker-file.ts";
@@ -52,13 +52,7 @@ interface LiveWorker {
   end(reason: TersorError): Promise<void>;
 }
 
-/** Native calls under way when the process ends are waited for this long. */
-const exitTimeoutMs = 60_000;
-
-const gates = new Set<Int32Array>();
-process.on("exit", () => {
-  for (const gate of gates) closeGateNow(gate, exitTimeoutMs);
-});
+process.on("exit", waitForNativeCalls);
 
 function startWorker(name: RuntimeName, onGone: (worker: LiveWorker) => void): LiveWorker {
   const gate = gateMemory();
@@ -69,7 +63,7 @@ function startWorker(name: RuntimeName, onGone: (worker: LiveWorker) => void): L
   const exited = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
   // Only a native build aborts the process when its thread is ended; wasm just stops.
   const native = name === "ort-node";
-  if (native) gates.add(gate);
+  if (native) liveGates.add(gate);
   worker.unref();
 
   const { runtime, fail } = connect(
@@ -99,7 +93,7 @@ function startWorker(name: RuntimeName, onGone: (worker: LiveWorker) => void): L
   };
   worker.on("error", (error) => crashed(messageOf(error), error));
   worker.on("exit", (code) => {
-    gates.delete(gate);
+    liveGates.delete(gate);
     crashed(`exit code ${code}`);
   });
   return live;
