@@ -70,7 +70,8 @@ export async function endInterrupted(): Promise<never> {
 function endNow(): never {
   if (!isNativeCallUnderWay()) process.exit(INTERRUPTED);
   // What "exit" would do: temporary files go. Then the signal, as if nobody had listened.
-  for (const listener of process.listeners("exit")) if (listener !== waitForNativeCalls) listener.call(process, INTERRUPTED);
+  for (const listener of process.listeners("exit"))
+    if (listener !== waitForNativeCalls) listener.call(process, INTERRUPTED);
   for (const signal of signals) process.removeAllListeners(signal);
   if (watcher) watcher.postMessage("end");
   else process.kill(process.pid, "SIGINT");

@@ -1,30 +1,36 @@
-/** @file Checkpoints as bytes: the tensors as a .npz archive, the rest as JSON inside of it. */
-import { decodeNpz, encodeNpz } from "../data/npy.ts";
-import { type HostTensor, hostTensor } from "../tensor/host-tensor.ts";
-import { TersorError } from "../util/errors.ts";
-import type { Checkpoint, EpochRecord } from "./fit.ts";
+/** @file Checkpoints as bytes: the tensors and the rest in one archive with a checksum. */
+import * as z from "zod";
+import type { HostTensor } from "../tensor/host-tensor.ts";
+import { messageOf, TersorError } from "../util/errors.ts";
+import type { Checkpoint } from "./fit.ts";
+import { decodeSealed, encodeSealed, type SealedArchive } from "./sealed-archive.ts";
 
 /** What a checkpoint belongs to: another model, other data or other options would not go on to the same result. */
 export type Identity = string;
 
-const FORMAT = 1;
-const ABOUT = "about";
+const FORMAT = 2;
 const STATE = "state/";
 const BEST = "best/";
 
-interface About {
-  readonly format: number;
-  readonly identity: Identity;
-  readonly step: number;
-  readonly history: readonly EpochRecord[];
-  readonly losses: readonly number[];
-  readonly before?: number | undefined;
-  readonly best?: { readonly epoch: number; readonly value: number } | undefined;
-}
+/** JSON has no words for what is infinite. */
+const number = z.union([z.number(), z.enum(["Infinity", "-Infinity", "NaN"]).transform(Number)]);
+const count = z.int().nonnegative();
+
+const aboutSchema = z.strictObject({
+  format: z.literal(FORMAT),
+  identity: z.string(),
+  step: count,
+  history: z.array(
+    z.strictObject({ epoch: count, steps: count, loss: number, rate: number, validation: number.optional() }),
+  ),
+  losses: z.array(number),
+  before: number.optional(),
+  best: z.strictObject({ epoch: count, value: number }).optional(),
+});
 
 export function encodeCheckpoint(checkpoint: Checkpoint, identity: Identity): Uint8Array {
   const { state, best, step, history, losses, before } = checkpoint;
-  const about: About = {
+  const about = {
     format: FORMAT,
     identity,
     step,
@@ -33,22 +39,24 @@ export function encodeCheckpoint(checkpoint: Checkpoint, identity: Identity): Ui
     before,
     best: best && { epoch: best.epoch, value: best.value },
   };
-  const bytes = new TextEncoder().encode(JSON.stringify(about));
   const under = (prefix: string, tensors: Readonly<Record<string, HostTensor>> = {}) =>
     Object.entries(tensors).map(([name, tensor]) => [prefix + name, tensor] as const);
-  return encodeNpz(
-    Object.fromEntries([
-      [ABOUT, hostTensor("uint8", [bytes.length], bytes)],
-      ...under(STATE, state),
-      ...under(BEST, best?.weights),
-    ]),
-  );
+  return encodeSealed(spelled(about) as object, new Map([...under(STATE, state), ...under(BEST, best?.weights)]));
 }
 
-/** @throws bad-data for what is no checkpoint, and for one of another training */
+/** Numbers as JSON can have them. */
+function spelled(value: unknown): unknown {
+  if (typeof value === "number" && !Number.isFinite(value)) return String(value);
+  if (Array.isArray(value)) return value.map(spelled);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, spelled(inner)]));
+}
+
+/** @throws bad-data for what is no checkpoint or a damaged one, and for one of another training */
 export function decodeCheckpoint(bytes: Uint8Array, path: string, identity: Identity): Checkpoint {
-  const arrays = decodeNpz(bytes, path);
-  const about = aboutOf(arrays[ABOUT], path);
+  const { about: written, tensors } = contentsOf(bytes, path);
+  const about = aboutSchema.safeParse(written).data;
+  if (!about) throw refused(path, "it is of another version");
   if (about.identity !== identity)
     throw new TersorError(
       "bad-data",
@@ -56,14 +64,17 @@ export function decodeCheckpoint(bytes: Uint8Array, path: string, identity: Iden
     );
   const under = (prefix: string) =>
     Object.fromEntries(
-      Object.entries(arrays).flatMap(([name, tensor]) =>
+      [...tensors].flatMap(([name, tensor]) =>
         name.startsWith(prefix) ? [[name.slice(prefix.length), tensor] as const] : [],
       ),
     );
   const { best, step, history, losses, before } = about;
   return {
     step,
-    history,
+    history: history.map(({ validation, ...record }) => ({
+      ...record,
+      ...(validation !== undefined && { validation }),
+    })),
     losses,
     before,
     state: under(STATE),
@@ -71,15 +82,18 @@ export function decodeCheckpoint(bytes: Uint8Array, path: string, identity: Iden
   };
 }
 
-function aboutOf(tensor: HostTensor | undefined, path: string): About {
+function contentsOf(bytes: Uint8Array, path: string): SealedArchive {
   try {
-    const about = JSON.parse(new TextDecoder().decode(tensor?.data as Uint8Array)) as About;
-    if (about.format === FORMAT) return about;
-  } catch {
-    // Said below.
+    return decodeSealed(bytes, path);
+  } catch (cause) {
+    throw refused(path, messageOf(cause).replace(/\.$/, ""), cause);
   }
-  throw new TersorError(
+}
+
+function refused(path: string, why: string, cause?: unknown): TersorError {
+  return new TersorError(
     "bad-data",
-    `checkpoint "${path}": expected one that tersor wrote (format ${FORMAT}), got another file. Name another one.`,
+    `checkpoint "${path}": expected one that tersor wrote (format ${FORMAT}), whole: ${why}. Train from the start without resume, or name another one.`,
+    { cause },
   );
 }

@@ -327,6 +327,12 @@ class Run {
   }
 
   async #resume({ step, state, best, history, losses, before }: Checkpoint): Promise<void> {
+    const { steps, perEpoch } = this.#plan;
+    if (step > steps || Math.min(steps, history.length * perEpoch) + losses.length !== step)
+      throw new TersorError(
+        "bad-data",
+        `checkpoint: does not fit this training: expected at most ${steps} steps, ${perEpoch} in an epoch, got step ${step} after ${history.length} epochs and ${losses.length} more steps. Train from the start without resume.`,
+      );
     await this.#plan.session.restore(state);
     this.#step = step;
     this.#best = best;

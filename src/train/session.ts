@@ -5,6 +5,7 @@ import type { Model } from "../ir/model.ts";
 import type { Outputs, Runtime, Session, SessionOptions } from "../runtime/runtime.ts";
 import { type HostTensor, hostTensor } from "../tensor/host-tensor.ts";
 import { elementCount, type TypedArray } from "../tensor/tensor.ts";
+import { TersorError } from "../util/errors.ts";
 import { drawMask } from "./dropout.ts";
 import { splitTarget } from "./emit-losses.ts";
 import type { TrainSettings } from "./options.ts";
@@ -130,8 +131,17 @@ export class TrainSession {
     return this.#stateOf(this.#state.map(({ name }) => name));
   }
 
-  /** What {@link state} gave, put back. */
+  /** What {@link state} gave, put back. @throws bad-data for anything else */
   async restore(state: Outputs): Promise<void> {
+    const names = new Set(this.#state.map(({ name }) => name));
+    const odd =
+      this.#state.find(({ name, dims }) => !Object.hasOwn(state, name) || `${state[name]?.dims}` !== `${dims}`)?.name ??
+      Object.keys(state).find((name) => !names.has(name));
+    if (odd !== undefined)
+      throw new TersorError(
+        "bad-data",
+        `checkpoint: state "${odd}": expected what the training has at every step, got ${Object.hasOwn(state, odd) ? `[${state[odd]?.dims}]` : "nothing"}. Train from the start without resume.`,
+      );
     await this.#options.runtime.slots.put(state);
   }
 

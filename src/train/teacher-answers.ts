@@ -1,23 +1,23 @@
 /** @file Answers of a teacher, kept by what it was asked: other samples, or the same ones prepared in another way, find nothing of what is there. */
-import { decodeNpz, encodeNpz } from "../data/npy.ts";
-import { type HostTensor, hostTensor, rowOf } from "../tensor/host-tensor.ts";
-import { TersorError } from "../util/errors.ts";
+import * as z from "zod";
+import { type HostTensor, rowOf } from "../tensor/host-tensor.ts";
+import { messageOf, TersorError } from "../util/errors.ts";
 import { fnv1a64 } from "../util/hash.ts";
+import { decodeSealed, encodeSealed } from "./sealed-archive.ts";
 
 /** Values of the teacher for one sample, by name; each with a leading dim of 1. */
 export type Answer = Readonly<Record<string, HostTensor>>;
 
-const FORMAT = 1;
-const ABOUT = "about";
+const FORMAT = 2;
 
-interface About {
-  readonly format: number;
-  /** Of the teacher. */
-  readonly teacher: string;
-  readonly values: readonly string[];
+const aboutSchema = z.strictObject({
+  format: z.literal(FORMAT),
+  /** Hash of the teacher. */
+  teacher: z.string(),
+  values: z.array(z.string()),
   /** Keys of the samples, in groups whose answers have the same shapes. */
-  readonly groups: readonly (readonly string[])[];
-}
+  groups: z.array(z.array(z.string())),
+});
 
 export class TeacherAnswers {
   readonly #teacher: string;
@@ -58,17 +58,19 @@ export class TeacherAnswers {
       else groups.set(shapes, [entry]);
     }
     const lists = [...groups.values()];
-    const about: About = {
+    const about: z.input<typeof aboutSchema> = {
       format: FORMAT,
       teacher: this.#teacher,
-      values: this.#values,
+      values: [...this.#values],
       groups: lists.map((entries) => entries.map(([key]) => key)),
     };
-    const bytes = new TextEncoder().encode(JSON.stringify(about));
     const arrays = lists.flatMap((entries, group) =>
-      this.#values.map((name, i) => [`${group}.${i}`, joined(entries.map(([, answer]) => answer[name] as HostTensor))]),
+      this.#values.map((name, i) => {
+        const rows = entries.map(([, answer]) => answer[name] as HostTensor);
+        return [`${group}.${i}`, joined(rows)] as const;
+      }),
     );
-    return encodeNpz({ [ABOUT]: hostTensor("uint8", [bytes.length], bytes), ...Object.fromEntries(arrays) });
+    return encodeSealed(about, new Map(arrays));
   }
 
   /**
@@ -76,11 +78,11 @@ export class TeacherAnswers {
    * @throws bad-data for what is no file of answers: it is not to be overwritten
    */
   load(file: Uint8Array, path: string): boolean {
-    const { about, arrays } = contentsOf(file, path);
+    const { about, tensors } = contentsOf(file, path);
     if (about.teacher !== this.#teacher || about.values.join("\n") !== this.#values.join("\n")) return false;
     about.groups.forEach((keys, group) => {
       keys.forEach((key, row) => {
-        const values = this.#values.map((name, i) => [name, rowOf(arrays[`${group}.${i}`] as HostTensor, row)]);
+        const values = this.#values.map((name, i) => [name, rowOf(tensors.get(`${group}.${i}`) as HostTensor, row)]);
         this.#answers.set(key, Object.fromEntries(values));
       });
     });
@@ -90,19 +92,22 @@ export class TeacherAnswers {
 
 function contentsOf(file: Uint8Array, path: string) {
   try {
-    const arrays = decodeNpz(file, path);
-    const about = JSON.parse(new TextDecoder().decode(arrays[ABOUT]?.data as Uint8Array)) as About;
+    const { about: written, tensors } = decodeSealed(file, path);
+    const about = aboutSchema.safeParse(written).data;
+    if (!about) throw new Error("it is of another version");
     const isWhole = about.groups.every((keys, group) =>
-      about.values.every((_, i) => arrays[`${group}.${i}`]?.dims[0] === keys.length),
+      about.values.every((_, i) => tensors.get(`${group}.${i}`)?.dims[0] === keys.length),
     );
-    if (about.format === FORMAT && isWhole) return { about, arrays };
-  } catch {
-    // Said below.
+    if (!isWhole) throw new Error("answers are missing");
+    return { about, tensors };
+  } catch (cause) {
+    const why = messageOf(cause).replace(/\.$/, "");
+    throw new TersorError(
+      "bad-data",
+      `cache "${path}": expected answers of a teacher that tersor wrote (format ${FORMAT}), whole, got another file: ${why}. It is left as it is: name another one, or remove it.`,
+      { cause },
+    );
   }
-  throw new TersorError(
-    "bad-data",
-    `cache "${path}": expected answers of a teacher that tersor wrote (format ${FORMAT}), got another file. It is left as it is: name another one, or remove it.`,
-  );
 }
 
 /** What a teacher is asked by one sample: the key of its answer. */

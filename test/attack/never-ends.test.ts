@@ -9,8 +9,12 @@ import { parse } from "../../src/ir/text/index.ts";
 import { encode } from "../wire.ts";
 import { folderWith, isClear, model, tersor } from "./attack.ts";
 
-const image = encode(parse`<ir_version: 10, opset_import: ["": 21]> g (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu(x) }`);
-const ids = encode(parse`<ir_version: 10, opset_import: ["": 21]> g (int64[N,T] input_ids) => (float[N,T] y) { y = Cast<to: int = 1>(input_ids) }`);
+const image = encode(
+  parse`<ir_version: 10, opset_import: ["": 21]> g (float[N,3,8,8] x) => (float[N,3,8,8] y) { y = Relu(x) }`,
+);
+const ids = encode(
+  parse`<ir_version: 10, opset_import: ["": 21]> g (int64[N,T] input_ids) => (float[N,T] y) { y = Cast<to: int = 1>(input_ids) }`,
+);
 
 const train = ["--epochs", "1", "-o", "o.onnx"];
 const measure = (...flags: string[]) => ["compare", "m.onnx", "m.onnx", "--runs", "0", ...flags];
@@ -49,7 +53,13 @@ describe("only regular files are read", () => {
   for (const [kind, make] of Object.entries(makers))
     for (const [what, [name, args]] of Object.entries(readers))
       it(`${what}: ${kind}`, async () => {
-        const folder = folderWith({ "image.onnx": image, "t.txt": "a", "r.bin": "abcd", "images/.keep": "", "sound/.keep": "" });
+        const folder = folderWith({
+          "image.onnx": image,
+          "t.txt": "a",
+          "r.bin": "abcd",
+          "images/.keep": "",
+          "sound/.keep": "",
+        });
         make(join(folder, name));
         if (name === "images/labels.txt") writeFileSync(join(folder, "images/a.png"), "x");
         const result = await tersor(folder, args, { deadline: 15_000 });

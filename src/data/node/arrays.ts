@@ -86,8 +86,8 @@ export const npzFormat = defineFormat({
     const path = context.resolve(options.path);
     const all = decodeNpz(await readBytes(path), path);
     const isInput = (name: string) => context.inputs.some((input) => input.name === name);
-    const labelName = options.labels ?? labelNames.find((name) => name in all && !isInput(name));
-    const labels = labelName === undefined ? undefined : all[labelName];
+    const labelName = options.labels ?? labelNames.find((name) => Object.hasOwn(all, name) && !isInput(name));
+    const labels = labelName !== undefined && Object.hasOwn(all, labelName) ? all[labelName] : undefined;
     if (options.labels !== undefined && !labels)
       throw new TersorError(
         "bad-data",

@@ -1,5 +1,5 @@
 /** @file What a run reads and what it writes: never the same file, by whatever name, and never what would change under it. */
-import { type BigIntStats, lstatSync, realpathSync, statSync } from "node:fs";
+import { type BigIntStats, lstatSync, realpathSync, type Stats, statSync } from "node:fs";
 import { basename, dirname, join, resolve, sep } from "node:path";
 import { TersorError } from "../../util/errors.ts";
 
@@ -102,8 +102,14 @@ export function checkReplaceable(path: string, what: string): void {
 
 /** What is at a path that is no regular file. */
 function kindInTheWay(path: string): string | undefined {
-  const stat = lstatSync(path, { throwIfNoEntry: false });
-  if (!stat || stat.isFile()) return undefined;
+  let stat: Stats;
+  try {
+    stat = lstatSync(path);
+  } catch {
+    // Nothing is there, or can be: to write there says why.
+    return undefined;
+  }
+  if (stat.isFile()) return undefined;
   if (stat.isSymbolicLink()) return "a symbolic link";
   return stat.isDirectory() ? "a folder" : "a device, pipe or socket";
 }

@@ -191,7 +191,7 @@ describe("a cache of the teacher's answers", () => {
     expect(varied.notes).toEqual(["the teacher answered for 512 samples; 0 answers were there before"]);
     const before = bytesOf(folder, "data.npz");
     await expect(distill(folder, "b.onnx", { cache: "data.npz" })).rejects.toThrow(
-      'cache "data.npz": expected answers of a teacher that tersor wrote (format 1), got another file.',
+      'cache "data.npz": expected answers of a teacher that tersor wrote (format 2), whole, got another file',
     );
     expect(bytesOf(folder, "data.npz")).toEqual(before);
   });

@@ -168,8 +168,7 @@ async function trainFloats(
   const identity = identityOf(model, teacher, training, parts);
   const resume = await resumeFrom(options, identity, ctx);
   const tutor = await openTeacher(teacher, [...new Set(values)], options, { runtime, session: sessionOptions, ctx });
-  const line = async (entry: object) => log !== undefined && ctx.files.append(log, `${JSON.stringify(entry)}\n`);
-  const lines: Promise<unknown>[] = [];
+  const lines = await openLog(log, ctx);
   const watch = ctx.progress("training", Math.round((parts.training.size ?? 0) * options.epochs), "samples");
   const env: FitEnvironment = {
     runtime,
@@ -180,9 +179,9 @@ async function trainFloats(
     signal: ctx.signal,
     onStep: (event) => {
       watch.update(event.samples, `loss ${event.loss.toPrecision(4)}  rate ${event.rate.toPrecision(2)}`);
-      lines.push(line(event));
+      lines.add(event);
     },
-    onEpoch: (record) => void lines.push(line(record)),
+    onEpoch: lines.add,
     ...(options.checkpoint !== undefined && {
       onCheckpoint: (checkpoint) => ctx.files.write(options.checkpoint ?? "", encodeCheckpoint(checkpoint, identity)),
     }),
@@ -190,7 +189,7 @@ async function trainFloats(
   };
   try {
     const result = await fit(model, training, env).finally(() => tutor?.keep());
-    await Promise.all(lines);
+    await lines.written();
     return {
       model: result.model,
       report: reportOf(result, { ...parts, validation }, [
@@ -201,6 +200,36 @@ async function trainFloats(
     watch.end();
     await tutor?.teacher.release();
   }
+}
+
+/** A file of lines. What can't be written ends the training with the next line: it was asked for. @throws bad-data before the first one */
+async function openLog(path: string | undefined, ctx: StepContext) {
+  let last: Promise<void> = Promise.resolve();
+  let failure: { readonly error: unknown } | undefined;
+  const append = (text: string) => {
+    if (path === undefined) return;
+    last = last
+      .then(() => ctx.files.append(path, text))
+      .catch((error: unknown) => {
+        failure ??= { error };
+      });
+  };
+  const check = () => {
+    if (failure) throw failure.error;
+  };
+  const written = async () => {
+    await last;
+    check();
+  };
+  append("");
+  await written();
+  return {
+    written,
+    add: (entry: object) => {
+      check();
+      append(`${JSON.stringify(entry)}\n`);
+    },
+  };
 }
 
 /** A charset is a file in a recipe. @throws bad-data where there is none */
