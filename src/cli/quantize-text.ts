@@ -1,5 +1,6 @@
 /** @file What a quantization did, as a person reads it: the worst layers, what was left alone and why, notes. */
 import { basename } from "node:path";
+import type { LeftConstant } from "../quantize/left-float.ts";
 import type { LayerReport } from "../quantize/report.ts";
 import type { SkippedNode } from "../quantize/sites.ts";
 import type { Manifest } from "../recipe/node/run-recipe.ts";
@@ -19,6 +20,8 @@ import {
 /** The report of the step, as its manifest has it. */
 export interface QuantizeStepReport {
   readonly layers: readonly LayerReport[];
+  /** What stays float in the written model. */
+  readonly left?: readonly LeftConstant[];
   readonly skipped: readonly SkippedNode[];
   readonly notes: readonly string[];
   readonly seed?: number;
@@ -38,7 +41,7 @@ export function headline({ input, output }: Manifest, colors: Palette, outputPat
 }
 
 export function quantizeText(report: QuantizeStepReport, width: number, colors: Palette): string {
-  const { layers, skipped, notes } = report;
+  const { layers, left = [], skipped, notes } = report;
   const quantized = layers.filter((layer) => layer.status === "quantized");
   const kept = layers.filter((layer) => layer.status === "kept");
   const specs = [...new Set(quantized.map((layer) => layer.spec ?? ""))];
@@ -47,9 +50,9 @@ export function quantizeText(report: QuantizeStepReport, width: number, colors: 
     `${plural(quantized.length, "layer")} quantized${as}`,
     ...worstLayers(quantized, width, colors),
     ...adjusted(quantized, colors),
-    ...leftAlone(kept, skipped, colors),
+    ...leftAlone(kept, left, skipped, colors),
     ...seedText(report, colors),
-    ...(notes.length > 0 ? ["", colors.bold("Notes"), ...notes.map((note) => `  ${printable(note)}`)] : []),
+    ...(notes.length > 0 ? ["", colors.bold("Notes"), ...notes.map((note) => `  ${shortNames(printable(note))}`)] : []),
   ].join("\n");
 }
 
@@ -71,7 +74,7 @@ function worstLayers(layers: readonly LayerReport[], width: number, colors: Pale
   ];
   const rows = worst.map((layer) => [
     String(layer.index),
-    printable(layer.name),
+    truncateMiddle(printable(layer.name), NAME_WIDTH),
     layer.opType,
     formatDims(layer.dims),
     `${layer.spec} ${layer.format}`,
@@ -94,9 +97,32 @@ function adjusted(layers: readonly LayerReport[], colors: Palette): string[] {
   ];
 }
 
-function leftAlone(kept: readonly LayerReport[], skipped: readonly SkippedNode[], colors: Palette): string[] {
-  const all = [...kept.map(({ name, opType, reason }) => ({ name, opType, reason: reason ?? "kept" })), ...skipped];
+/** Layers that were kept, every other constant that stays float, and operators that have none. */
+function leftAlone(
+  kept: readonly LayerReport[],
+  left: readonly LeftConstant[],
+  skipped: readonly SkippedNode[],
+  colors: Palette,
+): string[] {
+  const known = new Set(kept.map(({ weight }) => weight));
+  const constants = left.filter(({ weight }) => !known.has(weight));
+  const readers = new Set(constants.flatMap((each) => each.readers.map(({ name }) => name)));
+  const all = [
+    ...kept.map(({ name, opType, reason }) => ({ name, opType, reason: reason ?? "kept" })),
+    ...constants.map(({ weight, readers: [first], reason, bytes }) => ({
+      name: `${weight} ${formatBytes(bytes)}`,
+      opType: first?.opType ?? "constant",
+      // The reader is in front of every line already.
+      reason: reason.replace(/^[\w.]+ ".*" reads it: /, ""),
+    })),
+    ...skipped.filter(({ name }) => !readers.has(name)),
+  ];
   return all.length > 0 ? ["", colors.bold("Left alone"), ...byReason(all)] : [];
+}
+
+/** Names in quotes shortened in the middle: exporters make some of hundreds of characters. */
+function shortNames(text: string): string {
+  return text.replaceAll(/"([^"]*)"/g, (_, name: string) => `"${truncateMiddle(name, NAME_WIDTH)}"`);
 }
 
 /** One line per operator and reason: how many, which. */
@@ -111,7 +137,7 @@ function byReason(
   return [...groups].map(([what, members]) => {
     const names = members.slice(0, NAMES).map(({ name }) => truncateMiddle(printable(name), NAME_WIDTH));
     const more = members.length > NAMES ? `, … ${members.length - NAMES} more` : "";
-    return `  ${members.length} × ${printable(what)} (${names.join(", ")}${more})`;
+    return `  ${members.length} × ${shortNames(printable(what))} (${names.join(", ")}${more})`;
   });
 }
 

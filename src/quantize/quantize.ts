@@ -8,6 +8,14 @@ import { exposeWeights } from "../passes/expose-weights.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 import { askedLayers, type LayerRule } from "./layers.ts";
+import {
+  floatConstants,
+  type LeftConstant,
+  leftFloat,
+  MIN_ELEMENTS,
+  type RewrittenConstant,
+  rewrittenConstants,
+} from "./left-float.ts";
 import { type MethodStats, methodRun } from "./method-stats.ts";
 import { methods } from "./methods/index.ts";
 import { modelScale } from "./model-scale.ts";
@@ -53,7 +61,7 @@ export const quantizeOptions = specOptions.extend({
   minElements: z
     .int()
     .min(0)
-    .default(256)
+    .default(MIN_ELEMENTS)
     .describe("weights with fewer elements stay float: they would not get smaller"),
   seed: z.int().min(0).default(0).describe("seed of stochastic rounding"),
   accuracyLevel: z
@@ -74,6 +82,10 @@ export interface QuantizeResult {
   layers(): LayerReport[];
   /** Operators that could hold weights and don't. */
   readonly skipped: readonly SkippedNode[];
+  /** Every constant of size that is float in the model as it is written, with who reads it and why. */
+  left(): LeftConstant[];
+  /** Constants besides the layers' weights that are not what they were. */
+  rewritten(): RewrittenConstant[];
   /** What the user should know, such as a raised opset. */
   readonly notes: readonly string[];
 }
@@ -114,6 +126,7 @@ export function quantize(
     plans = makePlans(copy, settings, stats, overrides);
     notes.push(`opset raised from ${before} to ${need}: what is written needs it`);
   }
+  const before = floatConstants(copy);
   shareModelScales(plans);
   const done = new Map<number, WrittenLayer>();
   for (const { layer, plan, writer } of plans) {
@@ -123,11 +136,14 @@ export function quantize(
   }
   if (done.size > 0) copy = removeDeadCode(copy).model;
   const pending = [...done.values()].flatMap((written) => written.pending ?? []);
+  const layers = () => plans.map((entry) => report(entry, done.get(entry.layer.index)));
   return {
     model: copy,
+    left: () => leftFloat(copy, before, layers(), settings),
+    rewritten: () => rewrittenConstants(copy, before, layers()),
     precompute: (pool, precompute) => computeInPool(pending, pool, precompute),
     work: pending.reduce((sum, weight) => sum + weight.work, 0),
-    layers: () => plans.map((entry) => report(entry, done.get(entry.layer.index))),
+    layers,
     skipped,
     notes,
   };

@@ -6,6 +6,7 @@ import { exposeWeights } from "../../passes/expose-weights.ts";
 import { exceededLimits } from "../../targets/limits.ts";
 import { constantSizes } from "../constant-sizes.ts";
 import type { LayerRule } from "../layers.ts";
+import { floatConstants, leftFloat, rewrittenConstants } from "../left-float.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { type LayerReport, layerReport } from "../report.ts";
 import { describeSpec } from "../spec.ts";
@@ -42,6 +43,7 @@ export function quantizeDynamic(
     copy = convertOpset(copy, need).model;
     plan = planDynamic(copy, settings, overrides, weightsOnly);
   }
+  const before = floatConstants(copy);
   const writer = new DynamicWriter(copy, plan.units, settings.measure);
   for (const unit of plan.units) unit.rule.write(unit, writer);
   const parts = new Map<PlannedLayer, readonly Part[]>();
@@ -52,9 +54,12 @@ export function quantizeDynamic(
   }
   const changed = plan.units.length > 0 || parts.size > 0;
   const result = changed ? removeDeadCode(copy).model : copy;
+  const layers = () => plan.layers.map((planned) => report(planned, parts.get(planned) ?? []));
   return {
     model: result,
-    layers: () => plan.layers.map((planned) => report(planned, parts.get(planned) ?? [])),
+    layers,
+    left: () => leftFloat(result, before, layers(), settings),
+    rewritten: () => rewrittenConstants(result, before, layers()),
     skipped: plan.skipped,
     notes: [...notes, ...exceededLimits(settings.target, constantSizes(result))],
   };

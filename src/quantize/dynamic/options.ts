@@ -3,6 +3,7 @@ import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
+import { MIN_ELEMENTS } from "../left-float.ts";
 import { quantizeOptions } from "../quantize.ts";
 import { opKey } from "../sites.ts";
 
@@ -35,7 +36,7 @@ export const dynamicOptions = z.strictObject({
   minElements: z
     .int()
     .min(1)
-    .default(256)
+    .default(MIN_ELEMENTS)
     .describe("weights with fewer elements stay float: nothing would get smaller or faster"),
   measure: z.boolean().default(true).describe("measure every weight's SQNR"),
 });

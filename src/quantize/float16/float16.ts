@@ -1,8 +1,10 @@
 /** @file True float16 models: weights, values and arithmetic, where the operators' schemas and the numbers allow it. */
 import type { Model } from "../../ir/model.ts";
+import type { Node } from "../../ir/node.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
 import { callsLeft } from "../../passes/inline-functions.ts";
+import { floatConstants, leftFloat, rewrittenConstants } from "../left-float.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { layerReport } from "../report.ts";
 import { findLayers, nodeName, opKey, type SkippedNode } from "../sites.ts";
@@ -36,6 +38,7 @@ export function toFloat16(model: Model, options: Float16Options = {}): Float16Re
   }));
   const reasons = layers.map(({ sites }) => sites.map(({ node }) => plan.kept.get(node)).find((reason) => reason));
   const clamped = [...plan.clamped].map(({ name }) => name);
+  const before = floatConstants(copy);
   const constants = writeFloat16(copy, plan, settings);
   const notes = [
     ...(defaults.length > 0
@@ -46,16 +49,26 @@ export function toFloat16(model: Model, options: Float16Options = {}): Float16Re
       ? ["no calibration data: values beyond 65,504 in the model would become infinite (--calibrate shows which)"]
       : []),
   ];
+  const { model: written } = removeDeadCode(copy);
+  const layerReports = () =>
+    layers.map((layer, i) => {
+      const constant = constants.get(layer.value.name);
+      if (!constant) return layerReport(layer, { reason: reasons[i] ?? "float16 already" });
+      const { bytes } = constant;
+      return layerReport(layer, { spec: "float16", format: "float16", bytes, sqnr: constant.sqnr() });
+    });
+  const why = new Map(kept.map(({ name, reason }) => [name, reason]));
+  const reasonOf = (node: Node, input: number) => {
+    const { dtype } = node.inputs[input]?.tensor ?? {};
+    if (dtype !== undefined && dtype !== "float32") return `${dtype}: only float32 is converted`;
+    return why.get(nodeName(node)) ?? `${opKey(node)} takes it as float32`;
+  };
   return {
-    model: removeDeadCode(copy).model,
+    model: written,
     kept,
-    layers: () =>
-      layers.map((layer, i) => {
-        const written = constants.get(layer.value.name);
-        if (!written) return layerReport(layer, { reason: reasons[i] ?? "float16 already" });
-        const { bytes } = written;
-        return layerReport(layer, { spec: "float16", format: "float16", bytes, sqnr: written.sqnr() });
-      }),
+    layers: layerReports,
+    left: () => leftFloat(written, before, layerReports(), { reasonOf }),
+    rewritten: () => rewrittenConstants(written, before, layerReports()),
     skipped: kept,
     notes,
   };

@@ -4,6 +4,7 @@ import type { Node } from "../../ir/node.ts";
 import type { ValueType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
 import { kernelObstacle, type Target } from "../../targets/target.ts";
+import { dtypeInfo } from "../../tensor/dtype.ts";
 import { opKey } from "../sites.ts";
 import { clampOf, floatReasonOf, type IntegerRule, movingRuleOf, rescaleOf, ruleOf } from "./rules.ts";
 
@@ -78,7 +79,7 @@ function candidates(graph: Graph, options: FlowOptions, islands: Island[]): Unit
   const units: Unit[] = [];
   const taken = new Set<Node>();
   for (const node of graph.nodes) {
-    if (taken.has(node) || rescaleOf(node)) continue;
+    if (taken.has(node) || rescaleOf(node) || isOnIntegers(node, options)) continue;
     const rule = ruleOf(node);
     const reason = rule ? obstacleOf(node, rule, options) : floatReasonOf(node);
     if (reason) islands.push({ node, reason });
@@ -88,6 +89,13 @@ function candidates(graph: Graph, options: FlowOptions, islands: Island[]): Unit
     units.push(unit);
   }
   return units;
+}
+
+/** Arithmetic on shapes and indices: there is nothing to quantize, and nothing to say. */
+function isOnIntegers(node: Node, { types }: FlowOptions): boolean {
+  const output = node.outputs[0];
+  const type = output && (types.get(output) ?? output.type);
+  return type?.kind === "tensor" && dtypeInfo(type.dtype).kind !== "float";
 }
 
 function obstacleOf(node: Node, rule: IntegerRule, { target, types, excluded }: FlowOptions): string | undefined {

@@ -8,6 +8,7 @@ import { removeDeadCode } from "../../passes/dead-code.ts";
 import { exceededLimits } from "../../targets/limits.ts";
 import { constantSizes } from "../constant-sizes.ts";
 import type { LayerRule } from "../layers.ts";
+import { floatConstants, leftFloat, rewrittenConstants } from "../left-float.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { type LayerReport, layerReport } from "../report.ts";
 import { describeSpec } from "../spec.ts";
@@ -80,12 +81,16 @@ export function staticVariants(
 
 /** Writes a plan with statistics from elsewhere. The plan's model is used up. @throws bad-data for a value without a range */
 export function applyStatic(plan: StaticPlan, stats: StaticStats): StaticResult {
+  const before = floatConstants(plan.model);
   const { weights, notes } = writeStatic(plan, stats);
   const floats = writeWeightsOnly(plan);
   const { model } = removeDeadCode(plan.model);
+  const layers = () => plan.weights.map((planned) => report(planned, weights.get(planned), floats.get(planned)));
   return {
     model,
-    layers: () => plan.weights.map((planned) => report(planned, weights.get(planned), floats.get(planned))),
+    layers,
+    left: () => leftFloat(model, before, layers()),
+    rewritten: () => rewrittenConstants(model, before, layers()),
     skipped: plan.skipped,
     notes: [
       ...plan.notes,

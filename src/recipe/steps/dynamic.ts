@@ -9,6 +9,7 @@ import type { LayerRule } from "../../quantize/layers.ts";
 import type { Step, StepContext, StepResult } from "../../step.ts";
 import { dynamicLadders, rulesAt } from "../bound/ladders.ts";
 import { openCalibration } from "../calibration.ts";
+import { quantizeReport } from "../quantize-report.ts";
 import { inputOptions, runtimeOptions } from "./compare.ts";
 
 export const dynamicStepOptions = dynamicOptions.extend({
@@ -79,6 +80,6 @@ function dynamicResult(
   const result = quantizeDynamic(model, options, overrides, weightsOnly);
   return {
     model: result.model,
-    report: () => ({ layers: result.layers(), skipped: result.skipped, notes: [...notes, ...result.notes] }),
+    report: () => ({ ...quantizeReport(result), notes: [...notes, ...result.notes] }),
   };
 }

@@ -8,6 +8,7 @@ import { findLayers } from "../../quantize/sites.ts";
 import type { Step, StepContext, StepResult } from "../../step.ts";
 import { float16Rungs, laddersOf } from "../bound/ladders.ts";
 import { openCalibration } from "../calibration.ts";
+import { quantizeReport } from "../quantize-report.ts";
 import { inputOptions, runtimeOptions } from "./compare.ts";
 
 export const float16StepOptions = float16Options.omit({ ranges: true }).extend({
@@ -89,9 +90,9 @@ function convert(
   return toFloat16(model, { keepIo, measure, blocklist: [...blocklist, ...blocked], ...ranges });
 }
 
-function stepResult({ model, layers, skipped, notes }: Float16Result, seen: Seen | undefined): StepResult {
+function stepResult(result: Float16Result, seen: Seen | undefined): StepResult {
   return {
-    model,
-    report: () => ({ layers: layers(), skipped, notes, ...(seen && { calibration: seen.calibration }) }),
+    model: result.model,
+    report: () => ({ ...quantizeReport(result), ...(seen && { calibration: seen.calibration }) }),
   };
 }

@@ -24,6 +24,7 @@ import {
   refuseBound,
   withoutSqnr,
 } from "../learned-rounding.ts";
+import { quantizeReport } from "../quantize-report.ts";
 import { inputOptions, runtimeOptions } from "./compare.ts";
 
 export const quantizeStepOptions = quantizeOptions.extend({
@@ -89,8 +90,8 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
     return {
       model: learned?.model ?? result.model,
       report: () => ({
-        layers: learned ? withoutSqnr(result.layers()) : result.layers(),
-        skipped: result.skipped,
+        ...quantizeReport(result),
+        ...(learned && { layers: withoutSqnr(result.layers()) }),
         notes: [...result.notes, ...(learned?.notes ?? [])],
         ...(learned && { units: learned.units }),
         ...(trials && { seed: trials.best.seed, seeds: trials.all, seedData: trials.data }),
@@ -120,9 +121,8 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
       ladders,
       apply: async (levels) => {
         const result = await quantized(rulesAt(ladders, levels));
-        const { skipped, notes } = result;
         await precompute(result, ctx);
-        return { model: result.model, report: () => ({ layers: result.layers(), skipped, notes }) };
+        return { model: result.model, report: () => quantizeReport(result) };
       },
     };
   },

@@ -20,6 +20,7 @@ import {
   refuseBound,
   withoutSqnr,
 } from "../learned-rounding.ts";
+import { quantizeReport } from "../quantize-report.ts";
 import { runtimeOptions } from "./compare.ts";
 
 /** Calibration that runs on as many samples as it is given. */
@@ -108,9 +109,7 @@ async function calibrated(model: Model, options: Options, ctx: StepContext) {
     return {
       model: result.model,
       report: () => ({
-        layers: result.layers(),
-        skipped: result.skipped,
-        notes: result.notes,
+        ...quantizeReport(result),
         calibration: { data: data.name, samples: result.samples },
       }),
     };
