@@ -1,11 +1,12 @@
 /** @file Fidelity: how close a model's outputs are to those of the original, without labels. */
+import { eachReal, hasPositions, paddingOf } from "../data/padding.ts";
 import { describeTensor, type HostTensor, numbersOf } from "../tensor/host-tensor.ts";
 import { TersorError } from "../util/errors.ts";
 
 /** Of one output, over all samples that were added. */
 export interface Fidelity {
   readonly samples: number;
-  /** Elements compared, those that are not finite included. */
+  /** Elements compared, those that are not finite included, those of padding not. */
   readonly elements: number;
   /** Signal to quantization noise, 10·log10(Σr² / Σ(r−c)²), in dB. Infinity when equal, −Infinity when `broken` is not 0. */
   readonly sqnr: number;
@@ -21,15 +22,39 @@ export interface Fidelity {
   readonly broken: number;
 }
 
-/** Compares the outputs of two models, sample by sample. */
+/** What was left out of one output as padding. */
+export interface PaddingLeftOut {
+  /** The input that says so. */
+  readonly mask: string;
+  readonly output: string;
+  readonly positions: number;
+  /** Of all positions. */
+  readonly of: number;
+}
+
+/** Compares the outputs of two models, sample by sample. What an attention mask marks as padding does not count. */
 export class FidelityMeter {
   readonly #outputs = new Map<string, Sums>();
+  readonly #positions: (output: string) => boolean | undefined;
+  readonly #leftOut = new Map<string, { mask: string; positions: number; of: number }>();
+
+  /** @param positions whether an output's axes are [batch, sequence, …], where that is known; its sizes decide elsewhere */
+  constructor(positions: (output: string) => boolean | undefined = () => undefined) {
+    this.#positions = positions;
+  }
 
   /**
-   * Adds one sample (or batch). @throws shape-mismatch when the candidate lacks an output or gives another shape,
+   * Adds one sample (or batch).
+   * @param inputs of the run, among which there may be a mask
+   * @throws shape-mismatch when the candidate lacks an output or gives another shape,
    * bad-data for outputs that are not numbers.
    */
-  add(reference: Readonly<Record<string, HostTensor>>, candidate: Readonly<Record<string, HostTensor>>): void {
+  add(
+    reference: Readonly<Record<string, HostTensor>>,
+    candidate: Readonly<Record<string, HostTensor>>,
+    inputs: Readonly<Record<string, HostTensor>> = {},
+  ): void {
+    const padding = paddingOf(inputs);
     for (const [name, wanted] of Object.entries(reference)) {
       const given = candidate[name];
       if (
@@ -43,8 +68,21 @@ export class FidelityMeter {
         );
       const sums = this.#outputs.get(name) ?? new Sums();
       this.#outputs.set(name, sums);
-      sums.add(numbersOf(wanted, `output "${name}"`), numbersOf(given, `output "${name}"`));
+      const [r, c] = [wanted, given].map((tensor) => numbersOf(tensor, `output "${name}"`)) as [Numbers, Numbers];
+      if (!padding || !hasPositions(wanted.dims, padding, this.#positions(name))) {
+        sums.add(r, c);
+        continue;
+      }
+      sums.begin();
+      eachReal(wanted.dims, padding, (from, to) => sums.addRange(r, c, from, to));
+      const so = this.#leftOut.get(name) ?? { mask: padding.name, positions: 0, of: 0 };
+      this.#leftOut.set(name, { ...so, positions: so.positions + padding.count, of: so.of + padding.real.length });
     }
+  }
+
+  /** What did not count; of outputs all of whose positions did, nothing. */
+  padding(): readonly PaddingLeftOut[] {
+    return [...this.#leftOut].map(([output, so]) => ({ ...so, output }));
   }
 
   /** By output name, in the order in which the reference gave them. */
@@ -60,6 +98,8 @@ export function fidelityOf(reference: ArrayLike<number>, candidate: ArrayLike<nu
   return sums.result();
 }
 
+type Numbers = ArrayLike<number>;
+
 class Sums {
   #samples = 0;
   #elements = 0;
@@ -72,10 +112,19 @@ class Sums {
   #maxError = 0;
   #maxReference = 0;
 
-  add(reference: ArrayLike<number>, candidate: ArrayLike<number>): void {
+  add(reference: Numbers, candidate: Numbers): void {
+    this.begin();
+    this.addRange(reference, candidate, 0, reference.length);
+  }
+
+  /** One more sample, whose elements follow. */
+  begin(): void {
     this.#samples++;
-    this.#elements += reference.length;
-    for (let i = 0; i < reference.length; i++) {
+  }
+
+  addRange(reference: Numbers, candidate: Numbers, from: number, to: number): void {
+    this.#elements += to - from;
+    for (let i = from; i < to; i++) {
       const r = reference[i] as number;
       const c = candidate[i] as number;
       const error = r - c;

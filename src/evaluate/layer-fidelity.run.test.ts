@@ -3,6 +3,7 @@ import { runModel, withSession } from "../../test/run-model.ts";
 import { batches } from "../data/batch.ts";
 import { datasetOf } from "../data/dataset.ts";
 import { parse } from "../ir/text/index.ts";
+import { hostTensor } from "../tensor/host-tensor.ts";
 import { float32 } from "../tensor/tensor.ts";
 import { Rng } from "../util/rng.ts";
 import { joinModels, measureLayers } from "./layer-fidelity.ts";
@@ -52,4 +53,34 @@ test("the joined model still computes what the original does", async () => {
 test("models without a layer in common are refused", () => {
   const other = parse`(float[N,8] x) => (z) <float[8,8] w = ${float32([8, 8], w1)}> { z = MatMul(x, w) }`;
   expect(() => joinModels(original, other)).toThrow(/share no layer/);
+});
+
+test("padding does not count in layers that follow the mask", async () => {
+  const text = (second: string) => `(float[b,s,8] x, int64[b,s] attention_mask) => (y, p)
+    <float[8,8] w1 = {${w1.join()}}, float[8,8] w2 = {${w2.join()}}, float k = {3}, int64[1] axis = {1}> {
+      [one] a = MatMul(x, w1)
+      ${second}
+      [pool] m = ReduceMean <keepdims = 0> (y, axis)  [head] p = MatMul(m, w1)
+    }`;
+  // The change shows where x is large alone: at the position that is padding.
+  const whole = parse(text("r = Clip(a)  [two] y = MatMul(r, w2)"));
+  const cut = parse(text("n = Neg(k)  r = Clip(a, n, k)  [two] y = MatMul(r, w2)"));
+  const data = Float32Array.from({ length: 24 }, (_, i) => (i < 16 ? 0.01 : 100) * Math.sin(i));
+  const measure = async (mask: readonly number[]) => {
+    const inputs = {
+      x: { dtype: "float32", dims: [1, 3, 8], data } as const,
+      attention_mask: hostTensor("int64", [1, 3], mask),
+    };
+    const joined = joinModels(whole, cut);
+    return withSession(joined.model, (session) =>
+      measureLayers(joined, session, batches(datasetOf("made", [{ id: "0", inputs }]), { size: 1 })),
+    );
+  };
+  const of = async (mask: readonly number[]) =>
+    Object.fromEntries((await measure(mask)).map(({ name, accumulated }) => [name, accumulated]));
+  const [all, padded] = [await of([1, 1, 1]), await of([1, 1, 0])];
+  expect(all.two).toBeLessThan(10);
+  expect(padded.two).toBe(Number.POSITIVE_INFINITY);
+  // What is pooled has no positions any more.
+  expect(padded.head).toBe(all.head);
 });

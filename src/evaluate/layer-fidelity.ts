@@ -8,6 +8,7 @@ import type { Batch } from "../data/batch.ts";
 import { attr } from "../ir/attribute.ts";
 import { cloneAttribute, type Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
+import type { Shape, TensorType, ValueType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { exposeWeights } from "../passes/expose-weights.ts";
@@ -15,7 +16,9 @@ import { inferTypes } from "../passes/infer-shapes.ts";
 import { callsLeft } from "../passes/inline-functions.ts";
 import type { Outputs, Session } from "../runtime/runtime.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
+import { float32, int64 } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
+import { followsMask, maskInput } from "./fidelity-padding.ts";
 
 export interface LayerFidelity {
   /** The node of the changed model that computes the value. */
@@ -114,6 +117,18 @@ export function joinModels(original: Model, changed: Model): LayerComparison {
     });
     return known.get(value) as Value;
   };
+  const mask = maskInput(graph);
+  const masks = new Map<number, Value>();
+  /** What an attention mask marks as padding is zero among values that follow it: it counts for nothing. */
+  const counted = (value: Value) => {
+    const shape = (types.get(value) as TensorType | undefined)?.shape;
+    const follows = mask && shape && followsMask(types.get(value), types.get(mask));
+    if (!mask || !shape || opset < 9 || !(follows ?? sameSizes(shape, types.get(mask)))) return (each: Value) => each;
+    const real = masks.get(shape.length) ?? realPositions(mask, shape.length);
+    masks.set(shape.length, real);
+    return (each: Value) =>
+      graph.addNode({ opType: "Where", inputs: [real, each, zero()], outputs: [`${each.name}_counted`] }).output();
+  };
   const everything = new Map<Value, Value>();
   for (const node of other.graph.nodes)
     for (const output of node.outputs)
@@ -126,8 +141,9 @@ export function joinModels(original: Model, changed: Model): LayerComparison {
       new Map(),
     );
     const all = everything.get(last) as Value;
-    const differences = [own, all].map((each) => square(minus(value, floats(last, each)))) as [Value, Value];
-    const outputs = [square(value), ...differences] as const;
+    const counting = counted(value);
+    const differences = [own, all].map((each) => square(counting(minus(value, floats(last, each))))) as [Value, Value];
+    const outputs = [square(counting(value)), ...differences] as const;
     return {
       node: last.producer as Node,
       value: value.name,
@@ -146,6 +162,25 @@ export function joinModels(original: Model, changed: Model): LayerComparison {
   function floatOf(value: Value | undefined): Value | undefined {
     return value?.producer && isFloat(value) ? value : undefined;
   }
+  function zero(): Value {
+    return graph.find("padding_zero") ?? graph.addInitializer("padding_zero", float32([], [0]));
+  }
+  /** The mask as truths [batch, sequence, 1, …]. */
+  function realPositions(input: Value, rank: number): Value {
+    const to = { to: attr.int(dtypeInfo("bool").code) };
+    let real = graph.addNode({ opType: "Cast", inputs: [input], outputs: ["padding_mask"], attributes: to }).output();
+    if (rank === 2) return real;
+    const axes = int64(
+      [rank - 2],
+      Array.from({ length: rank - 2 }, (_, i) => i + 2),
+    );
+    const ones = graph.addInitializer("padding_axes", axes);
+    // Since opset 13 the axes are an input.
+    const [inputs, attributes] =
+      opset >= 13 ? [[real, ones], {}] : [[real], { axes: attr.ints(Array.from(axes.toNumbers())) }];
+    real = graph.addNode({ opType: "Unsqueeze", inputs, outputs: [`padding_mask_${rank}`], attributes }).output();
+    return real;
+  }
   function minus(a: Value, b: Value): Value {
     return graph.addNode({ opType: "Sub", inputs: [a, b], outputs: [`${a.name}_difference`] }).output();
   }
@@ -153,6 +188,14 @@ export function joinModels(original: Model, changed: Model): LayerComparison {
     const node = { opType: "ReduceSumSquare", inputs: [value], outputs: [`${value.name}_energy`] };
     return graph.addNode({ ...node, attributes: { keepdims: attr.int(0) } }).output();
   }
+}
+
+/** Whether sizes alone say that a value is [batch, sequence, …]: those of two axes do not, they may be equal by chance. */
+function sameSizes(shape: Shape, mask: ValueType | undefined): boolean {
+  const of = mask?.kind === "tensor" ? mask.shape : undefined;
+  return (
+    shape.length >= 3 && of !== undefined && typeof shape[1] === "number" && shape[1] === of[1] && shape[0] === of[0]
+  );
 }
 
 /** Whether it ends what an integer operator with a constant weight begins: its sums as floats, scaled, a constant bias added. */

@@ -71,7 +71,7 @@ export async function referenceOf(original: Model, judging: ChannelData): Promis
     async noise(model) {
       const meter = new NoiseMeter();
       let at = 0;
-      await onBatches(model, judging, (_, outputs) => meter.add(wanted[at++]?.outputs ?? {}, outputs));
+      await onBatches(model, judging, ({ inputs }, outputs) => meter.add(wanted[at++]?.outputs ?? {}, outputs, inputs));
       return meter.value();
     },
   };

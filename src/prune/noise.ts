@@ -1,20 +1,42 @@
 /** @file Noise to signal of outputs against others, summed up by output. */
-import type { Outputs } from "../runtime/runtime.ts";
+import { eachReal, hasPositions, type Padding, paddingOf } from "../data/padding.ts";
+import type { Feeds, Outputs } from "../runtime/runtime.ts";
 import { type HostTensor, numbersOf } from "../tensor/host-tensor.ts";
 
-export class NoiseMeter {
-  readonly #sums = new Map<string, { signal: number; noise: number }>();
+export interface NoiseSums {
+  signal: number;
+  noise: number;
+}
 
-  add(wanted: Outputs, given: Outputs): void {
+/** Adds the squares of one output; what an attention mask marks as padding does not count. */
+export function addNoise(
+  sums: NoiseSums,
+  dims: readonly number[],
+  [wanted, given]: readonly [ArrayLike<number>, ArrayLike<number>],
+  padding: Padding | undefined,
+): void {
+  const count = (from: number, to: number) => {
+    for (let i = from; i < to; i++) {
+      sums.signal += (wanted[i] as number) ** 2;
+      sums.noise += ((wanted[i] as number) - (given[i] as number)) ** 2;
+    }
+  };
+  if (padding && hasPositions(dims, padding)) eachReal(dims, padding, count);
+  else count(0, wanted.length);
+}
+
+export class NoiseMeter {
+  readonly #sums = new Map<string, NoiseSums>();
+
+  /** @param inputs of both runs, among which there may be a mask */
+  add(wanted: Outputs, given: Outputs, inputs: Feeds): void {
+    const padding = paddingOf(inputs);
     for (const [name, tensor] of Object.entries(wanted)) {
       if (!tensor.dtype.startsWith("float")) continue;
       const [y, other] = [numbersOf(tensor, name), numbersOf(given[name] as HostTensor, name)];
       const sums = this.#sums.get(name) ?? { signal: 0, noise: 0 };
       this.#sums.set(name, sums);
-      for (let i = 0; i < y.length; i++) {
-        sums.signal += (y[i] as number) ** 2;
-        sums.noise += ((y[i] as number) - (other[i] as number)) ** 2;
-      }
+      addNoise(sums, tensor.dims, [y, other], padding);
     }
   }
 

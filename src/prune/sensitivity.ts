@@ -103,7 +103,7 @@ export async function measureSensitivity(
       score(whole, wanted, batch, fed);
       for (const trial of trials) {
         const outputs = await run(trial.gone);
-        trial.noise.add(wanted, outputs);
+        trial.noise.add(wanted, outputs, batch.inputs);
         score(trial.score, outputs, batch, fed);
       }
       samples += batch.samples.length;

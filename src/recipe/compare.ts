@@ -3,10 +3,12 @@ import { type Batch, batches, fixedBatch, unbatch } from "../data/batch.ts";
 import { type Dataset, type SkippedSample, skippedSamples, take } from "../data/dataset.ts";
 import type { InputInfo } from "../data/fit-input.ts";
 import { seededDataset } from "../data/seeded.ts";
-import { type ChosenMetric, metricForLabel, settleMetric } from "../evaluate/choose-metric.ts";
-import { type Fidelity, FidelityMeter } from "../evaluate/fidelity.ts";
+import { type ChosenMetric, metricForLabel, outputTypes, settleMetric } from "../evaluate/choose-metric.ts";
+import { type Fidelity, FidelityMeter, type PaddingLeftOut } from "../evaluate/fidelity.ts";
+import { followsMask, maskInput } from "../evaluate/fidelity-padding.ts";
 import { type LatencyReport, measureLatency } from "../evaluate/latency.ts";
 import { PairedDifference } from "../evaluate/paired-difference.ts";
+import type { Model } from "../ir/model.ts";
 import type { Feeds, Session } from "../runtime/runtime.ts";
 import type { StepContext } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
@@ -104,7 +106,7 @@ export async function measureAgreement(
   chosen?: ChosenMetric,
 ): Promise<Agreement> {
   const { signal } = watch;
-  const meter = new FidelityMeter();
+  const meter = new FidelityMeter(positionsOf(watch.original));
   let metric: ChosenMetric | undefined = chosen;
   let scores: { before: ReturnType<ChosenMetric["create"]>; after: ReturnType<ChosenMetric["create"]> } | undefined;
   let paired: PairedDifference | undefined;
@@ -118,7 +120,7 @@ export async function measureAgreement(
       const after = unbatch(await candidate.run(batch.inputs, undefined, { signal }), rows);
       for (const [row, sample] of batch.samples.entries()) {
         const [wanted = {}, given = {}] = [before[row], after[row]];
-        meter.add(wanted, given);
+        meter.add(wanted, given, sample.inputs);
         if (samples++ === 0) {
           const asked = metric ?? metricForLabel(sample);
           const settled = asked && watch.original && settleMetric(asked, watch.original, sample);
@@ -139,6 +141,7 @@ export async function measureAgreement(
     progress.end();
   }
   if (samples === 0) throw new TersorError("bad-data", `${data.name}: holds no samples. Nothing can be compared.`);
+  notes.push(...meter.padding().map(paddingNote));
   return {
     data: {
       name: data.name,
@@ -152,6 +155,19 @@ export async function measureAgreement(
       scores && { metric: change(metric, [scores.before.value(), scores.after.value()], paired?.standardError) }),
     ...(notes.length > 0 && { notes }),
   };
+}
+
+/** Whether outputs have a place for each position that the mask is about, by the sizes that the original gives a name. */
+function positionsOf(original: Model | undefined): (output: string) => boolean | undefined {
+  const mask = original && maskInput(original.graph);
+  if (!mask) return () => undefined;
+  const typeOf = outputTypes(original);
+  const known = new Map(original.graph.outputs.map((value) => [value.name, followsMask(typeOf(value), mask.type)]));
+  return (output) => known.get(output);
+}
+
+function paddingNote({ mask, output, positions, of }: PaddingLeftOut): string {
+  return `padding does not count: "${mask}" is 0 at ${positions} of ${of} positions of output "${output}"`;
 }
 
 function change(

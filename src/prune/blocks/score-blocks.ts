@@ -1,9 +1,11 @@
 /** @file How much each block matters: how far it turns what passes through it, or what the outputs lose without it. */
 import { type Batch, batches, fixedBatch } from "../../data/batch.ts";
+import { paddingOf } from "../../data/padding.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
-import type { Outputs, Session } from "../../runtime/runtime.ts";
+import type { Feeds, Outputs, Session } from "../../runtime/runtime.ts";
 import { hostTensor, numbersOf } from "../../tensor/host-tensor.ts";
 import { TersorError } from "../../util/errors.ts";
+import { addNoise, type NoiseSums } from "../noise.ts";
 import type { ChannelData } from "../prune-channels.ts";
 import type { GatedModel } from "./gates.ts";
 
@@ -71,7 +73,7 @@ export class BlockRunner {
     await this.#each(async (batch) => {
       const whole = await this.#run(batch, new Set(), names);
       for (const [i, candidate] of candidates.entries())
-        meters[i]?.add(whole, await this.#run(batch, new Set([...removed, candidate]), names));
+        meters[i]?.add(whole, await this.#run(batch, new Set([...removed, candidate]), names), batch.inputs);
     });
     return meters.map((meter) => meter.worst());
   }
@@ -131,16 +133,14 @@ function cosine(xy: number, xx: number, yy: number): number {
 }
 
 class NoiseMeter {
-  readonly #sums = new Map<string, { noise: number; signal: number }>();
+  readonly #sums = new Map<string, NoiseSums>();
 
-  add(wanted: Outputs, given: Outputs): void {
+  add(wanted: Outputs, given: Outputs, inputs: Feeds): void {
+    const padding = paddingOf(inputs);
     for (const [name, tensor] of Object.entries(wanted)) {
       const [a, b] = [tensor, given[name] ?? tensor].map((each) => numbersOf(each, `output "${name}"`));
       const sums = this.#sums.get(name) ?? { noise: 0, signal: 0 };
-      for (let i = 0; a && b && i < a.length; i++) {
-        sums.noise += ((a[i] as number) - (b[i] as number)) ** 2;
-        sums.signal += (a[i] as number) ** 2;
-      }
+      if (a && b) addNoise(sums, tensor.dims, [a, b], padding);
       this.#sums.set(name, sums);
     }
   }
