@@ -61,3 +61,12 @@ it("a mask of all ones changes nothing, and nothing is said", async () => {
   const { fidelity, notes } = await agreement([sample("a", [1, 1, 1, 1])]);
   expect([fidelity.tokens?.elements, notes]).toEqual([16, undefined]);
 });
+
+it("samples that the original answers NaN to are said, with what holds it", async () => {
+  const broken = sample("nan", [1, 1]);
+  (broken.inputs.x?.data as Float32Array)[3] = Number.NaN;
+  const { notes } = await agreement([sample("a", [1, 1]), broken]);
+  expect(notes).toEqual([
+    'the original answers NaN to 1 sample, which metrics count as wrong and SQNR leaves out: "nan" (input "x" holds NaN)',
+  ]);
+});

@@ -2,6 +2,7 @@
 import { type Batch, batches, fixedBatch, unbatch } from "../data/batch.ts";
 import { type Dataset, type SkippedSample, skippedSamples, take } from "../data/dataset.ts";
 import type { InputInfo } from "../data/fit-input.ts";
+import { hasNaN, holdsNaN } from "../data/not-a-number.ts";
 import { seededDataset } from "../data/seeded.ts";
 import { type ChosenMetric, metricForLabel, outputTypes, settleMetric } from "../evaluate/choose-metric.ts";
 import { type Fidelity, FidelityMeter, type PaddingLeftOut } from "../evaluate/fidelity.ts";
@@ -13,6 +14,7 @@ import type { Feeds, Session } from "../runtime/runtime.ts";
 import type { StepContext } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
 import { classNotes } from "./class-notes.ts";
+import { nanNotes } from "./nan-note.ts";
 
 /** A metric of both models. */
 export interface MetricChange extends Pick<ChosenMetric, "name" | "unit" | "higherIsBetter" | "output"> {
@@ -112,6 +114,7 @@ export async function measureAgreement(
   let paired: PairedDifference | undefined;
   let samples = 0;
   const notes: string[] = [];
+  const unanswered = new Map<string, string | undefined>();
   const progress = watch.progress("comparing", data.size ?? 0, "samples");
   try {
     for await (const batch of sampleBatches(reference, data)) {
@@ -121,6 +124,7 @@ export async function measureAgreement(
       for (const [row, sample] of batch.samples.entries()) {
         const [wanted = {}, given = {}] = [before[row], after[row]];
         meter.add(wanted, given, sample.inputs);
+        if (Object.values(wanted).some(hasNaN)) unanswered.set(sample.id, holdsNaN(sample));
         if (samples++ === 0) {
           const asked = metric ?? metricForLabel(sample);
           const settled = asked && watch.original && settleMetric(asked, watch.original, sample);
@@ -141,7 +145,7 @@ export async function measureAgreement(
     progress.end();
   }
   if (samples === 0) throw new TersorError("bad-data", `${data.name}: holds no samples. Nothing can be compared.`);
-  notes.push(...meter.padding().map(paddingNote));
+  notes.push(...meter.padding().map(paddingNote), ...nanNotes(unanswered, "the original"));
   return {
     data: {
       name: data.name,

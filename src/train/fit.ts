@@ -1,6 +1,7 @@
 /** @file fit: trains a model on data, from the graph alone. */
 import { type Batch, batches, unbatch } from "../data/batch.ts";
 import { collect, type Dataset, datasetOf, type IndexedDataset, isIndexed, select } from "../data/dataset.ts";
+import { hasNaN, holdsNaN } from "../data/not-a-number.ts";
 import type { ChosenMetric } from "../evaluate/choose-metric.ts";
 import type { Model } from "../ir/model.ts";
 import { exposeWeights } from "../passes/expose-weights.ts";
@@ -11,6 +12,7 @@ import { TersorError } from "../util/errors.ts";
 import { Rng } from "../util/rng.ts";
 import { augmented } from "./augment.ts";
 import { splitTarget } from "./emit-losses.ts";
+import { causeOfNaN } from "./non-finite.ts";
 import { optimizers } from "./optimizer.ts";
 import { type TrainOptions, type TrainSettings, trainOptions } from "./options.ts";
 import { chooseParameters, withWeights } from "./parameters.ts";
@@ -89,6 +91,8 @@ export interface FitResult {
   readonly withoutGradient: readonly string[];
   /** The training broke off: the weights are the last good ones. */
   readonly diverged?: string;
+  /** Samples of the validation that were answered with NaN at some time, which no metric takes for right, and which of their parts holds NaN. */
+  readonly unanswered?: ReadonlyMap<string, string | undefined>;
 }
 
 /**
@@ -113,7 +117,7 @@ export async function fit(model: Model, options: TrainOptions, env: FitEnvironme
     parameters,
     teacherSlots: new Map(wanted.map(([, name = ""]) => [name, teacherSlot(name)])),
   });
-  const run = new Run({ settings, env, session, data, batchSize, perEpoch, steps });
+  const run = new Run({ model, settings, env, session, data, batchSize, perEpoch, steps });
   try {
     return await run.train(model, parameters);
   } finally {
@@ -125,6 +129,7 @@ export async function fit(model: Model, options: TrainOptions, env: FitEnvironme
 const teacherSlot = (name: string) => `teacher.${name}`;
 
 interface Plan {
+  readonly model: Model;
   readonly settings: TrainSettings;
   readonly env: FitEnvironment;
   readonly session: TrainSession;
@@ -143,6 +148,10 @@ class Run {
   #losses: number[] = [];
   #best: BestWeights | undefined;
   #before: number | undefined;
+  /** Samples of the validation that the model answers NaN to, with where they hold NaN themselves. */
+  readonly #unanswered = new Map<string, string | undefined>();
+  /** The last batch whose loss was finite. */
+  #last: Batch | undefined;
   /** The last weights that were all finite. */
   #good: Record<string, HostTensor> | undefined;
 
@@ -186,6 +195,7 @@ class Run {
       trained,
       withoutGradient,
       ...(diverged !== undefined && { diverged }),
+      ...(this.#unanswered.size > 0 && { unanswered: this.#unanswered }),
     };
   }
 
@@ -206,7 +216,8 @@ class Run {
       const rate = rateAt(this.#step, steps, settings.rate, settings.schedule);
       const { loss, parts } = await session.step(batch, this.#step, this.#scalars(rate));
       this.#step++;
-      if (!Number.isFinite(loss)) return this.#reason(`the loss became ${loss}`, rate);
+      if (!Number.isFinite(loss)) return this.#reason(`the loss became ${loss}`, rate, batch);
+      this.#last = batch;
       this.#losses.push(loss);
       env.onStep?.({ step: this.#step, steps, epoch, loss, parts, rate, samples: this.#step * batchSize });
     }
@@ -242,7 +253,7 @@ class Run {
     const weights = await session.weights();
     const good = this.#good ?? {};
     const broken = Object.entries(weights).find(([name, value]) => !allFinite(value) && allFinite(good[name] ?? value));
-    if (broken) return this.#reason(`weight "${broken[0]}" is no longer finite`, rate);
+    if (broken) return this.#reason(`weight "${broken[0]}" is no longer finite`, rate, undefined);
     this.#good = weights;
     const validation = await this.#validate();
     const loss = this.#losses.reduce((sum, each) => sum + each, 0) / Math.max(1, this.#losses.length);
@@ -265,7 +276,11 @@ class Run {
     for await (const batch of batches(data, options)) {
       await this.#stopIfAborted();
       const outputs = unbatch(await session.predict(batch), batch.samples.length);
-      for (const [row, sample] of batch.samples.entries()) score.add(outputs[row] ?? {}, sample);
+      for (const [row, sample] of batch.samples.entries()) {
+        const answers = outputs[row] ?? {};
+        if (Object.values(answers).some(hasNaN)) this.#unanswered.set(sample.id, holdsNaN(sample));
+        score.add(answers, sample);
+      }
     }
     return score.value();
   }
@@ -304,12 +319,22 @@ class Run {
     throw new TersorError("bad-data", `${this.#plan.data.name}: holds no samples. There is nothing to train on.`);
   }
 
-  #reason(what: string, rate: number): string {
+  /** What broke the training off: the data or an operator, where finite weights show it; else the rate is the likely cause. */
+  async #reason(what: string, rate: number, batch: Batch | undefined): Promise<string> {
     const last = this.#losses.at(-1) ?? this.#history.at(-1)?.loss;
     const before = last === undefined ? "from the first step on" : `after ${last.toPrecision(4)}`;
-    const advice =
-      last === undefined
-        ? "Look at the inputs and labels for values that are not finite or far too large."
+    const { env, settings } = this.#plan;
+    const cause = await causeOfNaN({
+      model: withWeights(this.#plan.model, this.#good ?? {}),
+      losses: settings.loss,
+      batches: [batch, this.#last].flatMap((each) => each ?? []),
+      runtime: env.runtime,
+      session: env.session ?? {},
+    });
+    const advice = cause
+      ? `The cause is not the rate: ${cause}`
+      : last === undefined
+        ? "Look at the inputs and labels for values that are far too large."
         : "The likely cause is a learning rate that is too high: try a tenth of it, clipNorm 1 or a warm-up.";
     const kept = this.#history.length > 0 ? `epoch ${this.#history.at(-1)?.epoch}` : "the beginning";
     return `step ${this.#step}: ${what} ${before}, at a rate of ${rate.toPrecision(3)}. The weights are those of ${kept}. ${advice}`;

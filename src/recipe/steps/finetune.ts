@@ -14,6 +14,7 @@ import { type TrainOptions, trainOptions } from "../../train/options.ts";
 import { TersorError } from "../../util/errors.ts";
 import { classNotes } from "../class-notes.ts";
 import { inputsOf } from "../inputs-of.ts";
+import { nanNotes } from "../nan-note.ts";
 import { openTeacher } from "../open-teacher.ts";
 import { modelNamed, openQuantized, type QuantizedTraining } from "../quantized-training.ts";
 import { afterLogits, judgedOn, withOutputs } from "../training-outputs.ts";
@@ -319,6 +320,7 @@ function reportOf(
       ? [`no gradient reaches ${withoutGradient.join(", ")}: they stayed as they were`]
       : []),
     ...(diverged === undefined ? [] : [diverged]),
+    ...nanNotes(result.unanswered ?? new Map(), "of the validation, the model"),
     ...more,
   ];
   const about = ({ name, size, classes }: Dataset) => {
