@@ -54,7 +54,7 @@ function savings({ approach, macs, params, size, proof, layers, latency, vocabul
       : []),
     ...(proof
       ? [
-          `cut and ${vocabulary ? "original" : "masked"} model differ by ${proof.maxRelativeError.toExponential(1)} at most (${printable(proof.data)})`,
+          `cut and ${vocabulary ? "original" : "masked"} model differ by ${proof.maxRelativeError.toExponential(1)} at most (${printable(proof.data)})${proof.met === false ? `: more than rounding adds up to (${proof.bound}): the cut is wrong. Please report it with the model` : ""}`,
         ]
       : []),
   ];

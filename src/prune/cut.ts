@@ -114,6 +114,8 @@ export function maskSums(
   maskOf: (port: PortRow, dtype: DType, dims: readonly number[]) => Tensor | undefined,
 ): Gate[] {
   const { types } = analysis.inference;
+  // A node may sum over several axes of one value: the masks stand one behind the other.
+  const before = new Map<Node, Map<Value, Value>>();
   return analysis.summed.flatMap(({ node, port }) => {
     const { value, axis } = port;
     const type = value.tensor ? value.type : types.get(value);
@@ -125,12 +127,14 @@ export function maskSums(
     );
     if (!tensor) return [];
     const mask = node.graph.addInitializer(`${value.name}_mask`, tensor);
-    const masked = node.graph.addNode(
-      { opType: "Mul", inputs: [value, mask], outputs: [`${value.name}_masked`] },
-      { before: node },
-    );
+    const own = before.get(node) ?? new Map<Value, Value>();
+    before.set(node, own);
+    const last = own.get(value) ?? value;
+    const spec = { opType: "Mul", inputs: [last, mask], outputs: [`${value.name}_masked`] };
+    const masked = node.graph.addNode(spec, { before: node }).output();
+    own.set(value, masked);
     node.inputs.forEach((input, index) => {
-      if (input === value) node.setInput(index, masked.output());
+      if (input === last) node.setInput(index, masked);
     });
     return [{ mask, port }];
   });

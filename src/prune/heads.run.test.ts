@@ -25,14 +25,33 @@ const transformer = (heads: number) =>
     { input: [6], dtype: "int64", seed: 1 },
   );
 
+/** Attention as libraries for arrays write it. */
+function einsum(): Model {
+  return weighted(
+    parse(`<ir_version: 10, opset_import: ["": 21]> g
+    (float[1,5,6] x, float[6,4,3] w1, float[6,4,3] w2, float[6,4,3] w3, float[4,3,6] w4) => (y) {
+      q = Einsum <equation = "bnd,dhk->bhnk"> (x, w1)  k = Einsum <equation = "bmd,dhk->bhmk"> (x, w2)
+      v = Einsum <equation = "bmd,dhk->bhmk"> (x, w3)  s = Einsum <equation = "bhnk,bhmk->bhnm"> (q, k)
+      p = Softmax <axis = -1> (s)  c = Einsum <equation = "bhnm,bhmk->bhnk"> (p, v)
+      y = Einsum <equation = "bhnk,hkd->bnd"> (c, w4)
+    }`),
+  );
+}
+
 /** Multi-head attention as ONNX Runtime fuses it, with a network behind it. */
 function fused(): Model {
-  const model = parse(`<ir_version: 10, opset_import: ["": 21, "com.microsoft": 1]> g
+  return weighted(
+    parse(`<ir_version: 10, opset_import: ["": 21, "com.microsoft": 1]> g
     (float[1,4,6] x, float[6,12] w1, float[6,12] w2, float[6,12] w3, float[12,6] w4, float[6,8] w5, float[8,2] w6) => (y) {
       q = MatMul(x, w1)  k = MatMul(x, w2)  v = MatMul(x, w3)
       a = com.microsoft.MultiHeadAttention <num_heads = 4> (q, k, v)
       o = MatMul(a, w4)  s = Add(o, x)  h = MatMul(s, w5)  r = Relu(h)  y = MatMul(r, w6)
-    }`);
+    }`),
+  );
+}
+
+/** Inputs but the first become random weights. */
+function weighted(model: Model): Model {
   for (const value of model.graph.inputs.slice(1)) {
     const rng = new Rng(1, value.name);
     const dims = value.type?.kind === "tensor" ? (value.type.shape as number[]) : [];
@@ -51,6 +70,7 @@ const stories = join(import.meta.dirname, "../../../shared/data/stories260k/stor
 it.each([
   ["a transformer of our own", () => transformer(4), 2, 4, {}],
   ["fused attention", fused, 1, 4, {}],
+  ["attention of Einsum alone", einsum, 1, 4, {}],
   ...(existsSync(stories)
     ? [["stories260K, two heads to a key", () => loadModel(stories), 5, 4, { input_ids: [1, 8] }] as const]
     : []),

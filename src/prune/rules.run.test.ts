@@ -38,6 +38,23 @@ interface Row {
 
 const rows: readonly Row[] = [
   {
+    title: "Einsum that sums over heads and what is in them",
+    atoms: 3 + 8,
+    text: `(float[1,5,12] x, float[12,3,8] w1, float[3,8,12] w2) => (y) {
+      a = Einsum <equation = "bnd,dhk->bhnk"> (x, w1)  b = Relu(a)  y = Einsum <equation = "bhnk,hkd->bnd"> (b, w2)
+    }`,
+  },
+  {
+    title: "attention of Einsum alone",
+    atoms: 3 + 4 + 4,
+    text: `(float[1,5,6] x, float[6,3,4] w1, float[6,3,4] w2, float[6,3,4] w3, float[3,4,6] w4) => (y) {
+      q = Einsum <equation = "bnd,dhk->bhnk"> (x, w1)  k = Einsum <equation = "bmd,dhk->bhmk"> (x, w2)
+      v = Einsum <equation = "bmd,dhk->bhmk"> (x, w3)  s = Einsum <equation = "bhnk,bhmk->bhnm"> (q, k)
+      p = Softmax <axis = -1> (s)  c = Einsum <equation = "bhnm,bhmk->bhnk"> (p, v)
+      y = Einsum <equation = "bhnk,hkd->bnd"> (c, w4)
+    }`,
+  },
+  {
     title: "GRU with states, a reset before, and a bias",
     atoms: 4,
     text: `(float[3,2,5] x, float[1,12,5] w1, float[1,12,4] w2, float[1,24] w3, float[1,2,4] w4, float[4,2] w5) => (y) {

@@ -6,6 +6,7 @@ import type { ChannelSlice, Criterion, Measured } from "./criteria/criterion.ts"
 import type { Group } from "./groups.ts";
 import { type Normalization, normalizeScores } from "./normalize.ts";
 import { byAtom } from "./per-atom.ts";
+import { numbersOf } from "./weight-numbers.ts";
 
 /** How the scores of a group's layers become one. */
 export type Reduction = "mean" | "sum" | "max";
@@ -52,7 +53,10 @@ function sliceOf(analysis: Analysis, port: PortRow, options: ScoreOptions): Chan
     name: port.value.name,
     channels: port.size,
     seed: options.seed,
-    weight: () => ({ values: channelsFirst(tensor, port.axis), elements: tensor.size / port.size }),
+    weight: () => ({
+      values: axisFirst(numbersOf(port.value), tensor.dims, port.axis),
+      elements: tensor.size / port.size,
+    }),
     gamma: () => byAtom(analysis, port, gammas(analysis)),
     measured: () => options.measured?.of(port),
   };
@@ -81,12 +85,12 @@ function gammas(analysis: Analysis): ReadonlyMap<number, number> {
 
 /** A weight as [channels, elements], the channels being those of an axis. */
 export function channelsFirst(tensor: Tensor, axis: number): Float32Array {
-  const values = tensor.toFloat32();
-  return axis === 0 ? values : axisFirst(values, tensor.dims, axis);
+  return axisFirst(tensor.toFloat32(), tensor.dims, axis);
 }
 
 /** Numbers with an axis moved to the front. */
 export function axisFirst<T extends Float32Array | Float64Array>(values: T, dims: readonly number[], axis: number): T {
+  if (axis === 0) return values;
   const channels = dims[axis] as number;
   const outer = elementCount(dims.slice(0, axis));
   const inner = elementCount(dims.slice(axis + 1));

@@ -32,6 +32,9 @@ export interface Selection {
   readonly reached: boolean;
 }
 
+/** Of shares, which are quotients of whole numbers. */
+const TOLERANCE = 1e-9;
+
 /** Chooses the smallest cut that removes the ratio, or the largest where none does. */
 export async function selectChannels(
   channeled: Channeled,
@@ -55,15 +58,9 @@ export async function selectChannels(
   const describe = (cut: Cut): Selection => {
     const after = meter.cost(cut);
     const removed = removedBy(cut, after);
-    return { cut, before, after, removed, reached: removed >= ratio };
+    return { cut, before, after, removed, reached: removed >= ratio - TOLERANCE };
   };
   if (ratio === 0) return { cut: new Set(), before, after: before, removed: 0, reached: true };
-  if (by === "channels") {
-    const selection = describe(cutAt(ratio));
-    // Rounding takes less than asked for; only what stops before that is a bound that was missed.
-    const free = describe(cutAt(1)).removed;
-    return { ...selection, reached: free >= ratio || selection.removed >= ratio };
-  }
   // The least number of channels that is enough; with N, N is.
   let [low, high] = [0, channels];
   let best = describe(cutAt(1));

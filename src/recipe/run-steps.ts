@@ -57,13 +57,14 @@ async function take(
   return runJudged({ step, options }, model, reference, ctx, judge);
 }
 
-/** Whether outputs are of use, accuracy bounds were kept, ratios reached and trainings not broken off; true without any. */
+/** Whether outputs are of use, accuracy bounds were kept, ratios reached, cuts proved and trainings not broken off; true without any. */
 export function boundsMet(records: readonly StepRecord[]): boolean {
   return records.every(
     ({ report }) =>
       ((report.bound as BoundReport | undefined)?.met ?? true) &&
       !isFailure((report.judged as JudgedReport | undefined)?.verdict) &&
       report.reached !== false &&
+      (report.proof as { readonly met?: boolean } | undefined)?.met !== false &&
       report.diverged === undefined,
   );
 }

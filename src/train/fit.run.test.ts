@@ -11,6 +11,7 @@ import { fromNumbers } from "../tensor/tensor.ts";
 import { Rng } from "../util/rng.ts";
 import { type Checkpoint, type FitEnvironment, fit as trainModel } from "./fit.ts";
 import type { TrainOptions } from "./options.ts";
+import { chooseParameters } from "./parameters.ts";
 
 const files = { readText: () => expect.fail("no file"), loadModule: () => expect.fail("no module") };
 const top1 = await chooseMetric("top-1", files);
@@ -222,4 +223,14 @@ describe("fit", () => {
     const bad = datasetOf("bad", [{ id: "a.png", inputs: { x: hostTensor("float32", [1, 2], [0, 0]) }, label: 7 }]);
     await expect(train({}, { data: bad })).rejects.toThrow('sample "a.png": label out of range: expected 0 to 1');
   });
+});
+
+it.each([
+  ["float16", "float16"],
+  ["float64", "double"],
+])("says that weights are %s, and what to do", (dtype, text) => {
+  const half = parse(`(${text}[N,2] x) => (y) <${text}[2,2] w = {1, 2, 3, 4}> { y = MatMul(x, w) }`);
+  expect(() => chooseParameters(half, {})).toThrow(
+    `nothing to train: the model's 1 weights are ${dtype}: expected float32. Train the float32 model`,
+  );
 });

@@ -30,12 +30,30 @@ function matching(all: readonly Value[], patterns: readonly string[]): Set<Value
   return found;
 }
 
+const fractions: ReadonlySet<string> = new Set(["float16", "bfloat16", "float64"]);
+
+/** The type that most weights have in place of float32; undefined without any. */
+function otherFloats({ graph }: Model): { readonly dtype: string; readonly count: number } | undefined {
+  const counts = new Map<string, number>();
+  for (const { tensor } of graph.initializers)
+    if (tensor && tensor.size > 1 && fractions.has(tensor.dtype))
+      counts.set(tensor.dtype, (counts.get(tensor.dtype) ?? 0) + 1);
+  const [most] = [...counts].sort(([, a], [, b]) => b - a);
+  return most && { dtype: most[0], count: most[1] };
+}
+
 /** Names of the float32 weights to train. @throws bad-data for a pattern that matches nothing, or where nothing is left */
 export function chooseParameters(model: Model, { train, freeze = [] }: ParameterChoice): string[] {
   const all = trainable(model);
   const chosen = train ? matching(all, train) : new Set(all);
   for (const value of matching(all, freeze)) chosen.delete(value);
   if (chosen.size > 0) return all.filter((value) => chosen.has(value)).map(({ name }) => name);
+  const other = all.length === 0 ? otherFloats(model) : undefined;
+  if (other)
+    throw new TersorError(
+      "bad-data",
+      `nothing to train: the model's ${other.count} weights are ${other.dtype}: expected float32. Train the float32 model that it was made of, then convert the result${other.dtype === "float16" ? " (tersor quantize --float16)" : ""}.`,
+    );
   throw new TersorError(
     "bad-data",
     `nothing to train: the model has ${all.length} float32 weights, and none is left. Quantized weights are trained as they are with "tersor finetune" of a QDQ model only; freeze fewer.`,

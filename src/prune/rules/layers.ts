@@ -4,11 +4,13 @@ import type { Value } from "../../ir/value.ts";
 import { einsumTerms } from "../../ops/shapes/linalg.ts";
 import type { ChannelRule, ChannelRules } from "../channel-rule.ts";
 import { type Channels, type Link, mapped, type Port, present, type RuleContext, same } from "../port.ts";
+import { storedConstant } from "../stored-constant.ts";
 import { broadcastLinks } from "./elementwise.ts";
 
-/** The axis of a weight, where it is a constant. */
-function ofWeight(port: Port | undefined): Port[] {
-  return port?.value.tensor ? [port] : [];
+/** The axis of a weight, where it is a constant, or a constant in another form: as it is stored. */
+export function ofWeight(port: Port | undefined): Port[] {
+  const stored = port && storedConstant(port.value);
+  return port && stored ? [{ ...port, value: stored.value }] : [];
 }
 
 /** The operand to put zeros into: the constant one. */

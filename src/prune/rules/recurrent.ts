@@ -2,6 +2,7 @@
 import { attr } from "../../ir/attribute.ts";
 import type { ChannelRule, ChannelRules } from "../channel-rule.ts";
 import { mapped, present, same } from "../port.ts";
+import { ofWeight } from "./layers.ts";
 
 /**
  * x [t, n, i], w [d, gates · h, i], r [d, gates · h, h], b [d, 2 · gates · h], initial h and c [d, n, h], p [d, 3 · h];
@@ -28,7 +29,7 @@ const recurrent: ChannelRule = {
         ...same(context.in(0, 2), context.in(1, 2)),
         ...same(context.in(0, 1 - batch), context.out(0, batch === 1 ? 0 : 1)),
       ],
-      made: w.value.tensor ? [w] : [],
+      made: ofWeight(w),
       summed: present(rows, context.in(1, 2)),
     };
   },

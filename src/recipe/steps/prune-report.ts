@@ -10,6 +10,7 @@ import type { WeightReport } from "../../prune/weights/prune-weights.ts";
 import type { ModelSize, StepReport } from "../../step.ts";
 import type { BeforeAfter } from "./compare.ts";
 import type { TrainReport } from "./finetune.ts";
+import type { ProofReport } from "./prune-proof.ts";
 import type { VocabularyReport } from "./prune-vocabulary.ts";
 
 export interface PruneStepReport extends StepReport {
@@ -37,8 +38,7 @@ export interface PruneStepReport extends StepReport {
   readonly latency?: LatencyReport;
   /** What was trained after each step of a schedule. */
   readonly schedule?: readonly ScheduleRecord[];
-  /** Largest difference between the cut and the masked model (of a vocabulary, the original), as a share of the largest output. */
-  readonly proof?: { readonly data: string; readonly maxRelativeError: number };
+  readonly proof?: ProofReport;
 }
 
 export interface ScheduleRecord {
