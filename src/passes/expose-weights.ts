@@ -16,12 +16,18 @@ import { edit, type Pass } from "./pass.ts";
 export const exposeWeights: Pass = (model) => {
   const inlined = inlineFunctions(model);
   const visible = constantToInitializer(inlined.model);
+  // A copy of a large graph takes its time.
+  if (!inlined.modified && !visible.model.graphs().some(({ nodes }) => nodes.some(copiesConstant))) return visible;
   const { model: exposed, modified } = edit(visible.model, (copy) => {
     const shared = inlined.modified && shareTensors(copy);
     return readPastIdentity(copy) || shared;
   });
   return { model: exposed, modified: modified || visible.modified || inlined.modified };
 };
+
+function copiesConstant({ opType, domain, inputs }: Node): boolean {
+  return opType === "Identity" && domain === "" && inputs[0]?.isConstant === true;
+}
 
 /** Whoever reads an Identity of a constant reads the constant. An Identity that is an output of a graph stays for that alone. */
 export function readPastIdentity(model: Model): boolean {
@@ -32,7 +38,7 @@ export function readPastIdentity(model: Model): boolean {
     for (const node of graph.nodes) {
       const [source] = node.inputs;
       const [output] = node.outputs;
-      if (node.opType !== "Identity" || node.domain !== "" || !source?.isConstant || overridable.has(source)) continue;
+      if (!source || !copiesConstant(node) || overridable.has(source)) continue;
       for (const use of [...(output?.uses ?? [])]) {
         if (!isSeenFrom(use.node.graph, source)) continue;
         use.node.setInput(use.index, source);

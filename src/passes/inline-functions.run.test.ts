@@ -2,14 +2,20 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { arbitraryInput, arbitraryModel } from "../../test/arbitrary-graph.ts";
+import { prunableModel } from "../../test/prunable-graph.ts";
 import { evaluate, randomFeeds, relativeError, runModel, withSession } from "../../test/run-model.ts";
 import { Graph } from "../ir/graph.ts";
 import type { FunctionDef, Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import { parse } from "../ir/text/index.ts";
+import { pruneOptions } from "../prune/options.ts";
+import { pruneChannels } from "../prune/prune-channels.ts";
+import { pruneWeights } from "../prune/weights/prune-weights.ts";
+import { quantizeDynamic } from "../quantize/dynamic/dynamic.ts";
 import { toFloat16 } from "../quantize/float16/float16.ts";
 import { quantize } from "../quantize/quantize.ts";
 import { hostTensor } from "../tensor/host-tensor.ts";
+import { removeDeadCode } from "./dead-code.ts";
 import { inlineFunctions } from "./inline-functions.ts";
 import { simplify } from "./simplify.ts";
 
@@ -86,6 +92,46 @@ describe("inlined calls", () => {
     );
   });
 });
+
+describe("what compresses a model", () => {
+  const ways: Readonly<Record<string, (model: Model) => Promise<Model> | Model>> = {
+    "weights only": (model) => quantize(model, { minElements: 1 }).model,
+    "dynamic int8": (model) => quantizeDynamic(model, { minElements: 1 }).model,
+    float16: (model) => toFloat16(model).model,
+    "pruned weights": async (model) =>
+      (await pruneWeights(model, pruneOptions.parse({ structure: "weights", ratio: 0.5 }), undefined)).model,
+    "pruned channels": async (model) =>
+      (await pruneChannels(model, pruneOptions.parse({ ratio: 0.3 }), undefined)).model,
+  };
+
+  it.each(Object.entries(ways))("does the same to calls as to what they call: %s", async (_, compress) => {
+    let changed = 0;
+    await fc.assert(
+      fc.asyncProperty(prunableModel(4), async (given) => {
+        const { model } = removeDeadCode(given);
+        const feeds = await withSession(model, async ({ inputs }) => randomFeeds(inputs, 7));
+        const [plain, called] = [await compress(model), await compress(withFunctions(model))];
+        if (plain === model) return;
+        expect(called.functions).toEqual([]);
+        expect(constantsOf(called)).toEqual(constantsOf(plain));
+        if (constantsOf(plain) !== constantsOf(model)) changed++;
+        expect(await runModel(called, feeds)).toEqual(await runModel(plain, feeds));
+      }),
+      { numRuns: 12, seed: 5 },
+    );
+    expect(changed).toBeGreaterThan(0);
+  });
+});
+
+/** Types and zeros of all constants in use, in no order. */
+function constantsOf(given: Model): string {
+  const { model } = removeDeadCode(given);
+  const tensors = model.graphs().flatMap(({ initializers }) => initializers.flatMap(({ tensor }) => tensor ?? []));
+  return tensors
+    .map((tensor) => `${tensor.dtype}[${tensor.dims}] ${tensor.toNumbers().filter((x) => x === 0).length}`)
+    .sort()
+    .join();
+}
 
 describe("a weight in the body of a function that is called three times", () => {
   const weight = Array.from({ length: 1024 }, (_, i) => Math.sin(i) / 16).join(", ");
