@@ -38,18 +38,26 @@ export function paddingOf(inputs: Readonly<Record<string, HostTensor>>): Padding
   return undefined;
 }
 
+/** What is known of a value's axes: whether they are [batch, sequence, …], or both joined to one, [batch · sequence, …]. */
+export type Positions = boolean | "joined" | undefined;
+
 /**
- * Whether a value's axes are [batch, sequence, …]. Sizes alone show it from three axes on: [batch, hidden] may be as long as the sequence by chance.
+ * Whether a value has a place for each position: [batch, sequence, …], or both axes joined. Sizes alone show it from three axes on: [batch, hidden] may be as long as the sequence by chance.
  * @param known what the model says of it, where it does
  */
-export function hasPositions(dims: readonly number[], { dims: [batch, sequence] }: Padding, known?: boolean): boolean {
+export function hasPositions(
+  dims: readonly number[],
+  { dims: [batch, sequence], real }: Padding,
+  known?: Positions,
+): boolean {
+  if (known === "joined") return dims[0] === real.length;
   if (known === false || dims[0] !== batch || dims[1] !== sequence) return false;
   return known === true || dims.length >= 3;
 }
 
-/** Calls `visit` with the ranges of elements of a value [batch, sequence, …] that count. */
+/** Calls `visit` with the ranges of elements that count, of a value with a place for each position. */
 export function eachReal(dims: readonly number[], { real }: Padding, visit: (from: number, to: number) => void): void {
-  const inner = elementCount(dims.slice(2));
+  const inner = elementCount(dims) / real.length;
   for (let position = 0; position < real.length; position++)
     if (real[position] === 1) visit(position * inner, (position + 1) * inner);
 }

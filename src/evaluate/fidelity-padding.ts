@@ -1,8 +1,9 @@
 /** @file What a model's graph says of padding: which values have a place for each position that its attention mask is about. */
-import { isAttentionMask } from "../data/padding.ts";
+import { isAttentionMask, type Positions } from "../data/padding.ts";
 import type { Graph } from "../ir/graph.ts";
 import type { TensorType, ValueType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
+import { product, sameDim } from "../ops/symbolic/dim.ts";
 
 /** The input over [batch, sequence] that says which positions are real. */
 export function maskInput(graph: Graph): Value | undefined {
@@ -12,10 +13,12 @@ export function maskInput(graph: Graph): Value | undefined {
   });
 }
 
-/** Whether the axes of a type are [batch, sequence, …] as those of the mask; undefined where that does not follow from both. */
-export function followsMask(type: ValueType | undefined, mask: ValueType | undefined): boolean | undefined {
+/** Whether the axes of a type are those of the mask, apart or joined; undefined where that does not follow from both. */
+export function followsMask(type: ValueType | undefined, mask: ValueType | undefined): Positions {
   const [shape, of] = [tensorOf(type)?.shape, tensorOf(mask)?.shape];
   if (!shape || !of) return undefined;
+  const all = product(of);
+  if (typeof all === "string" && sameDim(shape[0] ?? null, all) && of[0] !== 1) return "joined";
   if (shape.length < 2) return false;
   const [axis, wanted] = [shape[1], of[1]];
   if (typeof axis === "string" && axis === wanted) return true;

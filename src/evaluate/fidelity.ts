@@ -1,5 +1,5 @@
 /** @file Fidelity: how close a model's outputs are to those of the original, without labels. */
-import { eachReal, hasPositions, paddingOf } from "../data/padding.ts";
+import { eachReal, hasPositions, type Positions, paddingOf } from "../data/padding.ts";
 import { describeTensor, type HostTensor, numbersOf } from "../tensor/host-tensor.ts";
 import { TersorError } from "../util/errors.ts";
 
@@ -35,11 +35,11 @@ export interface PaddingLeftOut {
 /** Compares the outputs of two models, sample by sample. What an attention mask marks as padding does not count. */
 export class FidelityMeter {
   readonly #outputs = new Map<string, Sums>();
-  readonly #positions: (output: string) => boolean | undefined;
+  readonly #positions: (output: string) => Positions;
   readonly #leftOut = new Map<string, { mask: string; positions: number; of: number }>();
 
-  /** @param positions whether an output's axes are [batch, sequence, …], where that is known; its sizes decide elsewhere */
-  constructor(positions: (output: string) => boolean | undefined = () => undefined) {
+  /** @param positions whether an output has a place for each position, where that is known; its sizes decide elsewhere */
+  constructor(positions: (output: string) => Positions = () => undefined) {
     this.#positions = positions;
   }
 

@@ -56,10 +56,11 @@ test("models without a layer in common are refused", () => {
 });
 
 test("padding does not count in layers that follow the mask", async () => {
-  const text = (second: string) => `(float[b,s,8] x, int64[b,s] attention_mask) => (y, p)
-    <float[8,8] w1 = {${w1.join()}}, float[8,8] w2 = {${w2.join()}}, float k = {3}, int64[1] axis = {1}> {
+  const text = (second: string) => `(float[b,s,8] x, int64[b,s] attention_mask) => (y, p, z)
+    <float[8,8] w1 = {${w1.join()}}, float[8,8] w2 = {${w2.join()}}, float k = {3}, int64[1] axis = {1}, int64[2] flat = {-1, 8}> {
       [one] a = MatMul(x, w1)
       ${second}
+      j = Reshape(y, flat)  [joined] z = MatMul(j, w1)
       [pool] m = ReduceMean <keepdims = 0> (y, axis)  [head] p = MatMul(m, w1)
     }`;
   // The change shows where x is large alone: at the position that is padding.
@@ -80,7 +81,8 @@ test("padding does not count in layers that follow the mask", async () => {
     Object.fromEntries((await measure(mask)).map(({ name, accumulated }) => [name, accumulated]));
   const [all, padded] = [await of([1, 1, 1]), await of([1, 1, 0])];
   expect(all.two).toBeLessThan(10);
-  expect(padded.two).toBe(Number.POSITIVE_INFINITY);
+  expect([padded.two, padded.joined]).toEqual([Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY]);
+  expect(all.joined).toBeLessThan(10);
   // What is pooled has no positions any more.
   expect(padded.head).toBe(all.head);
 });

@@ -118,14 +118,16 @@ export function joinModels(original: Model, changed: Model): LayerComparison {
     return known.get(value) as Value;
   };
   const mask = maskInput(graph);
-  const masks = new Map<number, Value>();
+  const masks = new Map<string, Value>();
   /** What an attention mask marks as padding is zero among values that follow it: it counts for nothing. */
   const counted = (value: Value) => {
     const shape = (types.get(value) as TensorType | undefined)?.shape;
     const follows = mask && shape && followsMask(types.get(value), types.get(mask));
     if (!mask || !shape || opset < 9 || !(follows ?? sameSizes(shape, types.get(mask)))) return (each: Value) => each;
-    const real = masks.get(shape.length) ?? realPositions(mask, shape.length);
-    masks.set(shape.length, real);
+    const isJoined = follows === "joined";
+    const key = `${isJoined} ${shape.length}`;
+    const real = masks.get(key) ?? realPositions(mask, shape.length, isJoined);
+    masks.set(key, real);
     return (each: Value) =>
       graph.addNode({ opType: "Where", inputs: [real, each, zero()], outputs: [`${each.name}_counted`] }).output();
   };
@@ -165,21 +167,14 @@ export function joinModels(original: Model, changed: Model): LayerComparison {
   function zero(): Value {
     return graph.find("padding_zero") ?? graph.addInitializer("padding_zero", float32([], [0]));
   }
-  /** The mask as truths [batch, sequence, 1, …]. */
-  function realPositions(input: Value, rank: number): Value {
+  /** The mask as truths [batch, sequence, 1, …], or [batch · sequence, 1, …]. */
+  function realPositions(input: Value, rank: number, isJoined: boolean): Value {
     const to = { to: attr.int(dtypeInfo("bool").code) };
-    let real = graph.addNode({ opType: "Cast", inputs: [input], outputs: ["padding_mask"], attributes: to }).output();
-    if (rank === 2) return real;
-    const axes = int64(
-      [rank - 2],
-      Array.from({ length: rank - 2 }, (_, i) => i + 2),
-    );
-    const ones = graph.addInitializer("padding_axes", axes);
-    // Since opset 13 the axes are an input.
-    const [inputs, attributes] =
-      opset >= 13 ? [[real, ones], {}] : [[real], { axes: attr.ints(Array.from(axes.toNumbers())) }];
-    real = graph.addNode({ opType: "Unsqueeze", inputs, outputs: [`padding_mask_${rank}`], attributes }).output();
-    return real;
+    const real = graph.addNode({ opType: "Cast", inputs: [input], outputs: ["padding_mask"], attributes: to }).output();
+    // 0 copies a size.
+    const shape = [...(isJoined ? [-1] : [0, 0]), ...Array<number>(rank - (isJoined ? 1 : 2)).fill(1)];
+    const sizes = graph.addInitializer("padding_shape", int64([rank], shape));
+    return graph.addNode({ opType: "Reshape", inputs: [real, sizes], outputs: [`padding_mask_${rank}`] }).output();
   }
   function minus(a: Value, b: Value): Value {
     return graph.addNode({ opType: "Sub", inputs: [a, b], outputs: [`${a.name}_difference`] }).output();

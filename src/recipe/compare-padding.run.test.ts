@@ -10,10 +10,11 @@ import { measureAgreement } from "./compare.ts";
 
 /** Tokens of four values, four at most: the pooled output is as long as the sequence. */
 const network = (noise: string) =>
-  parse(`(float[b,s,4] x, int64[b,s] attention_mask) => (tokens, scores, pooled)
-  <float one = {1}, int64[1] last = {2}, int64[1] axis = {1}> {
+  parse(`(float[b,s,4] x, int64[b,s] attention_mask) => (tokens, scores, pooled, rows)
+  <float one = {1}, int64[1] last = {2}, int64[1] axis = {1}, int64[2] flat = {-1, 4}> {
     m = Cast <to = 1> (attention_mask)  off = Sub(one, m)  off3 = Unsqueeze(off, last)
     t = Tanh(x)  n = ${noise}  tokens = Add(t, n)
+    rows = Reshape(tokens, flat)
     scores = ReduceSum <keepdims = 0> (tokens, last)
     m3 = Unsqueeze(m, last)  real = Mul(t, m3)  pooled = ReduceSum <keepdims = 0> (real, axis)
   }`);
@@ -47,13 +48,15 @@ async function agreement(samples: readonly Sample[]) {
 
 it("padding on the right and on the left does not count, pooled outputs count whole", async () => {
   const { fidelity, notes } = await agreement([sample("a", [1, 1, 0, 0]), sample("b", [0, 1, 1]), sample("c", [1, 1])]);
-  expect(Object.values(fidelity).map(({ sqnr }) => sqnr)).toEqual(Array(3).fill(Number.POSITIVE_INFINITY));
+  expect(Object.values(fidelity).map(({ sqnr }) => sqnr)).toEqual(Array(4).fill(Number.POSITIVE_INFINITY));
   expect(fidelity.tokens?.elements).toBe(24);
+  expect(fidelity.rows?.elements).toBe(24);
   expect(fidelity.scores?.elements).toBe(6);
   expect(fidelity.pooled?.elements).toBe(12);
   expect(notes).toEqual([
     'padding does not count: "attention_mask" is 0 at 3 of 7 positions of output "tokens"',
     'padding does not count: "attention_mask" is 0 at 3 of 7 positions of output "scores"',
+    'padding does not count: "attention_mask" is 0 at 3 of 7 positions of output "rows"',
   ]);
 });
 

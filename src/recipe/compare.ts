@@ -3,6 +3,7 @@ import { type Batch, batches, fixedBatch, unbatch } from "../data/batch.ts";
 import { type Dataset, type SkippedSample, skippedSamples, take } from "../data/dataset.ts";
 import type { InputInfo } from "../data/fit-input.ts";
 import { hasNaN, holdsNaN } from "../data/not-a-number.ts";
+import type { Positions } from "../data/padding.ts";
 import { seededDataset } from "../data/seeded.ts";
 import { type ChosenMetric, metricForLabel, outputTypes, settleMetric } from "../evaluate/choose-metric.ts";
 import { type Fidelity, FidelityMeter, type PaddingLeftOut } from "../evaluate/fidelity.ts";
@@ -162,7 +163,7 @@ export async function measureAgreement(
 }
 
 /** Whether outputs have a place for each position that the mask is about, by the sizes that the original gives a name. */
-function positionsOf(original: Model | undefined): (output: string) => boolean | undefined {
+function positionsOf(original: Model | undefined): (output: string) => Positions {
   const mask = original && maskInput(original.graph);
   if (!mask) return () => undefined;
   const typeOf = outputTypes(original);
