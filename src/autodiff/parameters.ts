@@ -2,6 +2,7 @@
 import type { Graph } from "../ir/graph.ts";
 import type { Use, Value } from "../ir/value.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
+import { own } from "../util/own.ts";
 
 /** Inputs that hold statistics, bounds or fixed transforms, never something learned. */
 const fixedInputs: Readonly<Record<string, readonly number[]>> = {
@@ -36,5 +37,5 @@ export function parametersOf(graph: Graph): Value[] {
 }
 
 function isLearned({ node, index }: Use): boolean {
-  return !(fixedInputs[node.opType]?.includes(index) ?? false);
+  return !(own(fixedInputs, node.opType)?.includes(index) ?? false);
 }

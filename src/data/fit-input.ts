@@ -23,7 +23,7 @@ export function fitInputs(
 ): Record<string, HostTensor> {
   const names = wanted.map((input) => input.name);
   const unknown = Object.keys(given).filter((name) => !names.includes(name));
-  const missing = names.filter((name) => !(name in given));
+  const missing = names.filter((name) => !Object.hasOwn(given, name));
   if (unknown.length > 0 || missing.length > 0)
     throw new TersorError(
       "bad-data",

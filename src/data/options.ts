@@ -15,6 +15,12 @@ const channelValues = z
   .union([z.number(), z.array(z.number()).nonempty()])
   .transform((v) => (Array.isArray(v) ? v : [v]));
 
+/** An object of anything by any name: z.record leaves "__proto__" out. */
+export const anyRecord = z.custom<Readonly<Record<string, unknown>>>(
+  (value) => typeof value === "object" && value !== null && !Array.isArray(value),
+  { error: "expected an object" },
+);
+
 /** Of every format. Paths are relative to the file that names them, on the command line to the current folder. */
 export const commonOptions = {
   path: z.string().min(1).describe("File or folder."),

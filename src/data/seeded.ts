@@ -2,6 +2,7 @@
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { type HostTensor, hostTensor } from "../tensor/host-tensor.ts";
 import { elementCount } from "../tensor/tensor.ts";
+import { own } from "../util/own.ts";
 import { Rng } from "../util/rng.ts";
 import { type IndexedDataset, indexedDataset } from "./dataset.ts";
 import { convert, type InputInfo } from "./fit-input.ts";
@@ -58,8 +59,8 @@ export function seededDataset(inputs: readonly InputInfo[], options: SeededOptio
 function seededTensor(input: InputInfo, random: Rng, { dims: sizes = {}, ranges = {} }: SeededOptions): HostTensor {
   const dims = input.dims.map((dim, axis) => {
     if (typeof dim === "number") return dim;
-    const sizeOf = (name: string) => sizes[name] ?? defaultSize(name, axis, input.dims.length);
-    return dim !== null && dim in sizes ? sizeOf(dim) : sumOf(dim ?? "", sizeOf);
+    const sizeOf = (name: string) => own(sizes, name) ?? defaultSize(name, axis, input.dims.length);
+    return dim !== null && Object.hasOwn(sizes, dim) ? sizeOf(dim) : sumOf(dim ?? "", sizeOf);
   });
   const count = elementCount(dims);
   const { kind, range: all } = dtypeInfo(input.dtype);
@@ -79,7 +80,7 @@ function seededTensor(input: InputInfo, random: Rng, { dims: sizes = {}, ranges 
       draw(count, () => random.int(2)),
     );
   const isPixels = all !== undefined && all[1] - all[0] === 255;
-  const [low, high] = ranges[input.name] ?? (isPixels ? all : smallIntegers);
+  const [low, high] = own(ranges, input.name) ?? (isPixels ? all : smallIntegers);
   return hostTensor(
     input.dtype,
     dims,

@@ -2,6 +2,7 @@
 import { eachReal, hasPositions, type Positions, paddingOf } from "../data/padding.ts";
 import { describeTensor, type HostTensor, numbersOf } from "../tensor/host-tensor.ts";
 import { TersorError } from "../util/errors.ts";
+import { own } from "../util/own.ts";
 
 /** Of one output, over all samples that were added. */
 export interface Fidelity {
@@ -56,7 +57,7 @@ export class FidelityMeter {
   ): void {
     const padding = paddingOf(inputs);
     for (const [name, wanted] of Object.entries(reference)) {
-      const given = candidate[name];
+      const given = own(candidate, name);
       if (
         !given ||
         given.dims.length !== wanted.dims.length ||

@@ -5,6 +5,7 @@ import { tensorType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
+import { own } from "../util/own.ts";
 import { type Bindings, bindDim, canonicalDim, dimSymbols } from "./symbolic/dim.ts";
 
 /** Sizes for what the file leaves open: the dims of an input, by its name, or one size for a symbol, by its name. */
@@ -74,7 +75,7 @@ export function inputType(
 ): ValueType | undefined {
   const { type } = input;
   if (type?.kind !== "tensor") return boundType(type, bindings);
-  const given = shapes[input.name];
+  const given = own(shapes, input.name);
   const sizes = typeof given === "object" ? given : undefined;
   const shape = type.shape ?? sizes;
   return tensorType(

@@ -4,6 +4,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
 import { TersorError } from "../util/errors.ts";
+import { own } from "../util/own.ts";
 import { type Approach, type Candidate, candidatesFor } from "./approach.ts";
 import type { ChannelCost } from "./channel-cost.ts";
 import { selectorFor, tryAll } from "./choose-approach.ts";
@@ -156,7 +157,7 @@ async function shapesOf({ graph }: Model, { data }: ChannelData): Promise<InputS
   for await (const { inputs } of data)
     return Object.fromEntries(
       graph.inputs.flatMap(({ name, type }) => {
-        const dims = inputs[name]?.dims;
+        const dims = own(inputs, name)?.dims;
         const shape = type?.kind === "tensor" ? type.shape : undefined;
         if (!dims || shape?.length !== dims.length) return [];
         return [[name, shape.map((dim, axis) => (typeof dim === "number" ? dim : (dims[axis] as number)))]];

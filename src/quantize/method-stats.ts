@@ -8,6 +8,7 @@ import type { Value } from "../ir/value.ts";
 import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { exposeWeights } from "../passes/expose-weights.ts";
 import { inferShapes } from "../passes/infer-shapes.ts";
+import { own } from "../util/own.ts";
 import type { LayerStats } from "./methods/index.ts";
 import { type MethodRun, methods } from "./methods/index.ts";
 import { findLayers, opKey, type WeightLayer } from "./sites.ts";
@@ -61,7 +62,7 @@ function observationOf({ sites, weight }: WeightLayer): Observation | undefined 
   for (const { node, input } of sites) {
     const value = node.inputs[0];
     const usable = input === 1 && value && !value.isConstant && weight.dtype === "float32";
-    const unfolding = usable ? unfoldings[opKey(node)]?.(node) : undefined;
+    const unfolding = usable ? own(unfoldings, opKey(node))?.(node) : undefined;
     if (value && unfolding) return { node, value, unfolding };
   }
   return undefined;

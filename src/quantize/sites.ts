@@ -5,6 +5,7 @@ import type { Node } from "../ir/node.ts";
 import type { Use, Value } from "../ir/value.ts";
 import { callsLeft } from "../passes/inline-functions.ts";
 import type { Tensor } from "../tensor/tensor.ts";
+import { own } from "../util/own.ts";
 import type { WeightAxes } from "./slices.ts";
 import { quantizedOps, type WeightRule, weightRules } from "./weight-rules.ts";
 
@@ -45,7 +46,7 @@ export function findLayers(model: Model): { layers: WeightLayer[]; skipped: Skip
   const calls = new Map(callsLeft(model).map(({ node, reason }) => [node, reason]));
   for (const node of nestedGraphs(model.graph).flatMap((graph: Graph) => graph.nodes)) {
     const key = opKey(node);
-    const rule = weightRules[key];
+    const rule = own(weightRules, key);
     const skip = (reason: string) => skipped.push({ name: nodeName(node), opType: key, reason });
     const call = calls.get(node);
     if (call) {

@@ -14,6 +14,7 @@ import type { Model } from "../ir/model.ts";
 import type { Feeds, Session } from "../runtime/runtime.ts";
 import type { StepContext } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
+import { own } from "../util/own.ts";
 import { classNotes } from "./class-notes.ts";
 import { nanNotes } from "./nan-note.ts";
 
@@ -95,7 +96,7 @@ function withShapes(
         `shape of "${name}": does not fit the model: expected [${input.dims.map((dim) => dim ?? "?").join(", ")}], got [${dims.join(", ")}].`,
       );
   }
-  return inputs.map((input) => ({ ...input, dims: shapes[input.name] ?? input.dims }));
+  return inputs.map((input) => ({ ...input, dims: own(shapes, input.name) ?? input.dims }));
 }
 
 /**

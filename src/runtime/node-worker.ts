@@ -11,6 +11,9 @@ export interface NodeWorkerData {
   readonly gate: Int32Array;
 }
 
+// ONNX Runtime's JavaScript puts tensors into objects by their names in the model: "__proto__" is one like any other here.
+Reflect.deleteProperty(Object.prototype, "__proto__");
+
 const port = parentPort;
 invariant(port, "node-worker runs only in a worker thread");
 const { name, gate } = workerData as NodeWorkerData;

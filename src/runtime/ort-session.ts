@@ -137,8 +137,11 @@ class OrtSession implements Session {
     tensors: Record<string, Ort.Tensor>,
     fetches: readonly string[],
   ): Promise<Ort.InferenceSession.ReturnType> {
+    // The native side asks an object of outputs for every name of the model: "toString" is in any, so all are fetched then.
+    const isAmbiguous = this.outputs.some(({ name }) => name in {});
+    const names = isAmbiguous ? this.outputs.map(({ name }) => name) : fetches;
     try {
-      return await this.#context.guard(() => this.#session.run(tensors, fetches, { logSeverityLevel: 4 }));
+      return await this.#context.guard(() => this.#session.run(tensors, names, { logSeverityLevel: 4 }));
     } catch (error) {
       throw failure(this.#context.subject, "running failed", error, tensors);
     }

@@ -1,5 +1,6 @@
 /** @file What a target is: a row of facts about the runtime and machine that a model is made for, as a schema that a JSON file must meet. */
 import * as z from "zod";
+import { own } from "../util/own.ts";
 
 /** Integer kernels that quantization asks a target about. "Conv depthwise" has a group for every input channel. */
 export const kernelNames = [
@@ -76,7 +77,7 @@ export type KernelFact = z.output<typeof kernel>;
 
 /** What the target does with a kernel; one that its row does not list runs in float. */
 export function kernelFact(target: Target, name: KernelName): KernelFact {
-  return target.kernels[name] ?? { runs: "float", note: "not listed" };
+  return own(target.kernels, name) ?? { runs: "float", note: "not listed" };
 }
 
 /** Why a kernel should not be used on the target; undefined where it is exact and not slower than float32. */

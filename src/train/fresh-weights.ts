@@ -7,6 +7,7 @@ import { initialTensor } from "../nn/init.ts";
 import { exposeWeights } from "../passes/expose-weights.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { fromNumbers } from "../tensor/tensor.ts";
+import { own } from "../util/own.ts";
 
 interface Beginning {
   readonly init: Init;
@@ -68,7 +69,7 @@ export function freshWeights(given: Model, seed: number): FreshModel {
   const { graph } = model;
   const drawn = new Set<string>();
   for (const node of graph.nodes)
-    for (const [index, { init, fans }] of Object.entries(beginnings[node.opType] ?? {})) {
+    for (const [index, { init, fans }] of Object.entries(own(beginnings, node.opType) ?? {})) {
       const value = node.inputs[Number(index)];
       const { tensor } = value ?? {};
       // A single number is a constant of the formula.

@@ -89,21 +89,25 @@ export class TrainSession {
     signal?: AbortSignal,
   ): Promise<StepResult> {
     const { step, session } = await this.load(batch);
-    const read: Record<string, string> = Object.fromEntries(step.state.map(({ name }) => [name, name]));
+    const read = new Map(step.state.map(({ name }) => [name, name]));
     const write = Object.fromEntries(step.state.map(({ name, next }) => [next, name]));
-    const feeds: Record<string, HostTensor> = {};
+    const feeds = new Map<string, HostTensor>();
     const known = new Set(session.inputs.map(({ name }) => name));
-    for (const [name, tensor] of Object.entries(batch.inputs)) if (known.has(name)) feeds[name] = tensor;
+    for (const [name, tensor] of Object.entries(batch.inputs)) if (known.has(name)) feeds.set(name, tensor);
     for (const target of step.targets) {
       const [kind = "", source = ""] = splitTarget(target.target);
       const slot = kind === "teacher" ? this.#options.teacherSlots.get(source) : undefined;
-      if (slot !== undefined) read[target.name] = slot;
-      else feeds[target.name] = labelTensor(batch.samples, target);
+      if (slot !== undefined) read.set(target.name, slot);
+      else feeds.set(target.name, labelTensor(batch.samples, target));
     }
-    for (const [name, input] of step.scalars) feeds[input] = hostTensor("float32", [], [scalars[name] ?? 0]);
-    for (const mask of step.masks) feeds[mask.name] = drawMask(mask, this.#options.settings.seed, index);
+    for (const [name, input] of step.scalars) feeds.set(input, hostTensor("float32", [], [scalars[name] ?? 0]));
+    for (const mask of step.masks) feeds.set(mask.name, drawMask(mask, this.#options.settings.seed, index));
     const fetches = [...new Set([step.loss, ...step.parts])];
-    const outputs = await session.run(feeds, fetches, { read, write, ...(signal && { signal }) });
+    const outputs = await session.run(Object.fromEntries(feeds), fetches, {
+      read: Object.fromEntries(read),
+      write,
+      ...(signal && { signal }),
+    });
     const scalar = (name: string) => Number(outputs[name]?.data[0]);
     return { loss: scalar(step.loss), parts: step.parts.map(scalar) };
   }

@@ -4,7 +4,7 @@ import { messageOf, TersorError } from "../../util/errors.ts";
 import { parseJson } from "../../util/json.ts";
 import { indexedDataset, type Sample } from "../dataset.ts";
 import { inputsFrom, labelFrom } from "../from-values.ts";
-import { classesOption, commonOptions, parseOptions, tokenizerOptions } from "../options.ts";
+import { anyRecord, classesOption, commonOptions, parseOptions, tokenizerOptions } from "../options.ts";
 import type { TextTokenizer } from "../tokenizer.ts";
 import { inputsOfTokens } from "../tokens.ts";
 import { nameOf, readText } from "./files.ts";
@@ -16,7 +16,7 @@ const label = z
   .nullable()
   .optional();
 const line = z.union([
-  z.strictObject({ id: z.string().optional(), inputs: z.record(z.string(), z.unknown()), label }),
+  z.strictObject({ id: z.string().optional(), inputs: anyRecord, label }),
   z.strictObject({ id: z.string().optional(), text: z.string(), pair: z.string().optional(), label }),
 ]);
 const options = z.strictObject({ ...commonOptions, ...tokenizerOptions, classes: classesOption });

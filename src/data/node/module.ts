@@ -4,7 +4,7 @@ import { z } from "zod";
 import { messageOf, TersorError } from "../../util/errors.ts";
 import type { Dataset, Sample } from "../dataset.ts";
 import { inputsFrom, labelFrom } from "../from-values.ts";
-import { commonOptions } from "../options.ts";
+import { anyRecord, commonOptions } from "../options.ts";
 import { checkFile, nameOf } from "./files.ts";
 import { defineFormat, type OpenContext } from "./format.ts";
 
@@ -93,7 +93,7 @@ function wrongExport(path: string, got: string): TersorError {
 
 const sample = z.object({
   id: z.string().optional(),
-  inputs: z.record(z.string(), z.unknown()),
+  inputs: anyRecord,
   label: z.unknown().optional(),
 });
 

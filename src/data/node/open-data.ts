@@ -5,7 +5,7 @@ import { messageOf, TersorError } from "../../util/errors.ts";
 import { parseJson } from "../../util/json.ts";
 import { type Dataset, drop, shuffle, take } from "../dataset.ts";
 import type { InputInfo } from "../fit-input.ts";
-import { commonOptions, DATA_RUNS_NOTHING, parseOptions } from "../options.ts";
+import { anyRecord, commonOptions, DATA_RUNS_NOTHING, parseOptions } from "../options.ts";
 import { npyFormat, npzFormat, rawFormat } from "./arrays.ts";
 import { audioFormat } from "./audio.ts";
 import { exists, readJson, statOf } from "./files.ts";
@@ -85,12 +85,11 @@ export async function openData(spec: DataSpec, about: OpenOptions): Promise<Data
 
 /** The common options; a format's own schema refuses what is none of its own. */
 const loose = z.looseObject(commonOptions);
-const record = z.record(z.string(), z.unknown());
 
 function parseSpec(spec: string): Readonly<Record<string, unknown>> {
   if (!spec.trimStart().startsWith("{")) return { path: spec };
   try {
-    return parseOptions(record, parseJson(spec), "data");
+    return parseOptions(anyRecord, parseJson(spec), "data");
   } catch (error) {
     throw new TersorError("bad-data", `data: not readable as JSON: ${messageOf(error)}.`, { cause: error });
   }
@@ -113,7 +112,7 @@ async function expand(
   if (typeof path !== "string" || !path.endsWith(".json")) return { options, folder, isFile: false };
   const file = resolve(folder, path);
   onRead(file);
-  const content = parseOptions(record, await readJson(file), file);
+  const content = parseOptions(anyRecord, await readJson(file), file);
   return { options: { ...content, ...rest }, folder: dirname(file), isFile: true };
 }
 
@@ -125,7 +124,7 @@ async function headerOf(
   const file = `${path}.json`;
   if (!(await exists(file))) return undefined;
   onRead(file);
-  return parseOptions(record, await readJson(file), file);
+  return parseOptions(anyRecord, await readJson(file), file);
 }
 
 async function formatOf(path: string, name: string | undefined): Promise<DataFormat> {

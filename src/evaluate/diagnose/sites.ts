@@ -4,6 +4,7 @@ import type { Node } from "../../ir/node.ts";
 import type { ValueType } from "../../ir/types.ts";
 import type { Use, Value } from "../../ir/value.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import { own } from "../../util/own.ts";
 import { type CodedWeight, codedWeight, type WeightLayout, weightLayout } from "./weights.ts";
 
 /** Codes of an activation: value = (code − zeroPoint) · scale, code from qmin to qmax. */
@@ -174,7 +175,7 @@ function layerSite(
   coded: readonly CodedSite[],
   isFloat: (name: string) => boolean,
 ): LayerSite[] {
-  const opType = forms[node.opType];
+  const opType = own(forms, node.opType);
   if (!opType || !isWeight(node)) return [];
   const { value, scales } = followSums(node, isFloat);
   if (value === undefined) return [];
@@ -237,7 +238,7 @@ const clamps: Readonly<Record<string, (node: Node) => { min: number; max: number
 };
 
 function clampSite(node: Node, changed: Model): ClampSite[] {
-  const bounds = clamps[node.opType]?.(node);
+  const bounds = own(clamps, node.opType)?.(node);
   if (!bounds) return [];
   const [input, output] = [node.input(0).name, node.output().name];
   const twin = changed.graph.find(output);

@@ -3,6 +3,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import { own } from "../../util/own.ts";
 
 /** Constant codes with scales, as they stand in a graph. */
 export interface CodedWeight {
@@ -66,7 +67,7 @@ export function codedWeight(value: Value | undefined): CodedWeight | undefined {
 
 /** Which element belongs to which channel; undefined for operators without a row. */
 export function weightLayout(opType: string, node: Node, dims: readonly number[]): WeightLayout | undefined {
-  return layouts[opType]?.(node, dims);
+  return own(layouts, opType)?.(node, dims);
 }
 
 type Layout = (node: Node, dims: readonly number[]) => WeightLayout;

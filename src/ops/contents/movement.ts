@@ -2,6 +2,7 @@
 import type { Attribute } from "../../ir/attribute.ts";
 import { toSafeNumber } from "../../ir/node.ts";
 import type { Dim } from "../../ir/types.ts";
+import { own } from "../../util/own.ts";
 import type { Call, Contents } from "../shapes/call.ts";
 import { shapeRange } from "../shapes/generate.ts";
 import { reducedAxes } from "../shapes/reduce.ts";
@@ -24,7 +25,7 @@ const constants: Readonly<Record<string, (attribute: Attribute) => Contents | un
 
 const constant: ContentRule = (call) => {
   for (const [name, attribute] of call.node.attributes) {
-    const contents = constants[name]?.(attribute);
+    const contents = own(constants, name)?.(attribute);
     if (contents) return [contents];
   }
   return [];

@@ -2,6 +2,7 @@
 import type { Attribute } from "../../ir/attribute.ts";
 import type { Dim, Shape } from "../../ir/types.ts";
 import { type DType, dtypeOfCode } from "../../tensor/dtype.ts";
+import { own } from "../../util/own.ts";
 import { addDims, ceilDivideDims, floorDivideDims, maxDim, subtractDims } from "../symbolic/dim.ts";
 import { type Call, type MaybeType, type ShapeRule, type ShapeRules, unknownShape } from "./call.ts";
 import { rankFrom } from "./reshape.ts";
@@ -20,7 +21,7 @@ const constantTypes: Readonly<Record<string, (attribute: Attribute) => readonly 
 
 const constant: ShapeRule = (call) => {
   for (const [name, attribute] of call.node.attributes) {
-    const type = constantTypes[name]?.(attribute);
+    const type = own(constantTypes, name)?.(attribute);
     if (type) return [call.out(type[1], type[0])];
   }
   return call.fail("attributes", "a value", "none", "bad-model");

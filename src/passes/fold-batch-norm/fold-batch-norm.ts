@@ -4,6 +4,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import type { DType } from "../../tensor/dtype.ts";
 import { fromNumbers, type Tensor } from "../../tensor/tensor.ts";
+import { own } from "../../util/own.ts";
 import { fixedTensor, unlistInitializers } from "../constants.ts";
 import { edit, inferOnce, type Pass } from "../pass.ts";
 import { type Affine, affineNodes, perChannel } from "./affine.ts";
@@ -38,7 +39,7 @@ export const foldBatchNorm: Pass<FoldBatchNormOptions> = (model, { fold = "all" 
 
 function foldNode(graph: Graph, node: Node, typeOf: TypeOf, fold: FoldLevel): boolean {
   if (node.domain !== "") return false;
-  for (const { input, resolve } of affineNodes[node.opType]?.(node) ?? []) {
+  for (const { input, resolve } of own(affineNodes, node.opType)?.(node) ?? []) {
     const layer = input.producer?.graph === graph ? layerBehind(input, typeOf) : undefined;
     const affine = layer && resolve(layer.layout);
     if (fold === "shifts" && affine?.scale.some((scale) => scale !== 1)) continue;

@@ -2,6 +2,7 @@
 import type { Node } from "../../ir/node.ts";
 import { staticShape, type ValueType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
+import { own } from "../../util/own.ts";
 import type { ChannelLayout } from "./affine.ts";
 
 export interface Layer {
@@ -91,7 +92,7 @@ export function layerBehind(value: Value, typeOf: TypeOf): Layer | undefined {
   }
   const weight = node.inputs[1];
   const dims = staticShape(typeOf(weight));
-  const row = weight && dims ? rows[node.opType]?.(node, dims, typeOf) : undefined;
+  const row = weight && dims ? own(rows, node.opType)?.(node, dims, typeOf) : undefined;
   return weight && row && { node, weight, ...row };
 }
 

@@ -2,6 +2,7 @@
 import type { Graph } from "../../ir/graph.ts";
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
+import { own } from "../../util/own.ts";
 import { unlistInitializers } from "../constants.ts";
 import { isSeenFrom } from "../expose-weights.ts";
 import { edit, inferOnce, type Pass } from "../pass.ts";
@@ -36,14 +37,14 @@ export const removeIdentity: Pass = (model) =>
 
 function fuse(node: Node): boolean {
   const before = node.inputs[0]?.producer;
-  return before !== undefined && before.domain === "" && (fusions[node.opType]?.(node, before) ?? false);
+  return before !== undefined && before.domain === "" && (own(fusions, node.opType)?.(node, before) ?? false);
 }
 
 /** Makes the node's input serve in place of its output, where a rule allows. */
 function bypass(graph: Graph, node: Node, ctx: RuleContext): boolean {
   const output = node.outputs[0];
   if (!output || node.outputs.slice(1).some((other) => other && !other.isUnused)) return false;
-  const source = identityRules[node.opType]?.(node, ctx);
+  const source = own(identityRules, node.opType)?.(node, ctx);
   if (!source || !canStandFor(source, output)) return false;
   if ([...output.uses].some((use) => !isSeenFrom(use.node.graph, source))) return false;
   graph.replaceUses(output, source);

@@ -12,6 +12,7 @@ import { infer } from "../../ops/infer.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { float32 } from "../../tensor/tensor.ts";
+import { own } from "../../util/own.ts";
 import { findBlocks, type ResidualBlock } from "./residual-blocks.ts";
 
 /** Operator set in which sums have their axes as an input. */
@@ -106,7 +107,7 @@ export function channelAxis({ branch, nodes }: ResidualBlock, rank: number): num
   let node: Node | undefined = branch.producer;
   while (node && inside.has(node)) {
     const key: string = node.domain ? `${node.domain}.${node.opType}` : node.opType;
-    const axis = channelAxes[key];
+    const axis = own(channelAxes, key);
     if (axis !== undefined) return axis < 0 ? axis + rank : axis;
     if (node.opType === "Transpose" || node.opType === "Reshape") break;
     node = node.inputs.find((input) => input?.producer)?.producer;

@@ -12,6 +12,7 @@ import type { DType } from "../../tensor/dtype.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { elementCount, fromNumbers } from "../../tensor/tensor.ts";
 import { fnv1a64 } from "../../util/hash.ts";
+import { own } from "../../util/own.ts";
 import { Rng } from "../../util/rng.ts";
 import { layerName } from "../groups.ts";
 
@@ -156,7 +157,7 @@ export function timingFeeds(model: Model, inputShapes?: InputShapes): Record<str
       .filter(({ isConstant }) => !isConstant)
       .map(({ name, type }): [string, HostTensor] => {
         const declared = type?.kind === "tensor" ? (type.shape ?? []) : [];
-        const given = inputShapes?.[name];
+        const given = inputShapes && own(inputShapes, name);
         const dims = declared.map((dim, axis) => {
           const size = typeof given === "object" ? given[axis] : typeof dim === "string" ? inputShapes?.[dim] : dim;
           return typeof size === "number" ? size : 1;

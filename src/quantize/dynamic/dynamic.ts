@@ -4,6 +4,7 @@ import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
 import { exceededLimits } from "../../targets/limits.ts";
+import { own } from "../../util/own.ts";
 import { constantSizes } from "../constant-sizes.ts";
 import type { LayerRule } from "../layers.ts";
 import { floatConstants, leftFloat, rewrittenConstants } from "../left-float.ts";
@@ -97,7 +98,7 @@ function report(planned: PlannedLayer, parts: readonly Part[]): LayerReport {
   return layerReport(layer, {
     reason,
     spec: describeSpec(spec),
-    format: units.length > 0 ? (written[layer.opType] ?? layer.opType) : "DequantizeLinear",
+    format: units.length > 0 ? (own(written, layer.opType) ?? layer.opType) : "DequantizeLinear",
     bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
     sqnr: known.length > 0 ? Math.min(...known) : undefined,
   });

@@ -4,6 +4,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { inferTypes } from "../../passes/infer-shapes.ts";
 import { TersorError } from "../../util/errors.ts";
+import { own } from "../../util/own.ts";
 import { type AskedLayer, askedLayers, type LayerRule } from "../layers.ts";
 import { findLayers, nodeName, opKey, type SkippedNode, type WeightLayer } from "../sites.ts";
 import { type QuantSpec, resolveSpec, specOptions } from "../spec.ts";
@@ -70,9 +71,9 @@ export function planDynamic(
   const coded = new Set<Node>();
   for (const node of nestedGraphs(model.graph).flatMap((graph) => graph.nodes)) {
     const inputs = inputsOf.get(node) ?? new Map<number, Draft>();
-    const rule = dynamicRules[opKey(node)];
+    const rule = own(dynamicRules, opKey(node));
     if (inputs.size === 0 && !products.has(node)) continue;
-    const none = noInteger[opKey(node)] ?? `${opKey(node)} has no integer form`;
+    const none = own(noInteger, opKey(node)) ?? `${opKey(node)} has no integer form`;
     const obstacle = rule ? rule.obstacle?.(node, new Set(inputs.keys()), settings) : none;
     if (obstacle || !rule) {
       for (const draft of inputs.values())

@@ -12,6 +12,7 @@ import { usedOnce } from "../../passes/fold-batch-norm/layers.ts";
 import { edit, type PassResult } from "../../passes/pass.ts";
 import { fromNumbers, type Tensor } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
+import { own } from "../../util/own.ts";
 import { inputLayer } from "./input-layers.ts";
 import type { ChannelStats } from "./smoothquant.ts";
 
@@ -149,7 +150,7 @@ export function correctBias(model: Model, corrections: ChannelStats): BiasCorrec
       const key = node.domain ? `${node.domain}.${node.opType}` : node.opType;
       const name = layerName(node);
       const correction = corrections.get(name);
-      const fromEnd = correction && channelAxes[key]?.(node);
+      const fromEnd = correction && own(channelAxes, key)?.(node);
       if (!correction || fromEnd === undefined || correction.every((value) => value === 0)) continue;
       if (!addToBias(node, correction)) addBehind(node, correction, fromEnd);
       corrected.push(name);

@@ -8,6 +8,7 @@ import { fixedTensor } from "../../passes/constants.ts";
 import { type ChannelLayout, perChannel } from "../../passes/fold-batch-norm/affine.ts";
 import { type Layer, layerBehind, type TypeOf, usedOnce } from "../../passes/fold-batch-norm/layers.ts";
 import { fromNumbers, type Tensor } from "../../tensor/tensor.ts";
+import { own } from "../../util/own.ts";
 import { type InputLayer, scaleInput, setConstant } from "./input-layers.ts";
 
 /** Where the division went. */
@@ -150,7 +151,7 @@ function absorb(value: Value, division: Division, first = false): Edit[] | undef
   if (layer) return absorbInLayer(layer, division);
   const { producer } = value;
   if (producer?.domain !== "" || producer.outputs[0] !== value || !(first || usedOnce(value))) return undefined;
-  return producer.inputs[0] ? absorbers[producer.opType]?.(producer, division) : undefined;
+  return producer.inputs[0] ? own(absorbers, producer.opType)?.(producer, division) : undefined;
 }
 
 /** Output channels of a layer and its bias. */

@@ -3,6 +3,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { fixedTensor } from "../../passes/constants.ts";
 import { fromNumbers, type Tensor } from "../../tensor/tensor.ts";
+import { own } from "../../util/own.ts";
 
 /** A layer that multiplies every channel of its first input with constant weights. */
 export interface InputLayer {
@@ -71,7 +72,7 @@ export function inputLayer(node: Node, value: Value): InputLayer | undefined {
   const tensor = fixedTensor(weight);
   if (node.domain !== "" || node.inputs[0] !== value || weight === value) return undefined;
   if (!weight || !tensor || (tensor.dtype !== "float32" && tensor.dtype !== "float16")) return undefined;
-  const row = rows[node.opType]?.(node, tensor.dims);
+  const row = own(rows, node.opType)?.(node, tensor.dims);
   return row && { node, weight, tensor, ...row };
 }
 

@@ -5,6 +5,7 @@ import type { Node } from "../../ir/node.ts";
 import { formalAt, type OpSchema, schemaOf } from "../../ops/schema.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { fromNumbers } from "../../tensor/tensor.ts";
+import { own } from "../../util/own.ts";
 import { opKey } from "../sites.ts";
 import { halfConstant } from "./constants.ts";
 
@@ -61,7 +62,7 @@ export function nodeTypes(model: Model, node: Node): NodeTypes {
   const { domain, opType, overload } = node;
   const isCall = model.functions.some((fn) => fn.domain === domain && fn.name === opType && fn.overload === overload);
   const schema = isCall ? undefined : schemaOf(domain, opType, model.opsetImports.get(domain) ?? 1);
-  const pinned = pinnedInputs[opKey(node)] ?? [];
+  const pinned = own(pinnedInputs, opKey(node)) ?? [];
   const allows = (formals: OpSchema["inputs"] | undefined, index: number) =>
     formals ? (formalAt(formals, index)?.dtypes.has("float16") ?? false) : false;
   return {
@@ -77,11 +78,11 @@ export function nodeTypes(model: Model, node: Node): NodeTypes {
 
 /** Whether an attribute can make the node's outputs float16. */
 export function hasTypeAttribute(node: Node): boolean {
-  return opKey(node) in typeAttributes;
+  return Object.hasOwn(typeAttributes, opKey(node));
 }
 
 /** Lets the attribute say float16. */
 export function setTypeAttribute(node: Node): void {
-  const row = typeAttributes[opKey(node)];
+  const row = own(typeAttributes, opKey(node));
   if (row) node.attributes.set(row.name, row.value(node));
 }

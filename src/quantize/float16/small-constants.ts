@@ -5,6 +5,7 @@
 import type { Node } from "../../ir/node.ts";
 import { floatToHalf, halfToFloat } from "../../tensor/half.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
+import { own } from "../../util/own.ts";
 import { opKey } from "../sites.ts";
 import type { ConstantRange } from "./constants.ts";
 
@@ -55,7 +56,7 @@ const VARIANCE = 2 ** -7;
 export function tooSmall(node: Node, input: number, tensor: Tensor, { largest }: ConstantRange): TooSmall | undefined {
   const name = node.inputs[input]?.name ?? "";
   if (opKey(node) === "BatchNormalization" && input === 4) return smallVariance(node, tensor);
-  const tolerance = tolerances[opKey(node)]?.[input] ?? (input <= 1 ? weight : undefined);
+  const tolerance = own(tolerances, opKey(node))?.[input] ?? (input <= 1 ? weight : undefined);
   if (!tolerance) return undefined;
   const { share, each = false, isSmall = false } = tolerance;
   const worst = each ? firstMoved(tensor, share) : moved(largest) > share ? largest : undefined;

@@ -5,6 +5,7 @@
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import type { KernelName } from "../../targets/target.ts";
+import { own } from "../../util/own.ts";
 import { opKey } from "../sites.ts";
 
 /** An operator that computes with integers. */
@@ -109,7 +110,7 @@ export const movingRules: Readonly<Record<string, MovingRule>> = {
 
 /** A product with, or a quotient by, one positive constant: the same codes with another scale, so that nothing is left to compute. */
 export function rescaleOf(node: Node): { readonly input: Value; readonly factor: number } | undefined {
-  return rescales[opKey(node)]?.(node);
+  return own(rescales, opKey(node))?.(node);
 }
 
 const rescales: Readonly<Record<string, (node: Node) => { input: Value; factor: number } | undefined>> = {
@@ -141,13 +142,13 @@ export const floatReasons: Readonly<Record<string, string>> = {
   "com.microsoft.Attention": "stays float: quantize its weights only",
 };
 
-export const ruleOf = (node: Node): IntegerRule | undefined => integerRules[opKey(node)];
-export const movingRuleOf = (node: Node): MovingRule | undefined => movingRules[opKey(node)];
-export const floatReasonOf = (node: Node): string | undefined => floatReasons[opKey(node)];
+export const ruleOf = (node: Node): IntegerRule | undefined => own(integerRules, opKey(node));
+export const movingRuleOf = (node: Node): MovingRule | undefined => own(movingRules, opKey(node));
+export const floatReasonOf = (node: Node): string | undefined => own(floatReasons, opKey(node));
 
 /** The bounds that Relu or Clip with constant limits cut its input to, when 0 lies in them: QuantizeLinear can then do it. */
 export function clampOf(node: Node): { readonly min: number; readonly max: number } | undefined {
-  return clamps[opKey(node)]?.(node);
+  return own(clamps, opKey(node))?.(node);
 }
 
 const clamps: Readonly<Record<string, (node: Node) => { min: number; max: number } | undefined>> = {

@@ -7,6 +7,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource } from "../../util/bytes.ts";
+import { own } from "../../util/own.ts";
 import { opKey, type WeightLayer, type WeightSite } from "../sites.ts";
 
 interface ProductRow {
@@ -41,20 +42,20 @@ const rows: Readonly<Record<string, ProductRow>> = {
 
 /** Whether a site is a product that reads its matrix turned. */
 export function isTurned({ node, input, turn }: WeightSite): boolean {
-  const row = rows[opKey(node)];
+  const row = own(rows, opKey(node));
   return row !== undefined && input === 1 && (node.int(row.turned ?? "", 0) === 1) !== (turn !== undefined);
 }
 
 /** Lets a turned product read a matrix [inputs, outputs] instead. */
 export function straighten({ node, input }: WeightSite, matrix: Value): void {
-  const { turned } = rows[opKey(node)] as ProductRow;
+  const { turned } = own(rows, opKey(node)) as ProductRow;
   if (turned) node.attributes.delete(turned);
   node.setInput(input, matrix);
 }
 
 /** Why a site is no plain product with a matrix on the right; undefined where it is. */
 export function productObstacle({ node, input }: WeightSite): string | undefined {
-  const row = rows[opKey(node)];
+  const row = own(rows, opKey(node));
   if (!row || input !== 1) return "MatMulNBits replaces products with a constant right operand only";
   return row.obstacle(node);
 }
@@ -70,7 +71,7 @@ export function replaceProduct(
   },
 ): void {
   const { graph } = node;
-  const { bias } = rows[opKey(node)] as ProductRow;
+  const { bias } = own(rows, opKey(node)) as ProductRow;
   const added = bias === undefined ? undefined : node.inputs[bias];
   const spec = { ...product, inputs: [node.inputs[0], ...product.inputs] };
   if (!added) {

@@ -160,7 +160,7 @@ async function prove(
 
 /** Outputs at the tokens that stay. */
 function narrowed(outputs: Readonly<Record<string, HostTensor>>, { narrowed: list, kept }: VocabularyResult) {
-  const result = { ...outputs };
+  const result = new Map(Object.entries(outputs));
   for (const { output, axis } of list) {
     const tensor = outputs[output];
     if (!tensor || Array.isArray(tensor.data)) continue;
@@ -174,9 +174,9 @@ function narrowed(outputs: Readonly<Record<string, HostTensor>>, { narrowed: lis
       kept.forEach((id, place) => {
         data[row * kept.length + place] = (tensor.data as TypedArray)[row * size + id] as never;
       });
-    result[output] = { dtype: tensor.dtype, dims, data };
+    result.set(output, { dtype: tensor.dtype, dims, data });
   }
-  return result;
+  return Object.fromEntries(result);
 }
 
 /** What {@link write} writes. */

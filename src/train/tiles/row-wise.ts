@@ -2,6 +2,7 @@
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { elementwise } from "../../ops/shapes/elementwise.ts";
+import { own } from "../../util/own.ts";
 
 /** A node that can be computed for some rows at a time. Rows are indices along the first axis. */
 export interface RowWise {
@@ -52,7 +53,7 @@ const reduction: Rule = (node, { dims, known }) => {
   if (!given) return undefined;
   const over = given.length === 0 ? [0] : given.map((axis) => (axis < 0 ? axis + shape.length : axis));
   if (!over.includes(0)) return node.int("keepdims", 1) === 1 || shape.length > 1 ? { rows, sliced: [0] } : undefined;
-  const opType = TOTALS[node.opType];
+  const opType = own(TOTALS, node.opType);
   return opType ? { rows, sliced: [0], total: { opType, keepsAxis: node.int("keepdims", 1) === 1 } } : undefined;
 };
 
