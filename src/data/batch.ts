@@ -1,9 +1,11 @@
 /** @file Batches: samples joined along the batch axis, with a policy for unequal shapes, and outputs taken apart again. */
+import { byteSize } from "../tensor/dtype.ts";
 import { type HostTensor, rowOf } from "../tensor/host-tensor.ts";
 import { elementCount, type TypedArray } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Dataset, Sample } from "./dataset.ts";
 import type { InputInfo } from "./fit-input.ts";
+import { dataLimits } from "./limits.ts";
 
 export interface Batch {
   /** The real samples; `inputs` has more rows than that where the last batch was filled up. */
@@ -29,6 +31,7 @@ export async function* batches(dataset: Dataset, options: BatchOptions): AsyncGe
   let samples: Sample[] = [];
   for await (const sample of dataset) {
     const [first] = samples;
+    if (!first) checkBatch(sample, size, dataset.name);
     if (pad === "split" && first && !sameShapes(first, sample)) {
       yield { samples, inputs: join(samples, pad, dataset.name) };
       samples = [];
@@ -42,6 +45,17 @@ export async function* batches(dataset: Dataset, options: BatchOptions): AsyncGe
   if (!end || last === "drop") return;
   const rows = last === "fill" ? [...samples, ...Array<Sample>(size - samples.length).fill(end)] : samples;
   yield { samples, inputs: join(rows, pad, dataset.name) };
+}
+
+/** @throws limit-exceeded for more samples at once than memory holds */
+function checkBatch({ inputs }: Sample, rows: number, name: string): void {
+  const bytes =
+    rows * Object.values(inputs).reduce((sum, { dtype, dims }) => sum + byteSize(dtype, elementCount(dims)), 0);
+  if (rows <= dataLimits.batchRows && bytes <= dataLimits.batchBytes) return;
+  throw new TersorError(
+    "limit-exceeded",
+    `${name}: ${rows} samples at once are too many: expected at most ${dataLimits.batchRows} of ${dataLimits.batchBytes} bytes together, got ${bytes} bytes. Give smaller sizes with --shape, or a smaller batch.`,
+  );
 }
 
 /** Rows that a model wants at once, where its inputs agree on a number above 1. */

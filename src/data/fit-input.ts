@@ -82,8 +82,20 @@ export function convert(tensor: HostTensor, dtype: DType, subject: string): Host
   return hostTensor(dtype, tensor.dims, numbers);
 }
 
+/** Largest finite values; what rounds to more becomes infinite. */
+const largest: { readonly [dtype in DType]?: number } = { float32: 3.4028235677973366e38, float16: 65519.99 };
+
 function checkRange(numbers: ArrayLike<number>, dtype: DType, subject: string): void {
   const { kind, range } = dtypeInfo(dtype);
+  const most = largest[dtype];
+  for (let i = 0; most !== undefined && i < numbers.length; i++) {
+    const size = Math.abs(numbers[i] as number);
+    if (size > most && size < Number.POSITIVE_INFINITY)
+      throw new TersorError(
+        "bad-data",
+        `${subject}: element ${i} does not fit the model's type: expected ${dtype}, got ${numbers[i]}.`,
+      );
+  }
   if (kind !== "int" && kind !== "uint") return;
   const [low, high] = range ?? [kind === "uint" ? 0 : Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY];
   for (let i = 0; i < numbers.length; i++) {

@@ -86,13 +86,18 @@ function isTensorLike(value: unknown): value is TensorLike {
   return typeof value === "object" && value !== null && "data" in value && "dims" in value && Array.isArray(value.dims);
 }
 
+/** Dims of one tensor, as in models. */
+const RANK = 64;
+
 function flatten(value: unknown, subject: string): { values: unknown[] | ArrayLike<number>; dims: number[] } {
   if (ArrayBuffer.isView(value) && !(value instanceof DataView)) {
     const array = value as unknown as ArrayLike<number>;
     return { values: array, dims: [array.length] };
   }
   const dims: number[] = [];
-  for (let level = value; Array.isArray(level); level = level[0]) dims.push(level.length);
+  for (let level = value; Array.isArray(level) && dims.length <= RANK; level = level[0]) dims.push(level.length);
+  if (dims.length > RANK)
+    throw new TersorError("bad-data", `${subject}: expected at most ${RANK} dims, got arrays nested deeper.`);
   const values = dims.length > 1 ? (value as unknown[]).flat(dims.length - 1) : Array.isArray(value) ? value : [value];
   const scalar = (each: unknown) => ["number", "boolean", "bigint", "string"].includes(typeof each);
   if (values.length !== elementCount(dims) || !values.every(scalar) || !isRectangular(value, dims))

@@ -1,5 +1,5 @@
 /** @file Class names: labels as they are written to labels as metrics want them. */
-import { TersorError } from "../util/errors.ts";
+import { messageOf, TersorError } from "../util/errors.ts";
 import { parseJson } from "../util/json.ts";
 
 /**
@@ -41,7 +41,7 @@ export function parseClasses(text: string, subject: string): string[] {
     const names: unknown = parseJson(text);
     if (Array.isArray(names) && names.every((name) => typeof name === "string")) return names;
   } catch (error) {
-    throw new TersorError("bad-data", `${subject}: not readable as JSON.`, { cause: error });
+    throw new TersorError("bad-data", `${subject}: not readable as JSON: ${messageOf(error)}.`, { cause: error });
   }
   throw new TersorError("bad-data", `${subject}: expected an array of class names, or a name a line, got other JSON.`);
 }

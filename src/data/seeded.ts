@@ -2,10 +2,12 @@
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { type HostTensor, hostTensor } from "../tensor/host-tensor.ts";
 import { elementCount } from "../tensor/tensor.ts";
+import { TersorError } from "../util/errors.ts";
 import { own } from "../util/own.ts";
 import { Rng } from "../util/rng.ts";
 import { type IndexedDataset, indexedDataset } from "./dataset.ts";
 import { convert, type InputInfo } from "./fit-input.ts";
+import { dataLimits } from "./limits.ts";
 
 export interface SeededOptions {
   readonly seed?: number;
@@ -43,6 +45,7 @@ const smallIntegers = [0, 9] as const;
  */
 export function seededDataset(inputs: readonly InputInfo[], options: SeededOptions = {}): IndexedDataset {
   const { seed = 0, count = 8 } = options;
+  checkSizes(inputs, options);
   return indexedDataset({
     name: `made-up inputs (seed ${seed})`,
     size: count,
@@ -56,12 +59,32 @@ export function seededDataset(inputs: readonly InputInfo[], options: SeededOptio
   });
 }
 
-function seededTensor(input: InputInfo, random: Rng, { dims: sizes = {}, ranges = {} }: SeededOptions): HostTensor {
-  const dims = input.dims.map((dim, axis) => {
+/** Sizes of an input, with those that the model leaves open. */
+function sizesOf(input: InputInfo, { dims: sizes = {} }: SeededOptions): number[] {
+  return input.dims.map((dim, axis) => {
     if (typeof dim === "number") return dim;
     const sizeOf = (name: string) => own(sizes, name) ?? defaultSize(name, axis, input.dims.length);
     return dim !== null && Object.hasOwn(sizes, dim) ? sizeOf(dim) : sumOf(dim ?? "", sizeOf);
   });
+}
+
+/** @throws limit-exceeded for inputs that no memory holds */
+function checkSizes(inputs: readonly InputInfo[], options: SeededOptions): void {
+  let numbers = 0;
+  for (const input of inputs) {
+    const dims = sizesOf(input, options);
+    numbers += dims.reduce((product, dim) => product * dim, 1);
+    if (numbers > dataLimits.madeUpNumbers)
+      throw new TersorError(
+        "limit-exceeded",
+        `input "${input.name}": [${dims}] is too much to make up: expected at most ${dataLimits.madeUpNumbers} numbers in all inputs, got ${numbers}. Give smaller sizes with --shape where the model leaves them open, or real samples with --data.`,
+      );
+  }
+}
+
+function seededTensor(input: InputInfo, random: Rng, options: SeededOptions): HostTensor {
+  const { ranges = {} } = options;
+  const dims = sizesOf(input, options);
   const count = elementCount(dims);
   const { kind, range: all } = dtypeInfo(input.dtype);
   if (kind === "string") return { dtype: "string", dims, data: Array<string>(count).fill("text") };

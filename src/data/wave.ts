@@ -1,5 +1,6 @@
 /** @file WAV files: the RIFF container of uncompressed sound, read and written; and sound at another rate. */
 import { TersorError } from "../util/errors.ts";
+import { dataLimits } from "./limits.ts";
 
 export interface Wave {
   /** Samples a second of each channel. */
@@ -56,7 +57,10 @@ export function decodeWave(bytes: Uint8Array, subject: string): Wave {
     );
   const step = bits / 8;
   const count = Math.floor(data.length / (step * channels));
-  if (channels === 0 || sampleRate === 0 || count === 0) throw fail("it holds no sound");
+  if (channels === 0 || count === 0) throw fail("it holds no sound");
+  const [slowest, fastest] = dataLimits.sampleRate;
+  if (sampleRate < slowest || sampleRate > fastest)
+    throw fail(`expected a sample rate from ${slowest} to ${fastest} Hz, got ${sampleRate}`);
   const samples = new Float32Array(count);
   for (let i = 0; i < count; i++) {
     let sum = 0;
@@ -90,6 +94,7 @@ export function encodeWave({ sampleRate, samples }: Wave): Uint8Array {
 const REACH = 16;
 /** Where the filter ends, as a share of half the lower rate: it needs room to fall. */
 const ROLLOFF = 0.95;
+const MOST_FILTERS = 2048;
 
 /**
  * Sound at another rate: band-limited interpolation with a sinc under a Hann window (J. O. Smith, Digital Audio Resampling,
@@ -97,6 +102,12 @@ const ROLLOFF = 0.95;
  */
 export function resample({ sampleRate, samples }: Wave, rate: number): Float32Array {
   if (rate === sampleRate) return samples;
+  const length = Math.ceil((samples.length * rate) / sampleRate);
+  if (!(length <= dataLimits.soundSamples))
+    throw new TersorError(
+      "bad-data",
+      `sound: too long at ${rate} Hz: expected at most ${dataLimits.soundSamples} samples, got ${length}. Cut it.`,
+    );
   const common = greatestDivisor(sampleRate, rate);
   const [up, down] = [rate / common, sampleRate / common];
   // The cut-off as a share of half the input's rate, and how far the filter goes in input samples.
@@ -106,13 +117,19 @@ export function resample({ sampleRate, samples }: Wave, rate: number): Float32Ar
   const weight = (t: number) =>
     Math.abs(t) >= width ? 0 : band * sinc(band * t) * Math.cos((Math.PI * t) / (2 * width)) ** 2;
   // An output lies at one of `up` places between two inputs.
-  const filters = Array.from({ length: up }, (_, phase) =>
-    Float64Array.from({ length: 2 * reach + 1 }, (_, k) => weight(k - reach - phase / up)),
-  );
+  const filters = new Map<number, Float64Array>();
+  const filterAt = (phase: number) => {
+    const known = filters.get(phase);
+    if (known) return known;
+    const filter = Float64Array.from({ length: 2 * reach + 1 }, (_, k) => weight(k - reach - phase / up));
+    // Rates without a common divisor have a filter for every sample: no more are kept than pay off.
+    if (filters.size < MOST_FILTERS) filters.set(phase, filter);
+    return filter;
+  };
   const out = new Float32Array(Math.ceil((samples.length * up) / down));
   for (let i = 0; i < out.length; i++) {
     const first = Math.floor((i * down) / up) - reach;
-    const filter = filters[(i * down) % up] as Float64Array;
+    const filter = filterAt((i * down) % up);
     let sum = 0;
     for (let k = 0; k < filter.length; k++) sum += (filter[k] as number) * (samples[first + k] ?? 0);
     out[i] = sum;

@@ -44,7 +44,7 @@ export const moduleFormat = defineFormat({
       async *[Symbol.asyncIterator]() {
         let index = 0;
         let good = 0;
-        for await (const value of await open()) {
+        for await (const value of thrownBy(path, open)) {
           const id = `${nameOf(path)}#${index++}`;
           const sample = readSample(value, context, id, skipped);
           if (!sample) continue;
@@ -56,6 +56,36 @@ export const moduleFormat = defineFormat({
     };
   },
 });
+
+/** What a module throws may be anything, null too. */
+async function* thrownBy(path: string, open: () => Samples | Promise<Samples>): AsyncIterable<unknown> {
+  let samples: AsyncIterator<unknown> | Iterator<unknown>;
+  try {
+    const all = await open();
+    samples = Symbol.asyncIterator in all ? all[Symbol.asyncIterator]() : all[Symbol.iterator]();
+  } catch (error) {
+    throw ofModule(path, error);
+  }
+  try {
+    for (;;) {
+      let next: IteratorResult<unknown>;
+      try {
+        next = await samples.next();
+      } catch (error) {
+        throw ofModule(path, error);
+      }
+      if (next.done) return;
+      yield next.value;
+    }
+  } finally {
+    await samples.return?.();
+  }
+}
+
+function ofModule(path: string, error: unknown): TersorError {
+  if (error instanceof TersorError) return error;
+  return new TersorError("bad-data", `${path}: the module threw: ${messageOf(error)}.`, { cause: error });
+}
 
 /** A function is called anew for each pass; an iterable that can be gone through once is used once. */
 function opener(exported: unknown, context: OpenContext, path: string): () => Samples | Promise<Samples> {

@@ -8,6 +8,7 @@ import type { ChosenMetric, MetricSpec } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
 import { loadModel } from "../../node/load.ts";
 import { brotliQualityFor, measureSize } from "../../node/size.ts";
+import { checkMemory } from "../../ops/memory.ts";
 import type { MethodPool } from "../../quantize/pool/method-pool.ts";
 import type { RuntimeName } from "../../runtime/in-process.ts";
 import type { Session } from "../../runtime/runtime.ts";
@@ -76,6 +77,7 @@ export class NodeContext implements StepContext {
   }
 
   async open(model: Model, { runtime: name, ...settings }: OpenModelOptions): Promise<Session> {
+    checkMemory(model);
     const [path = "", ...data] = await this.#files(model);
     const runtime = await this.runtime(name);
     const options = { ...settings, signal: this.signal };
