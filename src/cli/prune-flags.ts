@@ -76,7 +76,14 @@ export const pruneFlags: FlagGroup = {
       name: "round-to",
       value: "N",
       type: "number",
-      summary: "channels that stay are a multiple of N (default 1); 8 suits SIMD",
+      summary:
+        "channels that stay are a multiple of N (default 1; with grouped convolutions what the kernels of --target work on at once)",
+    },
+    {
+      name: "target",
+      value: "NAME",
+      summary:
+        "where the model is to run, for widths that its kernels like: any (default), node-x64, web-wasm, …, or a .json file",
     },
     { name: "protect", value: "LAYERS", summary: 'layers that stay whole: names, globs or operators, "conv1,head*"' },
     {

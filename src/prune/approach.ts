@@ -33,6 +33,8 @@ export interface Judged {
 /** How channels were chosen, and what makes up for them. */
 export interface Approach extends Candidate {
   readonly recover: "none" | "mean" | "least-squares";
+  /** Channels that stay are multiples of this. */
+  readonly roundTo: number;
   /** All that were tried; one alone is not tried, but taken. */
   readonly tried?: readonly Tried[];
   readonly judged?: Judged;

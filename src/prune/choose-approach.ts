@@ -1,4 +1,5 @@
 /** @file Tries ways of choosing channels, and keeps the one that the outputs lose least by. */
+import type { Node } from "../ir/node.ts";
 import { TersorError } from "../util/errors.ts";
 import { type Candidate, needsGradients, type Tried } from "./approach.ts";
 import type { CostMeter } from "./channel-cost.ts";
@@ -22,13 +23,20 @@ export interface Way {
   readonly scores: GroupScores;
   /** Why groups stay. */
   readonly reasons: ReadonlyMap<Group, string>;
+  /** Channels that stay are multiples of this. */
+  readonly roundTo: number;
 }
 
 export type Select = (candidate: Candidate) => Promise<Way>;
 
 /** @throws bad-recipe for latency without a clock, and for MACs that are not known */
-export function selectorFor(bench: Workbench, options: ParsedPruneOptions, { clock }: PruneSurroundings): Select {
-  const { by, minChannels, roundTo, ratio = 0 } = options;
+export function selectorFor(
+  bench: Workbench,
+  options: ParsedPruneOptions,
+  { clock, multiple = 1 }: PruneSurroundings,
+): Select {
+  const { by, minChannels, ratio = 0 } = options;
+  const multiples = options.roundTo === undefined ? multiplesOf(hasGroups(bench) ? multiple : 1) : [options.roundTo];
   return async (candidate) => {
     const scores = await bench.scores(candidate);
     const reasons = new Map(scores.reasons);
@@ -41,17 +49,40 @@ export function selectorFor(bench: Workbench, options: ParsedPruneOptions, { clo
         if (!curves.has(group)) reasons.set(group, "branches and loops read it: its sensitivity can't be measured");
     }
     const ranking = isRanked ? "global" : candidate.ranking;
-    const settings = { ratio, by, ranking, minChannels, roundTo } as const;
     const { channeled, meter } = bench;
-    if (by !== "latency")
-      return { selection: await selectChannels(channeled, ranked, meter, settings), scores, reasons };
-    const selection = await selectByLatency(channeled, ranked, settings, {
-      meter: new LatencyMeter(clockOf(clock), bench.inputShapes),
-      costs: meter,
-      cutModel: (cut) => bench.cut(cut),
-    });
-    return { selection, scores, reasons };
+    const choose = (roundTo: number): Promise<Way["selection"]> => {
+      const settings = { ratio, by, ranking, minChannels, roundTo } as const;
+      if (by !== "latency") return selectChannels(channeled, ranked, meter, settings);
+      return selectByLatency(channeled, ranked, settings, {
+        meter: new LatencyMeter(clockOf(clock), bench.inputShapes),
+        costs: meter,
+        cutModel: (cut) => bench.cut(cut),
+      });
+    };
+    // Less than the kernels like only where the ratio is out of reach otherwise.
+    let roundTo = multiples[0] as number;
+    let selection = await choose(roundTo);
+    for (const less of multiples.slice(1)) {
+      if (selection.reached) break;
+      roundTo = less;
+      selection = await choose(less);
+    }
+    return { selection, scores, reasons, roundTo };
   };
+}
+
+/** A multiple, and halves of it. */
+function multiplesOf(multiple: number): number[] {
+  return multiple > 1 ? [multiple, ...multiplesOf(Math.floor(multiple / 2))] : [1];
+}
+
+/** Whether there are convolutions in groups. */
+function hasGroups({ model }: Workbench): boolean {
+  return model.graphs().some(({ nodes }) => nodes.some(isGrouped));
+}
+
+export function isGrouped(node: Node): boolean {
+  return node.opType === "Conv" && node.int("group", 1) > 1;
 }
 
 function clockOf(clock: Clock | undefined): Clock {
@@ -119,6 +150,8 @@ function isBetter(one: Trial, other: Trial | undefined): boolean {
   if (!other) return true;
   const [a, b] = [one.way?.selection, other.way?.selection];
   if (a?.reached !== b?.reached) return a?.reached === true;
+  // Widths that the kernels like before those that they do not.
+  if (one.way?.roundTo !== other.way?.roundTo) return (one.way?.roundTo ?? 1) > (other.way?.roundTo ?? 1);
   return (one.noise as number) < (other.noise as number);
 }
 

@@ -58,7 +58,13 @@ export const pruneOptions = z.strictObject({
     .describe("brings layers to one scale for a global ranking; default mean for channels, none for weights"),
   threshold: z.number().min(0).optional().describe("weights of a smaller magnitude go, in place of a ratio"),
   minChannels: z.int().min(1).default(1).describe("channels that every group keeps at least"),
-  roundTo: z.int().min(1).default(1).describe("channels that stay are a multiple of this; 8 suits SIMD"),
+  roundTo: z
+    .int()
+    .min(1)
+    .optional()
+    .describe(
+      "channels that stay are a multiple of this; default 1, for networks with grouped convolutions what the target's kernels work on at once, or less where the ratio needs it",
+    ),
   protect: z.string().optional().describe('layers whose channels stay: names, globs or operators, "conv1,head*"'),
   layers: z
     .string()

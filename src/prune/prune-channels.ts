@@ -4,10 +4,9 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
 import { TersorError } from "../util/errors.ts";
-import { own } from "../util/own.ts";
 import { type Approach, type Candidate, candidatesFor } from "./approach.ts";
 import type { ChannelCost } from "./channel-cost.ts";
-import { selectorFor, tryAll } from "./choose-approach.ts";
+import { isGrouped, selectorFor, tryAll } from "./choose-approach.ts";
 import { type CriterionName, criteria } from "./criteria/index.ts";
 import type { Cut } from "./cut.ts";
 import { type Group, layerName } from "./groups.ts";
@@ -18,6 +17,7 @@ import { decibelsOf } from "./noise.ts";
 import type { ParsedPruneOptions } from "./options.ts";
 import { withGramOpset } from "./prepare.ts";
 import type { Unrecovered } from "./recover/recovery.ts";
+import { openSizes, usedShapes } from "./sample-shapes.ts";
 import type { SensitivityOptions, SensitivityReport } from "./sensitivity.ts";
 import { Workbench } from "./workbench.ts";
 
@@ -73,6 +73,8 @@ export interface ChannelData extends CalibrateOptions {
 export interface PruneSurroundings {
   /** What sensitivity judges by besides, from a sample's label. */
   readonly judgeFor?: SensitivityOptions["judgeFor"];
+  /** Channels that kernels work on at once: what stays is a multiple of it in networks with grouped convolutions, unless something else is asked for. */
+  readonly multiple?: number | undefined;
   /** What times models, for `by: "latency"`. */
   readonly clock?: Clock | undefined;
 }
@@ -94,13 +96,14 @@ export async function pruneChannels(
   const candidates = isNothing(options) ? all.slice(0, 1) : all;
   const parts = calibration && (await partsOf(calibration));
   const isOnly = candidates.length === 1;
+  const used = await usedShapes(given, inputShapes, calibration);
   const bench = new Workbench(recover === "least-squares" ? withGramOpset(given) : given, {
     ...surroundings,
     options,
     // One way needs no judge to be chosen by: it looks at all there is.
     seen: isOnly ? calibration : parts?.seen,
     all: calibration,
-    inputShapes: inputShapes ?? (calibration && (await shapesOf(given, calibration))),
+    inputShapes: used,
     isOnly,
   });
   const select = selectorFor(bench, options, surroundings);
@@ -108,7 +111,7 @@ export async function pruneChannels(
   const ways = isOnly || !reference ? [] : await tryAll(bench, candidates, { select, recover, reference });
   const best = ways.find(({ tried }) => tried.kept);
   const chosen = best?.candidate ?? (candidates[0] as Candidate);
-  const { selection, scores, reasons } = best?.way ?? (await select(chosen));
+  const { selection, scores, reasons, roundTo } = best?.way ?? (await select(chosen));
   const { cut, before, after, removed, reached } = selection;
   const { grouping } = bench.channeled;
   const groups = grouping.groups.map((group) =>
@@ -118,7 +121,13 @@ export async function pruneChannels(
     options.sensitivity || chosen.ranking === "sensitivity" ? await bench.sensitivity(chosen) : undefined;
   const made = best?.made ?? (cut.size > 0 ? await bench.recovered(cut, recover) : undefined);
   const noise = best?.noise ?? (made && reference ? await reference.noise(made.model) : undefined);
-  const notes = [...scores.notes, ...fallbacks(groups, chosen), ...(reached ? [] : [missed(groups, options, removed)])];
+  const notes = [
+    ...openSizes(given, used),
+    ...scores.notes,
+    ...fallbacks(groups, chosen),
+    ...(made ? oddWidths(bench.model, made.model, surroundings.multiple) : []),
+    ...(reached ? [] : [missed(groups, options, removed)]),
+  ];
   return {
     model: made?.model ?? given,
     plain: made?.plain ?? given,
@@ -127,6 +136,7 @@ export async function pruneChannels(
       criteria: scores.used,
       ranking: chosen.ranking,
       recover,
+      roundTo,
       ...(ways.length > 0 && { tried: ways.map(({ tried }) => tried) }),
       ...(noise !== undefined &&
         reference && {
@@ -151,20 +161,6 @@ export async function pruneChannels(
 }
 
 const isNothing = ({ ratio }: ParsedPruneOptions) => (ratio ?? 0) === 0;
-
-/** What the model leaves open, as the first sample has it: so it is used. */
-async function shapesOf({ graph }: Model, { data }: ChannelData): Promise<InputShapes | undefined> {
-  for await (const { inputs } of data)
-    return Object.fromEntries(
-      graph.inputs.flatMap(({ name, type }) => {
-        const dims = own(inputs, name)?.dims;
-        const shape = type?.kind === "tensor" ? type.shape : undefined;
-        if (!dims || shape?.length !== dims.length) return [];
-        return [[name, shape.map((dim, axis) => (typeof dim === "number" ? dim : (dims[axis] as number)))]];
-      }),
-    );
-  return undefined;
-}
 
 /** @throws bad-recipe for what needs data where there is none */
 function checkData(
@@ -214,6 +210,24 @@ function fallbacks(groups: readonly GroupReport[], { criteria: [first] }: Candid
     const more = own.length > NAMED ? `, … ${own.length - NAMED} more` : "";
     return `${own.slice(0, NAMED).join(", ")}${more}: by ${name}, since no layer with constant weights that ${first} could look at sums over these channels`;
   });
+}
+
+/** Says where grouped convolutions were left with widths that the kernels do not like, though they had one that they do. */
+function oddWidths(before: Model, after: Model, multiple = 1): string[] {
+  const odd = (model: Model) =>
+    new Set(
+      model.graph.nodes.flatMap((node) => {
+        const width = isGrouped(node) ? node.inputs[1]?.tensor?.dims[0] : undefined;
+        return width !== undefined && width % multiple !== 0 ? [layerName(node)] : [];
+      }),
+    );
+  const had = odd(before);
+  const now = [...odd(after)].filter((name) => !had.has(name));
+  if (now.length === 0) return [];
+  const more = now.length > NAMED ? `, … ${now.length - NAMED} more` : "";
+  return [
+    `${now.slice(0, NAMED).join(", ")}${more}: widths that are no multiple of ${multiple}, for which the target's kernels have no fast way: the model may be slower than it was`,
+  ];
 }
 
 const NAMED = 3;

@@ -59,6 +59,15 @@ export const targetSchema = z.strictObject({
     .describe("of integer layers"),
   activations: z.enum(["uint8", "int8"]).default("uint8"),
   accuracyLevel: z.union([z.literal(0), z.literal(4)]).describe("of MatMulNBits: 4 lets activations be int8"),
+  widths: z
+    .strictObject({
+      depthwise: z.int().min(1).describe("of networks with grouped convolutions"),
+      note: z.string().optional().describe("evidence"),
+    })
+    .optional()
+    .describe(
+      "channels that float kernels work on at once: a convolution of another number is slower than one of more",
+    ),
   sparseInitializers: z.boolean().default(false).describe("loads constants that are stored sparsely"),
   kernels: z.partialRecord(z.enum(kernelNames), kernel).describe("what is not listed is taken to run in float"),
   limits: z

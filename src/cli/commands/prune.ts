@@ -2,12 +2,14 @@
 import { basename, dirname, extname, join } from "node:path";
 import type * as z from "zod";
 import { kindOf } from "../../recipe/node/files.ts";
-import { runRecipe } from "../../recipe/node/run-recipe.ts";
+import { type Manifest, runRecipe } from "../../recipe/node/run-recipe.ts";
 import { parseOptions } from "../../recipe/parse-options.ts";
 import type { Recipe } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
+import { needsTraining } from "../../recipe/steps/prune-advice.ts";
 import { pruneStepOptions } from "../../recipe/steps/prune-options.ts";
+import type { PruneStepReport } from "../../recipe/steps/prune-report.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
@@ -16,17 +18,20 @@ import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
 import { stepText } from "../step-text.ts";
+import { withTarget } from "../target-file.ts";
 
 export async function run({ command, args, options, io }: CommandInput): Promise<number> {
   const [model = ""] = args;
   const naming = flagNaming(command);
   const output = outputFor(model, options.output as string | undefined);
+  const { target } = await withTarget(pick(options, ["target"]));
   // The data of the recipe is for measuring; what calibrates is named apart.
   const prune: PruneOptions = {
     ...pick(
       options,
       Object.keys(pruneStepOptions.shape).filter((key) => key !== "data" && key !== "finetune"),
     ),
+    ...(target !== undefined && { target: target as string }),
     ...finetuneOf(options),
     ...(options.structure === "vocabulary" && {
       vocabularyFiles: (options.vocabularyFiles as string | undefined) ?? stem(output),
@@ -85,10 +90,23 @@ export async function run({ command, args, options, io }: CommandInput): Promise
     isMeasureOnly ? "" : headline(manifest, colors, output),
     ...manifest.steps.map((record) => stepText(record, io.width, colors)),
     skippedText(manifest.skipped ?? [], colors),
+    options.dryRun ? "" : nextCommand(manifest, { model, output, calibrate: options.calibrate }),
     options.dryRun ? "Dry run: nothing was written." : "",
   ];
   io.print(parts.filter((part) => part !== "").join("\n\n"));
   return boundsMet(manifest.steps) ? 0 : 1;
+}
+
+/** What a result that is far from its original needs, as a line to copy. */
+function nextCommand(
+  { steps }: Pick<Manifest, "steps">,
+  { model, output, calibrate }: { readonly model: string; readonly output: string; readonly calibrate: unknown },
+): string {
+  const last = steps.find(({ step }) => step === "prune")?.report as PruneStepReport | undefined;
+  if (!last || last.schedule?.some(({ training }) => training) || !needsTraining(last)) return "";
+  const data = typeof calibrate === "string" ? calibrate : `'${JSON.stringify(calibrate)}'`;
+  const trained = `${stem(output)}.trained${extname(output)}`;
+  return `Next: tersor distill ${output} --teacher ${model} --data ${data} -o ${trained}`;
 }
 
 type PruneOptions = z.input<typeof pruneStepOptions>;

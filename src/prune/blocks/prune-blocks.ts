@@ -16,6 +16,7 @@ import { layerName } from "../groups.ts";
 import type { ParsedPruneOptions } from "../options.ts";
 import { protectedLayers } from "../protect.ts";
 import type { ChannelData, ChannelResult } from "../prune-channels.ts";
+import { openSizes, usedShapes } from "../sample-shapes.ts";
 import { channelAxis, gated, maskBlocks } from "./gates.ts";
 import { findBlocks, type ResidualBlock } from "./residual-blocks.ts";
 import { type BlockLine, BlockRunner } from "./score-blocks.ts";
@@ -59,7 +60,8 @@ export async function pruneBlocks(
   const criterion = criterionOf(options, calibration);
   const source = exposeWeights(given).model;
   const model = source.clone();
-  const types = infer(model, inputShapes ? { inputShapes } : {}).types;
+  const used = await usedShapes(model, inputShapes, calibration);
+  const types = infer(model, used ? { inputShapes: used } : {}).types;
   const { blocks, held } = findBlocks(model, infer(model));
   const safe = protectedLayers(
     blocks.flatMap(({ layers }) => layers),
@@ -98,7 +100,7 @@ export async function pruneBlocks(
     maskBlocks(copy, (i) => removed.has(i));
     return copy;
   };
-  const notes = reached ? [] : [missed(options, share, reports)];
+  const notes = [...openSizes(model, used), ...(reached ? [] : [missed(options, share, reports)])];
   const report = { blocks: reports, kept, before, after, removed: share, reached, notes, masked };
   if (removed.size === 0) return { model: given, plain: given, ...report };
   const plain = lines ? without(source, removed, options.recover) : undefined;

@@ -1,6 +1,8 @@
 /** @file Options of the step `prune`: those of pruning itself, its data, its schedule; and what does not fit together. */
 import * as z from "zod";
 import { pruneOptions, type Structure } from "../../prune/options.ts";
+import { targetSchema } from "../../targets/target.ts";
+import { targetNamed } from "../../targets/targets.ts";
 import { TersorError } from "../../util/errors.ts";
 import { inputOptions, runtimeOptions } from "./compare.ts";
 import { scheduleOptions } from "./prune-schedule.ts";
@@ -16,6 +18,12 @@ export const pruneStepOptions = pruneOptions.extend({
     .min(1)
     .optional()
     .describe("samples in one calibration run; default the model's fixed batch size, else 1"),
+  target: z
+    .union([z.string().transform(targetNamed), targetSchema])
+    .optional()
+    .describe(
+      "where the model is to run, for widths that its kernels like; default: any, for runtime ort-web web-wasm",
+    ),
   prove: z
     .boolean()
     .default(false)

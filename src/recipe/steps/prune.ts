@@ -1,4 +1,6 @@
 /** @file Step: removes channels or residual blocks, or puts zeros into weights. */
+
+import type * as z from "zod";
 import type { Sample } from "../../data/dataset.ts";
 import { metricForLabel, settleMetric } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
@@ -7,11 +9,13 @@ import { pruneBlocks } from "../../prune/blocks/prune-blocks.ts";
 import { type ParsedPruneOptions, pruneOptions, structureOf } from "../../prune/options.ts";
 import { type ChannelData, type KeptReport, pruneChannels } from "../../prune/prune-channels.ts";
 import { pruneWeights } from "../../prune/weights/prune-weights.ts";
-import type { Step, StepContext, StepResult } from "../../step.ts";
+import type { Step, StepContext } from "../../step.ts";
+import { targetNamed } from "../../targets/targets.ts";
 import { TersorError } from "../../util/errors.ts";
 import { openCalibration } from "../calibration.ts";
 import { countParams } from "../describe-model.ts";
 import { filesOfTraining } from "./finetune.ts";
+import { advised } from "./prune-advice.ts";
 import { clockFor } from "./prune-latency.ts";
 import { checkShare, type PruneStepOptions, pruneStepOptions } from "./prune-options.ts";
 import { prove } from "./prune-proof.ts";
@@ -29,14 +33,25 @@ export const pruneStep: Step<typeof pruneStepOptions> = {
     ...(vocabularyFiles === undefined ? [] : vocabularyPaths(vocabularyFiles, tokenizer !== undefined)),
   ],
   async run(model, given, ctx) {
-    const options = pruneStepOptions.parse(given);
-    const { kind } = structureOf(options.structure);
-    const own = pruneOptions.parse({ ...pick(given, Object.keys(pruneOptions.shape)), seed: options.seed ?? ctx.seed });
-    checkShare(options, kind, kind in cutKinds);
-    const plan: Plan = { options, own, finetune: given.finetune, ctx };
-    return runSchedule(model, plan, kind in cutKinds ? cutKinds[kind as keyof typeof cutKinds] : zeroWeights);
+    const result = await runPrune(model, given, ctx);
+    const isTrained = given.finetune !== undefined && !ctx.dryRun;
+    return { model: result.model, report: () => (isTrained ? result.report() : advised(result.report())) };
   },
 };
+
+/** Prunes, and leaves it to the caller to say what comes next. */
+export async function runPrune(
+  model: Model,
+  given: z.input<typeof pruneStepOptions>,
+  ctx: StepContext,
+): Promise<{ readonly model: Model; report(): PruneStepReport }> {
+  const options = pruneStepOptions.parse(given);
+  const { kind } = structureOf(options.structure);
+  const own = pruneOptions.parse({ ...pick(given, Object.keys(pruneOptions.shape)), seed: options.seed ?? ctx.seed });
+  checkShare(options, kind, kind in cutKinds);
+  const plan: Plan = { options, own, finetune: given.finetune, ctx };
+  return runSchedule(model, plan, kind in cutKinds ? cutKinds[kind as keyof typeof cutKinds] : zeroWeights);
+}
 
 interface Plan {
   readonly options: PruneStepOptions;
@@ -59,7 +74,7 @@ interface Pruned {
 /** @param part of all that is to go that is gone after this step */
 type PruneOnce = (model: Model, part: number, plan: Plan, before: Pruned | undefined) => Promise<Pruned>;
 
-async function runSchedule(model: Model, plan: Plan, prune: PruneOnce): Promise<StepResult> {
+async function runSchedule(model: Model, plan: Plan, prune: PruneOnce) {
   const { options, finetune, ctx } = plan;
   const { schedule, steps, ratio } = options;
   if (schedule !== "once" && ratio === undefined)
@@ -137,10 +152,15 @@ const cutTokens: PruneOnce = async (model, _, { options, finetune, ctx }) => {
 const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const { options, own, ctx } = plan;
   const ratio = shareOfRest((own.ratio ?? 0) * part, before?.removed ?? 0);
+  // What was chosen in the first step of a schedule stays.
+  const known = before?.report().approach;
+  const chosen = known && { criterion: known.criteria[0], ranking: known.ranking };
   // Once is enough to look at: the model that was given.
-  const given = { ...own, ratio, sensitivity: own.sensitivity && !before };
+  const given = { ...own, ...chosen, ratio, sensitivity: own.sensitivity && !before };
   const clock = own.by === "latency" ? await clockFor(options, ctx) : undefined;
-  const around = { judgeFor: (sample: Sample) => judgeFor(model, sample), clock };
+  const { target = targetNamed(options.runtime === "ort-web" ? "web-wasm" : "any") } = options;
+  const multiple = target.widths?.depthwise;
+  const around = { judgeFor: (sample: Sample) => judgeFor(model, sample), clock, multiple };
   const result = await withCalibration(model, options, ctx, (data) =>
     pruneChannels(model, given, data, shapesOf(model, options), around),
   );

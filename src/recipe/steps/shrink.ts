@@ -5,7 +5,7 @@ import type { Step, StepReport } from "../../step.ts";
 import { freshWeights } from "../../train/fresh-weights.ts";
 import { TersorError } from "../../util/errors.ts";
 import { countParams } from "../describe-model.ts";
-import { pruneStep } from "./prune.ts";
+import { runPrune } from "./prune.ts";
 import { pruneStepOptions } from "./prune-options.ts";
 import type { PruneStepReport } from "./prune-report.ts";
 
@@ -59,21 +59,17 @@ export const shrinkStep: Step<typeof shrinkOptions> = {
     const { roundTo, ...common } = { ...rest, compressed: false, seed: seed ?? ctx.seed };
     const judged = isFresh ? ({ criterion: "random" } as const) : { calibrate };
     const shorter =
-      depth > 0
-        ? await pruneStep.run(given, { ...common, structure: "blocks", ratio: depth, ...judged }, ctx)
-        : undefined;
+      depth > 0 ? await runPrune(given, { ...common, structure: "blocks", ratio: depth, ...judged }, ctx) : undefined;
     const whole = shorter?.model ?? given;
     const narrower =
-      width > 0
-        ? await pruneStep.run(whole, { ...common, structure: "channels", ratio: width, roundTo }, ctx)
-        : undefined;
+      width > 0 ? await runPrune(whole, { ...common, structure: "channels", ratio: width, roundTo }, ctx) : undefined;
     const small = narrower?.model ?? whole;
     const fresh = isFresh ? freshWeights(small, seed ?? ctx.seed) : undefined;
     const model = fresh?.model ?? small;
     return {
       model,
       report: (): ShrinkReport => {
-        const parts = [shorter, narrower].map((part) => part?.report() as PruneStepReport | undefined);
+        const parts = [shorter, narrower].map((part) => part?.report());
         const [cutDepth, cutWidth] = parts;
         const params = { before: countParams(given), after: countParams(model) };
         const kept = fresh?.kept ?? [];
