@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { CompareReport } from "../src/recipe/steps/compare.ts";
-import type { TrainReport } from "../src/recipe/steps/finetune.ts";
 import type { PruneStepReport } from "../src/recipe/steps/prune-report.ts";
+import type { TrainReport } from "../src/recipe/steps/train-report.ts";
 import { runCli } from "./cli.ts";
 
 const root = join(import.meta.dirname, "..");

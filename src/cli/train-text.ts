@@ -1,5 +1,5 @@
 /** @file What a training did, as a person reads it. */
-import type { TrainReport } from "../recipe/steps/finetune.ts";
+import type { TrainReport } from "../recipe/steps/train-report.ts";
 import { type Palette, plural, printable, renderTable } from "./render.ts";
 
 /** Epochs in the table; of more, the first, the last and some between. */

@@ -12,7 +12,7 @@ import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
 import { runRecipe } from "../node/run-recipe.ts";
 import type { RecipeStep } from "../recipe.ts";
-import type { TrainReport } from "./finetune.ts";
+import type { TrainReport } from "./train-report.ts";
 
 const rng = new Rng(1, "distill");
 const normals = (count: number, scale = 1) => Float32Array.from({ length: count }, () => rng.normal() * scale);

@@ -1,24 +1,24 @@
 /** @file Step: trains a model's weights, on labels or after a teacher. */
 import * as z from "zod";
 import { type Dataset, type Sample, split, take } from "../../data/dataset.ts";
-import { type ChosenMetric, metricForLabel } from "../../evaluate/choose-metric.ts";
+import { metricForLabel } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
 import { hashTensor } from "../../ir/text/index.ts";
 import type { SessionOptions } from "../../runtime/runtime.ts";
-import type { Step, StepContext, StepReport } from "../../step.ts";
+import type { Step, StepContext } from "../../step.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../../train/checkpoint.ts";
 import { splitTarget } from "../../train/emit-losses.ts";
-import { type EpochRecord, type FitEnvironment, fit } from "../../train/fit.ts";
+import { type FitEnvironment, fit } from "../../train/fit.ts";
 import type { LossOptions, LossSettings } from "../../train/loss-rule.ts";
 import { type TrainOptions, trainOptions } from "../../train/options.ts";
 import { TersorError } from "../../util/errors.ts";
 import { classNotes } from "../class-notes.ts";
 import { inputsOf } from "../inputs-of.ts";
-import { nanNotes } from "../nan-note.ts";
 import { openTeacher } from "../open-teacher.ts";
-import { modelNamed, openQuantized, type QuantizedTraining } from "../quantized-training.ts";
+import { modelNamed, openQuantized } from "../quantized-training.ts";
 import { afterLogits, judgedOn, withOutputs } from "../training-outputs.ts";
 import { compareOptions, inputOptions, runtimeOptions } from "./compare.ts";
+import { type DataParts, reportOf, type TrainReport } from "./train-report.ts";
 
 /** Where training data comes from, how the result is judged, and what is kept on the way. */
 export const trainingInputs = {
@@ -72,25 +72,6 @@ export function filesOfTraining({
 }) {
   const files = Object.entries({ checkpoint, log, cache });
   return files.flatMap(([what, path]) => (path === undefined ? [] : [[what, path] as const]));
-}
-
-export interface TrainReport extends StepReport {
-  readonly data: { readonly name: string; readonly samples?: number; readonly classes?: readonly string[] };
-  /** The metric before and after, on data that was not trained on. */
-  readonly validation?: {
-    readonly data: string;
-    readonly samples?: number;
-    readonly metric: Pick<ChosenMetric, "name" | "unit" | "higherIsBetter" | "output">;
-    readonly before: number;
-    readonly after: number;
-    readonly epoch: number;
-  };
-  readonly history: readonly EpochRecord[];
-  readonly trained: readonly string[];
-  readonly withoutGradient: readonly string[];
-  readonly diverged?: string;
-  /** Present where the model is quantized. */
-  readonly quantized?: QuantizedTraining;
 }
 
 export const finetuneStep: Step<typeof finetuneOptions> = {
@@ -251,13 +232,6 @@ function trainingOptions(options: FinetuneOptions): TrainOptions {
   return Object.fromEntries(Object.entries(options).filter(([key]) => known.has(key)));
 }
 
-interface DataParts {
-  /** Its first sample shows what labels are like. */
-  readonly first: Sample | undefined;
-  readonly training: Dataset;
-  readonly validation?: { readonly data: Dataset; readonly metric: ChosenMetric } | undefined;
-}
-
 /** Training and validation data without a sample in common. @throws bad-recipe where there is none */
 async function dataOf(
   options: z.output<typeof finetuneOptions>,
@@ -304,50 +278,4 @@ async function resumeFrom(
     throw new TersorError("bad-recipe", "resume: there is no checkpoint to go on from. Name its file with checkpoint.");
   const bytes = await ctx.files.readOwn(checkpoint);
   return bytes && decodeCheckpoint(bytes, checkpoint, identity);
-}
-
-function reportOf(
-  result: Awaited<ReturnType<typeof fit>>,
-  { training, validation }: DataParts,
-  more: readonly string[] = [],
-): TrainReport {
-  const { history, best, before, trained, withoutGradient, diverged } = result;
-  const notes = [
-    ...(best?.epoch === 0 && history.length > 0
-      ? ["no epoch was better than the model as it was: its weights are unchanged"]
-      : []),
-    ...(withoutGradient.length > 0
-      ? [`no gradient reaches ${withoutGradient.join(", ")}: they stayed as they were`]
-      : []),
-    ...(diverged === undefined ? [] : [diverged]),
-    ...nanNotes(result.unanswered ?? new Map(), "of the validation, the model"),
-    ...more,
-  ];
-  const about = ({ name, size, classes }: Dataset) => {
-    return { name, ...(size !== undefined && { samples: size }), ...(classes && { classes }) };
-  };
-  return {
-    data: about(training),
-    ...(validation &&
-      before !== undefined && {
-        validation: {
-          data: validation.data.name,
-          ...(validation.data.size !== undefined && { samples: validation.data.size }),
-          metric: {
-            name: validation.metric.name,
-            unit: validation.metric.unit,
-            higherIsBetter: validation.metric.higherIsBetter,
-            ...(validation.metric.output !== undefined && { output: validation.metric.output }),
-          },
-          before,
-          after: best?.value ?? before,
-          epoch: best?.epoch ?? 0,
-        },
-      }),
-    history,
-    trained,
-    withoutGradient,
-    ...(diverged !== undefined && { diverged }),
-    notes,
-  };
 }

@@ -9,9 +9,9 @@ import type { SensitivityReport } from "../../prune/sensitivity.ts";
 import type { WeightReport } from "../../prune/weights/prune-weights.ts";
 import type { ModelSize, StepReport } from "../../step.ts";
 import type { BeforeAfter } from "./compare.ts";
-import type { TrainReport } from "./finetune.ts";
 import type { ProofReport } from "./prune-proof.ts";
 import type { VocabularyReport } from "./prune-vocabulary.ts";
+import type { TrainReport } from "./train-report.ts";
 
 export interface PruneStepReport extends StepReport {
   readonly structure: string;

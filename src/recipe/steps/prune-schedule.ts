@@ -7,7 +7,8 @@ import type { StepContext } from "../../step.ts";
 import type { LossOptions } from "../../train/loss-rule.ts";
 import { TersorError } from "../../util/errors.ts";
 import { inputsOf } from "../inputs-of.ts";
-import { finetuneOptions, type TrainReport, trainModel } from "./finetune.ts";
+import { finetuneOptions, trainModel } from "./finetune.ts";
+import type { TrainReport } from "./train-report.ts";
 
 /** Training between the steps: what `finetune` takes, on data of its own. */
 const training = finetuneOptions.omit({ loss: true, teacher: true, checkpoint: true, resume: true }).extend({

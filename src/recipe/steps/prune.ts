@@ -160,20 +160,26 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const clock = own.by === "latency" ? await clockFor(options, ctx) : undefined;
   const { target = targetNamed(options.runtime === "ort-web" ? "web-wasm" : "any") } = options;
   const multiple = target.widths?.depthwise;
-  const around = { judgeFor: (sample: Sample) => judgeFor(model, sample), clock, multiple };
+  const taken = new Set<string>();
+  const around = { judgeFor: (sample: Sample) => judgeFor(model, sample, taken), clock, multiple };
   const result = await withCalibration(model, options, ctx, (data) =>
     pruneChannels(model, given, data, shapesOf(model, options), around),
   );
   const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : {};
   const removed = 1 - (1 - (before?.removed ?? 0)) * (1 - result.removed);
-  const report = () => joined(before?.report(), { ...cutReport(options.structure, result, proof), removed });
+  const report = () => {
+    const own = cutReport(options.structure, result, proof);
+    return joined(before?.report(), { ...own, removed, notes: [...(own.notes ?? []), ...taken] });
+  };
   return { model: result.model, removed, emptied: () => [], report };
 };
 
-/** The metric that suits the labels, on the output that suits them. */
-function judgeFor(model: Model, sample: Sample) {
-  const metric = metricForLabel(sample);
-  return metric && settleMetric(metric, model, sample).metric;
+/** The metric that suits the labels, on the output that suits them; `said` gets what the user should know of the choice. */
+function judgeFor(model: Model, sample: Sample, said: Set<string>) {
+  const asked = metricForLabel(sample);
+  const settled = asked && settleMetric(asked, model, sample);
+  for (const note of settled?.notes ?? []) said.add(note);
+  return settled?.metric;
 }
 
 /** By structure: what is cut; all others put zeros into weights. */

@@ -13,7 +13,7 @@ import { freshWeights } from "../../train/fresh-weights.ts";
 import { Rng } from "../../util/rng.ts";
 import { runRecipe } from "../node/run-recipe.ts";
 import type { RecipeStep } from "../recipe.ts";
-import type { TrainReport } from "./finetune.ts";
+import type { TrainReport } from "./train-report.ts";
 
 const conv = (channels: number) => nn.conv2d(channels, 3, { padding: 1, bias: false });
 const block = () => nn.residual([conv(16), nn.batchNorm(), nn.relu(), conv(16), nn.batchNorm()]);
