@@ -1,6 +1,7 @@
 /** @file What a target is: a row of facts about the runtime and machine that a model is made for, as a schema that a JSON file must meet. */
 import * as z from "zod";
 import { own } from "../util/own.ts";
+import { machineCosts } from "./costs.ts";
 
 /** Integer kernels that quantization asks a target about. "Conv depthwise" has a group for every input channel. */
 export const kernelNames = [
@@ -70,6 +71,12 @@ export const targetSchema = z.strictObject({
     ),
   sparseInitializers: z.boolean().default(false).describe("loads constants that are stored sparsely"),
   kernels: z.partialRecord(z.enum(kernelNames), kernel).describe("what is not listed is taken to run in float"),
+  costs: z
+    .array(machineCosts)
+    .default([])
+    .describe(
+      "what layers cost, of every kind of machine that it stands for; without, every layer that has a kernel is quantized",
+    ),
   limits: z
     .strictObject({
       modelBytes: z.int().positive().optional().describe("largest single file"),

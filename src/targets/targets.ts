@@ -2,6 +2,7 @@
 import * as z from "zod";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
+import { avx2, avx512Vnni, wasmSimd } from "./costs.ts";
 import { type KernelFact, type KernelName, type Target, type TargetOptions, targetSchema } from "./target.ts";
 
 type Kernels = Partial<Record<KernelName, KernelFact>>;
@@ -94,6 +95,7 @@ const rows: readonly TargetOptions[] = [
     weights: { dtype: "int8", bits: 7, perChannel: true },
     accuracyLevel: 4,
     sparseInitializers: true,
+    costs: [avx2],
     kernels: cpuKernels,
     widths: blocked,
     limits: { modelBytes: protobufLimit },
@@ -107,6 +109,7 @@ const rows: readonly TargetOptions[] = [
     weights: { dtype: "int8", bits: 8, perChannel: true },
     accuracyLevel: 4,
     sparseInitializers: true,
+    costs: [avx512Vnni],
     kernels: cpuKernels,
     widths: blocked,
     limits: { modelBytes: protobufLimit },
@@ -132,6 +135,7 @@ const rows: readonly TargetOptions[] = [
     saturates: false,
     weights: { dtype: "int8", bits: 8, perChannel: true },
     accuracyLevel: 4,
+    costs: [wasmSimd],
     kernels: wasmKernels,
     limits: { modelBytes: protobufLimit, memoryBytes: 4 * 2 ** 30 },
     evidence: [
@@ -162,6 +166,7 @@ const rows: readonly TargetOptions[] = [
     saturates: true,
     weights: { dtype: "int8", bits: 7, perChannel: true },
     accuracyLevel: 4,
+    costs: [avx512Vnni, avx2, wasmSimd],
     kernels: { ...cpuKernels, "Conv depthwise": wasmKernels["Conv depthwise"] as KernelFact },
     widths: blocked,
     limits: { modelBytes: protobufLimit, tensorBytes: 128 * 2 ** 20 },

@@ -227,7 +227,7 @@ class FlowState {
 }
 
 /** What a node moves or rescales; undefined for other nodes. */
-function transparentInput(node: Node): Value | undefined {
+export function transparentInput(node: Node): Value | undefined {
   const rescale = rescaleOf(node);
   if (rescale) return rescale.input;
   const rule = movingRuleOf(node);

@@ -4,6 +4,7 @@ import type { Collector, Range } from "../../calibrate/collector.ts";
 import type { Model } from "../../ir/model.ts";
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
+import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { inferTypes } from "../../passes/infer-shapes.ts";
 import { TersorError } from "../../util/errors.ts";
@@ -16,6 +17,7 @@ import { type Flow, findFlow, hasWeight, isFixed, type Unit } from "./flow.ts";
 import { rangeCollector, type StaticOptions, type StaticSettings, staticOptions } from "./options.ts";
 import { isDepthwise } from "./rules.ts";
 import type { WeightChoice } from "./weights.ts";
+import { type Worth, worthOf } from "./worth.ts";
 
 /** A weight and what becomes of it. */
 export interface PlannedWeight {
@@ -58,6 +60,7 @@ export function planStatic(
   model: Model,
   options: StaticOptions = {},
   overrides: readonly LayerRule[] = [],
+  inputShapes?: InputShapes,
 ): StaticPlan {
   const settings = staticOptions.parse(options);
   const notes: string[] = [];
@@ -72,14 +75,20 @@ export function planStatic(
     const reason = kept ?? weightsOnly;
     if (reason) for (const { node } of layer.sites) excluded.set(node, reason);
   }
-  const flow = findFlow(copy.graph, {
-    target: settings.target,
-    types: inferTypes(copy),
-    excluded: (node) => excluded.get(node),
-  });
+  const flowOf = () => findFlow(copy.graph, { target: settings.target, types, excluded: (node) => excluded.get(node) });
+  const types = inferTypes(copy);
+  let flow = flowOf();
+  // Whoever names a layer has decided.
+  const named = new Set(
+    layers.filter(({ index }) => asked[index]?.named).flatMap(({ sites }) => sites.map(({ node }) => node)),
+  );
+  const sized = inputShapes ? inferTypes(copy, { inputShapes }) : types;
+  const worth = worthOf(flow, sized, settings.target, (node) => named.has(node));
+  for (const [node, reason] of worth.reasons) excluded.set(node, reason);
+  if (worth.reasons.size > 0) flow = flowOf();
   const coded = codeClasses(flow);
-  notes.push(...settingNotes(settings));
-  const planned = plannedWeights(layers, asked, flow, settings);
+  notes.push(...settingNotes(settings), ...worthNotes(worth, flow));
+  const planned = plannedWeights(layers, asked, flow, { settings, worth });
   return {
     model: copy,
     settings,
@@ -123,7 +132,7 @@ function plannedWeights(
   layers: readonly WeightLayer[],
   asked: readonly AskedLayer[],
   flow: Flow,
-  settings: StaticSettings,
+  { settings, worth }: { readonly settings: StaticSettings; readonly worth: Worth },
 ): PlannedWeight[] {
   const units = new Map(flow.units.map((unit) => [unit.node, unit]));
   const islands = new Map(flow.islands.map(({ node, reason }) => [node, reason]));
@@ -151,12 +160,19 @@ function plannedWeights(
       return { layer, choice };
     }
     const known = layer.sites.map(({ node }) => islands.get(node)).find((reason) => reason);
+    if (layer.sites.every(({ node }) => worth.decoded.has(node)))
+      return { layer, floatSpec: floatSpecOf(layer), ...(known && { reason: `weights only: ${known}` }) };
     if (layer.sites.some(({ node }) => units.has(node)))
       return { layer, reason: "coded as an operand, like an activation" };
     const inside = layer.sites.every(({ node }) => node.graph.parent);
     const none = `${layer.opType} has no integer kernel: quantize its weights only`;
     return { layer, reason: known ?? (inside ? "inside a subgraph" : none) };
   });
+}
+
+/** Codes that are read as floats: int8 per channel. */
+function floatSpecOf({ value }: WeightLayer): QuantSpec {
+  return resolveSpec(specOptions.parse({}), `weight "${value.name}"`);
 }
 
 /** What a layer may have of its own. */
@@ -216,6 +232,15 @@ function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings
     scale: by,
     method: settings.method,
   };
+}
+
+/** What the division by costs comes to, where it left layers float. */
+function worthNotes({ reasons, ratio, machine }: Worth, { units }: Flow): string[] {
+  if (reasons.size === 0 || ratio === undefined) return [];
+  const integer = units.filter(({ rule }) => rule.role === "anchor").length;
+  return [
+    `${integer} of ${integer + reasons.size} layers are worth their integers: by counted costs the layers take ${ratio.toFixed(2)} of float32's time (${machine}); \`--layers "*"\` quantizes all of them`,
+  ];
 }
 
 function settingNotes({ target, weights, granularity }: StaticSettings): string[] {

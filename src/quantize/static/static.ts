@@ -2,8 +2,9 @@
 import { type CalibrateOptions, calibrate } from "../../calibrate/calibrate.ts";
 import type { Collector, Range } from "../../calibrate/collector.ts";
 import { type Gram, gramOf } from "../../calibrate/gram.ts";
-import type { Dataset } from "../../data/dataset.ts";
+import { type Dataset, take } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
+import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
 import { exceededLimits } from "../../targets/limits.ts";
 import { constantSizes } from "../constant-sizes.ts";
@@ -54,8 +55,10 @@ export function staticVariants(
   const means = new Map<string, Float32Array>();
   const moments = new Map<string, Gram>();
   let seen = 0;
+  let shapes: InputShapes | undefined;
   return async (overrides = []) => {
-    const plan = planStatic(model, options, overrides);
+    shapes ??= await shapesOf(model, data);
+    const plan = planStatic(model, options, overrides, shapes);
     const missing = [
       ...[...plan.rangeCollectors()].filter(([name]) => !ranges.has(name)),
       ...[...plan.meanCollectors()].filter(([name]) => !means.has(name)),
@@ -77,6 +80,19 @@ export function staticVariants(
     for (const { weight, gram } of grams) moments.set(weight, gram.result());
     return { ...applyStatic(plan, { ranges, means, moments }), ranges: new Map(ranges), samples: seen };
   };
+}
+
+/** Sizes of the first sample where the model leaves them open: what layers cost is counted with them. */
+async function shapesOf({ graph }: Model, data: Dataset): Promise<InputShapes> {
+  for await (const { inputs } of take(data, 1)) {
+    const shapes = graph.inputs.flatMap(({ name, type }) => {
+      const dims = inputs[name]?.dims;
+      if (!dims || type?.kind !== "tensor" || type.shape?.length !== dims.length) return [];
+      return [[name, type.shape.map((dim, axis) => (typeof dim === "number" ? dim : (dims[axis] as number)))] as const];
+    });
+    return Object.fromEntries(shapes);
+  }
+  return {};
 }
 
 /** Writes a plan with statistics from elsewhere. The plan's model is used up. @throws bad-data for a value without a range */
