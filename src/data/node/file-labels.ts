@@ -102,7 +102,7 @@ async function labelsOf(
   if (!classes) await checkFilled(folder, new Set(folders as string[]), kind);
   const names = classes ?? sortClasses(folders as string[]);
   const labels = (folders as string[]).map((name) => parseLabel(name, names, `${folder}: sub-folder "${name}"`));
-  return { labels, folders: names };
+  return { labels, ...(classes ? {} : { folders: names }) };
 }
 
 /**

@@ -160,6 +160,8 @@ describe("images", () => {
     const data = await open({ path: "pets", take: 1 }, [image("N", 3, 2, 4)]);
     expect(data.classes).toEqual(["cat", "dog"]);
     expect((await open("lines", [image("N", 3, 2, 4)])).classes).toBeUndefined();
+    const named = await open({ path: "pets", classes: ["dog", "cat"] }, [image("N", 3, 2, 4)]);
+    expect(named.classes).toBeUndefined();
   });
 
   it.each([
