@@ -20,6 +20,8 @@ const exitCodes: Readonly<Record<ErrorCode, number>> = {
 };
 
 listenForSignals();
+// A limit on the size of files is an error of the write, and not the end of the process.
+if (process.platform !== "win32") process.on("SIGXFSZ" as NodeJS.Signals, () => {});
 // What nobody awaited ends as any other error does: never with a stack, nor with the code of a missed bound.
 for (const event of ["uncaughtException", "unhandledRejection"] as const)
   process.on(event, (error: unknown) => process.exit(fail(error)));

@@ -34,10 +34,11 @@ const NAMES = 3;
 const NAME_WIDTH = 40;
 
 /** `model.onnx → model.int8.onnx  10.8 MB → 2.9 MB (−73 %)`. */
-export function headline({ input, output }: Manifest, colors: Palette, outputPath: string): string {
+export function headline({ input, output, notes = [] }: Manifest, colors: Palette, outputPath: string): string {
   const from = basename(input.files[0]?.file ?? "");
   const sizes = `${formatBytes(input.bytes)} → ${formatBytes(output.bytes)} (${formatChange(input.bytes, output.bytes)})`;
-  return `${printable(from)} → ${printable(outputPath)}  ${colors.bold(sizes)}`;
+  const line = `${printable(from)} → ${printable(outputPath)}  ${colors.bold(sizes)}`;
+  return [line, ...notes.map((note) => colors.yellow(note))].join("\n");
 }
 
 export function quantizeText(report: QuantizeStepReport, width: number, colors: Palette): string {

@@ -19,6 +19,13 @@ export interface FunctionDef {
   readonly unknown: Uint8Array | undefined;
 }
 
+/** A file, or something like it, that tensors lie in. */
+export interface TensorFile {
+  close(): void;
+  /** @throws bad-data when it is not as it was when it was opened */
+  checkUnchanged(): void;
+}
+
 export class Model {
   irVersion = 10;
   /** Version by domain; "" is the standard domain. */
@@ -32,10 +39,24 @@ export class Model {
   functions: FunctionDef[] = [];
   /** Fields of the file that this version does not know, kept as they are. */
   unknown: Uint8Array | undefined;
+  /** What its tensors lie in. Shared by what is made of the model. */
+  files: readonly TensorFile[] = [];
   readonly graph: Graph;
 
   constructor(graph: Graph) {
     this.graph = graph;
+  }
+
+  /**
+   * Closes the files that its tensors lie in. What was made of the model may still have tensors there: close it when they are written.
+   * Without, a file is closed when nothing refers to it any more, which may be too late for a program that opens thousands.
+   */
+  close(): void {
+    for (const file of this.files) file.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   /** Version of the standard operators. @throws bad-model when the model imports none. */
@@ -58,6 +79,7 @@ export class Model {
     copy.metadata = new Map(this.metadata);
     copy.functions = this.functions.map((fn) => ({ ...fn, graph: cloneGraph(fn.graph) }));
     copy.unknown = this.unknown;
+    copy.files = this.files;
     return copy;
   }
 

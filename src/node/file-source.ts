@@ -1,5 +1,6 @@
 /** @file Files as random-access sources. */
 import { closeSync, fstatSync, readSync } from "node:fs";
+import type { TensorFile } from "../ir/model.ts";
 import type { ByteSource } from "../util/bytes.ts";
 import { messageOf, TersorError } from "../util/errors.ts";
 import { NOT_REGULAR, openRegular } from "../util/regular-file.ts";
@@ -9,10 +10,11 @@ const MAX_READ = 1 << 30;
 const closer = new FinalizationRegistry<number>((fd) => closeSync(fd));
 
 /** A file, opened once and read by position; closed by `close()` or when nothing refers to it any more. */
-export class FileSource implements ByteSource {
+export class FileSource implements ByteSource, TensorFile {
   readonly path: string;
   readonly byteLength: number;
   readonly #fd: number;
+  readonly #mtimeNs: bigint;
   #closed = false;
 
   /** @throws bad-data when the file can't be opened or is not a regular file. */
@@ -23,7 +25,9 @@ export class FileSource implements ByteSource {
     } catch (error) {
       throw new TersorError("bad-data", `${path}: ${reason(error)}`, { cause: error });
     }
-    this.byteLength = fstatSync(this.#fd).size;
+    const { size, mtimeNs } = fstatSync(this.#fd, { bigint: true });
+    this.byteLength = Number(size);
+    this.#mtimeNs = mtimeNs;
     closer.register(this, this.#fd, this);
   }
 
@@ -42,6 +46,16 @@ export class FileSource implements ByteSource {
     return out;
   }
 
+  checkUnchanged(): void {
+    if (this.#closed) return;
+    const { size, mtimeNs } = fstatSync(this.#fd, { bigint: true });
+    if (Number(size) === this.byteLength && mtimeNs === this.#mtimeNs) return;
+    throw new TersorError(
+      "bad-data",
+      `${this.path}: changed while it was read: expected ${this.byteLength} bytes as at the beginning, got ${size} bytes of another time. Nothing was written: run it again when the file is at rest.`,
+    );
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
@@ -50,7 +64,8 @@ export class FileSource implements ByteSource {
   }
 
   #readSome(out: Uint8Array, at: number, length: number, position: number): number {
-    if (this.#closed) throw new TersorError("internal", `${this.path}: read after it was closed.`);
+    if (this.#closed)
+      throw new TersorError("bad-data", `${this.path}: read after its model was closed. Load it again.`);
     try {
       return readSync(this.#fd, out, at, length, position);
     } catch (error) {
@@ -66,6 +81,7 @@ const reasons: Readonly<Record<string, string>> = {
   ENOTDIR: "a part of the path is a file, not a folder.",
   ENOSPC: "the disk is full.",
   EDQUOT: "the disk quota is used up.",
+  EFBIG: "the file would be larger than this process may write.",
   EROFS: "the file system is read-only.",
   EISDIR: "expected a file, got a folder.",
   ELOOP: "the symbolic links run in a circle.",

@@ -1,5 +1,6 @@
 /** @file Opens a model file and the external data beside it. */
-import { dirname, isAbsolute, join, normalize } from "node:path";
+import { realpathSync } from "node:fs";
+import { dirname, isAbsolute, join, normalize, relative, sep } from "node:path";
 import type { Model } from "../ir/model.ts";
 import { decodeModel } from "../ir/serde/decode-model.ts";
 import { TersorError } from "../util/errors.ts";
@@ -19,10 +20,41 @@ export function loadModel(path: string): Model {
     return source;
   };
   try {
-    return decodeModel(open(path), { name: path, external: (location) => open(join(folder, safeLocation(location))) });
+    const external = (location: string) => open(inside(join(folder, safeLocation(location)), path));
+    const model = decodeModel(open(path), { name: path, external });
+    model.files = [...opened.values()];
+    return model;
   } catch (error) {
     for (const source of opened.values()) source.close();
     throw error;
+  }
+}
+
+/**
+ * The same path, where its links lead to a place in the model's folder, as it is spelled or as it really is: stores of models link to both
+ * the model and its data. @throws bad-model for links that lead out
+ */
+function inside(path: string, model: string): string {
+  const real = realPath(path);
+  const folders = [realPath(dirname(model)), dirname(realPath(model) ?? model)];
+  // What is not there, opening it says.
+  if (real === undefined || folders.some((folder) => folder !== undefined && isBelow(real, folder))) return path;
+  throw new TersorError(
+    "bad-model",
+    `"${path}" is a link that leaves the model's folder, to "${real}". Refusing to read it.`,
+  );
+}
+
+function isBelow(path: string, folder: string): boolean {
+  const way = relative(folder, path);
+  return way.split(sep)[0] !== ".." && !isAbsolute(way);
+}
+
+function realPath(path: string): string | undefined {
+  try {
+    return realpathSync(path);
+  } catch {
+    return undefined;
   }
 }
 

@@ -8,11 +8,14 @@ import type { EncodedMessage } from "../proto/encode.ts";
 import { chunksOfMessage } from "../proto/write.ts";
 import { TersorError } from "../util/errors.ts";
 import { reason } from "./file-source.ts";
+import { removeStale, temporaryName } from "./temporary.ts";
 
 export interface SaveOptions extends Pick<EncodeOptions, "external" | "maxBytes" | "maxDataBytes"> {
   readonly signal?: AbortSignal;
   /** What the name of the first external data file adds to the model's. Default ".data". */
   readonly dataSuffix?: string;
+  /** What messages call the file; its path when absent. */
+  readonly name?: string;
   /** Bytes written so far, and in all. */
   onProgress?(done: number, total: number): void;
 }
@@ -37,12 +40,13 @@ const SLICE = 40;
  * @throws bad-data when the place can't be written; aborted; limit-exceeded, see encodeModel.
  */
 export async function saveModel(model: Model, path: string, options: SaveOptions = {}): Promise<SavedFiles> {
-  const { signal, onProgress, dataSuffix = ".data", ...encoding } = options;
+  const { signal, onProgress, dataSuffix = ".data", name = path, ...encoding } = options;
   const location = `${basename(path)}${dataSuffix}`;
   const { model: main, data } = encodeModel(model, { ...encoding, location });
   const dataPaths = data.map((file) => join(dirname(path), file.location));
   const bytes = data.reduce((sum, file) => sum + file.byteLength, main.byteLength);
-  const id = `.tersor-${crypto.randomUUID()}`;
+  removeStale(dirname(path));
+  const id = temporaryName();
   const files = [
     ...data.map((message: EncodedMessage, i) => ({
       message,
@@ -66,11 +70,12 @@ export async function saveModel(model: Model, path: string, options: SaveOptions
       await write(message, fd, progress, signal).finally(() => closeSync(fd));
     }
     checkAborted(signal);
+    for (const file of model.files) file.checkUnchanged();
     for (const { temp, target } of files) renameSync(temp, target);
   } catch (error) {
     for (const temp of begun) rmSync(temp, { force: true });
     if ((error as NodeJS.ErrnoException).syscall)
-      throw new TersorError("bad-data", `${path}: can't be written: ${reason(error)}`, { cause: error });
+      throw new TersorError("bad-data", `${name}: can't be written: ${reason(error)}`, { cause: error });
     throw error;
   }
   return { path, bytes, dataPaths };

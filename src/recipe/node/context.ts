@@ -64,6 +64,7 @@ export class NodeContext implements StepContext {
   readonly #runtimes = new Map<RuntimeName, WorkerRuntime>();
   readonly #opened: Dataset[] = [];
   readonly #guard: FileGuard;
+  readonly #models: Model[] = [];
   #pool: NodeMethodPool | undefined;
 
   constructor(options: NodeContextOptions) {
@@ -164,6 +165,7 @@ export class NodeContext implements StepContext {
     const located = resolve(this.#options.folder, path);
     this.#guard.check(located);
     const model = loadModel(located);
+    this.#models.push(model);
     for (const file of modelFiles(model, located)) this.#guard.reads(file, true);
     return model;
   }
@@ -184,6 +186,7 @@ export class NodeContext implements StepContext {
   async close(): Promise<void> {
     const live = [...this.#runtimes.values(), ...(this.#pool ? [this.#pool] : [])];
     await Promise.all(live.map((each) => each.close()));
+    for (const model of this.#models.splice(0)) model.close();
   }
 
   async #files(model: Model): Promise<string[]> {

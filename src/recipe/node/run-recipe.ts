@@ -7,7 +7,7 @@ import { version } from "../../node/version.ts";
 import { validateModel } from "../../ops/check-model.ts";
 import type { Progress, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
-import { parseRecipe, type Recipe } from "../recipe.ts";
+import { type BoundStep, parseRecipe, type Recipe } from "../recipe.ts";
 import { runSteps, type StepRecord } from "../run-steps.ts";
 import { NodeContext, type SkippedData } from "./context.ts";
 import { FileGuard } from "./file-guard.ts";
@@ -45,6 +45,8 @@ export interface Manifest {
   readonly output: ModelRecord;
   readonly seed: number;
   readonly steps: readonly StepRecord[];
+  /** What the user should know of the whole. */
+  readonly notes?: readonly string[];
   /** Samples that could not be read and were left out, where there are any. */
   readonly skipped?: readonly SkippedData[];
 }
@@ -110,12 +112,15 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     const { model, records } = await runSteps(original, parsed.steps, ctx);
     const describe = (output: ModelRecord): Manifest => {
       const skipped = ctx.skipped();
+      const all = total(inputs.map(recordOf));
+      const notes = notesOn(all, output, parsed.steps);
       return {
         tersor: version(),
-        input: total(inputs.map(recordOf)),
+        input: all,
         output,
         seed: parsed.seed,
         steps: records(),
+        ...(notes.length > 0 && { notes }),
         ...(skipped.length > 0 && { skipped }),
       };
     };
@@ -133,6 +138,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
   } finally {
     await ctx.close();
     workspace.remove();
+    original.close();
   }
 }
 
@@ -140,6 +146,19 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
 function checkWorkers(workers: number | "auto" = 0): number | "auto" {
   if (workers === "auto" || (Number.isInteger(workers) && workers >= 0 && workers <= MOST_WORKERS)) return workers;
   throw new TersorError("bad-recipe", `workers: expected a whole number from 0 to ${MOST_WORKERS}, got ${workers}.`);
+}
+
+/** A result that is larger than the input is seldom wanted. */
+function notesOn(input: ModelRecord, output: ModelRecord, steps: readonly BoundStep[]): string[] {
+  if (output.bytes <= input.bytes) return [];
+  const percent = ((output.bytes / input.bytes - 1) * 100).toPrecision(2);
+  const isQuantized = steps.some(({ options }) => options.granularity !== undefined);
+  const advice = isQuantized
+    ? ", such as a scale for every few weights. Use a coarser --granularity, or leave small layers as they are (--min-elements)"
+    : "";
+  return [
+    `the result is larger than the input, by ${output.bytes - input.bytes} bytes (${percent} %): more was added than saved${advice}.`,
+  ];
 }
 
 /** JSON with a line per entry. What is infinite, such as the SQNR of equal tensors, becomes null. */

@@ -1,7 +1,8 @@
 /** @file Files that steps keep for themselves in Node: checkpoints and logs. */
 import { appendFileSync, closeSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from "node:fs";
-import { resolve } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { reason } from "../../node/file-source.ts";
+import { removeStale, temporaryName } from "../../node/temporary.ts";
 import type { StepFiles } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { readRegular } from "../../util/regular-file.ts";
@@ -40,9 +41,10 @@ export function stepFiles(folder: string, guard: FileGuard): StepFiles {
 
 /** Writes beside the file and renames: a full disk or an interruption leaves the old one whole. */
 function writeWhole(path: string, bytes: Uint8Array): void {
-  const temporary = `${path}.${process.pid}.tmp`;
+  removeStale(dirname(path));
+  const temporary = join(dirname(path), temporaryName());
   try {
-    const file = openSync(temporary, "w");
+    const file = openSync(temporary, "wx");
     try {
       for (let at = 0; at < bytes.length; ) at += writeSync(file, bytes, at);
       fsyncSync(file);

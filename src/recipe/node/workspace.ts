@@ -1,10 +1,11 @@
 /** @file A temporary folder beside the output: what is written there moves into place at the end, or is gone. */
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Model } from "../../ir/model.ts";
 import { dataFileName } from "../../ir/serde/encode-model.ts";
 import { reason } from "../../node/file-source.ts";
 import { type SavedFiles, type SaveOptions, saveModel } from "../../node/save.ts";
+import { removeStale, temporaryName } from "../../node/temporary.ts";
 import { TersorError } from "../../util/errors.ts";
 import type { OutputPaths } from "./files.ts";
 
@@ -32,8 +33,13 @@ export class Workspace {
     const known = this.#files.get(model);
     if (known) return known;
     const folder = join(this.#open(), String(this.#count++));
-    mkdirSync(folder);
-    const saved = await saveModel(model, join(folder, basename(this.#output.model)), this.#save);
+    try {
+      mkdirSync(folder);
+    } catch (error) {
+      throw unwritable(this.#output.model, error);
+    }
+    const options = { ...this.#save, name: this.#output.model };
+    const saved = await saveModel(model, join(folder, basename(this.#output.model)), options);
     this.#files.set(model, saved);
     return saved;
   }
@@ -74,7 +80,13 @@ export class Workspace {
 
   #open(): string {
     try {
-      this.#folder ??= mkdtempSync(join(dirname(resolve(this.#output.model)), ".tersor-"));
+      if (this.#folder === undefined) {
+        const beside = dirname(resolve(this.#output.model));
+        removeStale(beside);
+        const folder = join(beside, temporaryName());
+        mkdirSync(folder, { mode: 0o700 });
+        this.#folder = folder;
+      }
     } catch (error) {
       throw unwritable(this.#output.model, error);
     }
