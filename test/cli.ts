@@ -25,7 +25,8 @@ export interface CliOptions {
 export function runCli(args: readonly string[], { cwd, env, onStart }: CliOptions = {}): Promise<CliResult> {
   const child = spawn(process.execPath, [cliFile, ...args], {
     ...(cwd !== undefined && { cwd }),
-    env: { ...process.env, NO_COLOR: "", FORCE_COLOR: "0", TERSOR_DEBUG: "0", ...env },
+    // As in CI: what takes longer than ten seconds prints no progress into the pipe that tests read.
+    env: { ...process.env, CI: "true", NO_COLOR: "", FORCE_COLOR: "0", TERSOR_DEBUG: "0", ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   const texts = { stdout: "", stderr: "" };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ProgressLine, progressText, showsProgress } from "./progress.ts";
+import { ProgressLine, plainProgress, progressStyle, progressText } from "./progress.ts";
 
 /** A terminal that keeps what is written, and a clock that is set. */
 function terminal() {
@@ -50,13 +50,29 @@ describe("progress", () => {
     expect(writes).toEqual([]);
   });
 
-  it("is shown to terminals outside of CI only", () => {
-    const shows = (isTTY: boolean | undefined, env: Record<string, string>) =>
-      showsProgress({ isTTY, write: () => {} }, env);
-    expect(shows(true, {})).toBe(true);
-    expect(shows(undefined, {})).toBe(false);
-    expect(shows(true, { CI: "true" })).toBe(false);
-    expect(shows(true, { CI: "false" })).toBe(true);
-    expect(shows(true, { TERM: "dumb" })).toBe(false);
+  it("is a line of terminals, lines that stay in pipes, and nothing in CI", () => {
+    const style = (isTTY: boolean | undefined, env: Record<string, string>) =>
+      progressStyle({ isTTY, write: () => {} }, env);
+    expect(style(true, {})).toBe("line");
+    expect(style(undefined, {})).toBe("lines");
+    expect(style(true, { CI: "true" })).toBe("none");
+    expect(style(undefined, { CI: "1" })).toBe("none");
+    expect(style(true, { CI: "false" })).toBe("line");
+    expect(style(true, { TERM: "dumb" })).toBe("lines");
+  });
+
+  it("into a pipe, a line every ten seconds, through all activities", () => {
+    const writes: string[] = [];
+    const clock = { now: 0 };
+    const progress = plainProgress({ write: (text) => writes.push(text) }, () => clock.now);
+    const first = progress("calibrating", 256, "samples");
+    for (clock.now = 0; clock.now <= 8000; clock.now += 100) first.update(clock.now / 100);
+    first.end();
+    const second = progress("timing 2 models", 60, "rounds");
+    for (; clock.now <= 25_000; clock.now += 1000) second.update(clock.now / 1000);
+    expect(writes).toEqual([
+      "timing 2 models, 16 %, 10 of 60 rounds, 5.0/s, 0:10 left\n",
+      "timing 2 models, 33 %, 20 of 60 rounds, 1.7/s, 0:24 left\n",
+    ]);
   });
 });

@@ -1,4 +1,4 @@
-/** @file Progress on stderr: one line that is rewritten, with rate and time left; silent when nobody watches. */
+/** @file Progress on stderr, with rate and time left: one line that is rewritten, or, into a pipe, a line every ten seconds. */
 import type { Progress, ProgressUnit, StepContext } from "../step.ts";
 import type { Io } from "./args.ts";
 import { formatBytes, formatCount, formatDuration, truncateMiddle } from "./render.ts";
@@ -15,14 +15,23 @@ const DELAY = 300;
 const INTERVAL = 100;
 const BAR = 24;
 
-/** Whether progress is shown: to a terminal that can rewrite a line, outside of CI. */
-export function showsProgress(stream: ProgressStream, env: Readonly<Record<string, string | undefined>>): boolean {
-  return Boolean(stream.isTTY) && env.TERM !== "dumb" && (env.CI === undefined || env.CI === "" || env.CI === "false");
+/** Milliseconds between lines that stay. */
+const PLAIN_INTERVAL = 10_000;
+
+/** How progress is shown: on a line of a terminal that can rewrite it, else in lines that stay; not at all in CI. */
+export function progressStyle(
+  stream: ProgressStream,
+  env: Readonly<Record<string, string | undefined>>,
+): "line" | "lines" | "none" {
+  if (env.CI !== undefined && env.CI !== "" && env.CI !== "false") return "none";
+  return stream.isTTY && env.TERM !== "dumb" ? "line" : "lines";
 }
 
 /** Runs work that reports progress, and leaves the terminal clean whatever comes of it. */
 export async function withProgress<T>(io: Io, work: (progress: StepContext["progress"]) => Promise<T>): Promise<T> {
-  if (io.isQuiet || !showsProgress(process.stderr, process.env)) return work(() => silent);
+  const style = io.isQuiet ? "none" : progressStyle(process.stderr, process.env);
+  if (style === "none") return work(() => silent);
+  if (style === "lines") return work(plainProgress(process.stderr));
   const line = new ProgressLine(process.stderr);
   try {
     return await work((...args) => line.begin(...args));
@@ -32,6 +41,27 @@ export async function withProgress<T>(io: Io, work: (progress: StepContext["prog
 }
 
 const silent: Progress = { update: () => {}, end: () => {} };
+
+/** Lines that stay, one every ten seconds from the beginning on, whatever the activities in between. */
+export function plainProgress(
+  stream: ProgressStream,
+  now: () => number = () => performance.now(),
+): StepContext["progress"] {
+  let next = now() + PLAIN_INTERVAL;
+  return (label, total, unit) => {
+    const start = now();
+    return {
+      update(done, note) {
+        const time = now();
+        if (time < next) return;
+        next = time + PLAIN_INTERVAL;
+        const state = { label, done, total, unit, seconds: (time - start) / 1000, note };
+        stream.write(`${partsOf(state).join(", ")}\n`);
+      },
+      end: () => {},
+    };
+  };
+}
 
 /** A line of progress. One at a time: beginning the next activity replaces the one before. */
 export class ProgressLine {
@@ -89,18 +119,27 @@ export interface ProgressState {
 }
 
 /** `writing ████████░░░░  42 %  180 MB of 432 MB  610 MB/s  0:01 left`. */
-export function progressText({ label, done, total, unit, seconds, note }: ProgressState): string {
-  const share = total > 0 ? Math.min(1, done / total) : 0;
-  const filled = Math.round(share * BAR);
+export function progressText(state: ProgressState): string {
+  const filled = Math.round(shareOf(state) * BAR);
+  const [label, percent = "", ...parts] = partsOf(state);
+  return [`${label} ${"█".repeat(filled)}${"░".repeat(BAR - filled)}`, percent.padStart(5), ...parts].join("  ");
+}
+
+function shareOf({ done, total }: ProgressState): number {
+  return total > 0 ? Math.min(1, done / total) : 0;
+}
+
+/** What is done, how much of it, how fast, how long it takes. */
+function partsOf(state: ProgressState): string[] {
+  const { label, done, total, unit, seconds, note } = state;
   const amount = (value: number) => (unit === "bytes" ? formatBytes(value) : formatCount(value));
   const rate = seconds > 0 ? done / seconds : 0;
-  const parts = [
-    `${label} ${"█".repeat(filled)}${"░".repeat(BAR - filled)}`,
-    `${Math.floor(share * 100)} %`.padStart(5),
+  return [
+    label,
+    `${Math.floor(shareOf(state) * 100)} %`,
     unit === "bytes" ? `${amount(done)} of ${amount(total)}` : `${amount(done)} of ${amount(total)} ${unit}`,
     ...(rate > 0 ? [`${rate < 10 && unit !== "bytes" ? rate.toFixed(1) : amount(rate)}/s`] : []),
     ...(rate > 0 && done < total ? [`${formatDuration((total - done) / rate)} left`] : []),
     ...(note === undefined ? [] : [note]),
   ];
-  return parts.join("  ");
 }

@@ -24,7 +24,7 @@ describe("measureSize", () => {
   });
 
   it("uses a lower brotli quality for large files, and says which", async () => {
-    expect([1 << 20, 8 << 20, 1 << 30].map(brotliQualityFor)).toEqual([11, 9, 5]);
+    expect([1 << 17, 1 << 20, 8 << 20, 1 << 30].map(brotliQualityFor)).toEqual([11, 9, 9, 5]);
     expect((await measureSize([file("c", repetitive)], { brotliQuality: 4 })).brotliQuality).toBe(4);
   });
 

@@ -22,7 +22,7 @@ export interface FileSize {
  * 1.5 % of each other.
  */
 const brotliQualities = [
-  { below: 4 << 20, quality: 11 },
+  { below: 1 << 18, quality: 11 },
   { below: 16 << 20, quality: 9 },
   { below: Number.POSITIVE_INFINITY, quality: 5 },
 ] as const;

@@ -168,7 +168,7 @@ async function tryOne(
     way = await select(candidate);
   } catch (cause) {
     // A way that nobody asked for must not fail.
-    if (!needsGradients(candidate) || !(cause instanceof TersorError) || cause.code !== "unsupported-op") throw cause;
+    if (!needsGradients(candidate) || !(cause instanceof TersorError) || cause.code === "aborted") throw cause;
     return { candidate, tried: { ...about, reason: cause.message } };
   }
   const { cut } = way.selection;

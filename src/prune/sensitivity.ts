@@ -1,8 +1,11 @@
 /** @file Sensitivity: what the outputs lose when a share of one group's channels goes, for every group, in one pass over the data. */
 import { type Batch, batches, unbatch } from "../data/batch.ts";
 import type { Sample } from "../data/dataset.ts";
+import { attr } from "../ir/attribute.ts";
+import type { Node } from "../ir/node.ts";
 import { throwIfAborted } from "../runtime/abort.ts";
 import type { Feeds, Outputs, Session } from "../runtime/runtime.ts";
+import { dtypeInfo } from "../tensor/dtype.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
 import { fromNumbers } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
@@ -142,15 +145,24 @@ function gatesOf(analysis: Analysis): { readonly gates: Gates; readonly hidden: 
   const hidden = new Set<number>();
   const made = maskSums(analysis, ({ size }, dtype, dims) => fromNumbers(dtype, dims, new Float32Array(size).fill(1)));
   for (const { mask, port } of made) {
-    if (graph.find(mask.name) !== mask || mask.tensor?.dtype !== "float32") {
+    const { type } = mask;
+    if (graph.find(mask.name) !== mask || type?.kind !== "tensor") {
       for (const atom of atomsOf(analysis, port)) hidden.add(atom);
       continue;
     }
-    const { type } = mask;
-    mask.tensor = undefined;
-    mask.type = type;
-    graph.addInput(mask);
-    gates.set(mask.name, port);
+    if (type.dtype === "float32") {
+      mask.tensor = undefined;
+      mask.type = type;
+      graph.addInput(mask);
+      gates.set(mask.name, port);
+      continue;
+    }
+    const gate = graph.addValue(graph.uniqueName(`${mask.name}_gate`), { ...type, dtype: "float32" });
+    graph.addInput(gate);
+    const attributes = { to: attr.int(dtypeInfo(type.dtype).code) };
+    const spec = { opType: "Cast", inputs: [gate], outputs: [`${mask.name}_cast`], attributes };
+    graph.replaceUses(mask, graph.addNode(spec, { before: mask.users()[0] as Node }).output());
+    gates.set(gate.name, port);
   }
   return { gates, hidden };
 }

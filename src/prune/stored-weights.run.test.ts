@@ -79,3 +79,29 @@ it("scores of codes are those of the weights: scales count", async () => {
   const { model } = await pruneChannels(few, pruneOptions.parse({ ratio: 0.3 }), undefined);
   expect([...(model.graph.find("w")?.tensor?.toNumbers() ?? [])]).toEqual([10, 10, 50, 50]);
 });
+
+it("float16 models are cut by what their activations show, and their weights solved", async () => {
+  const draw = (...dims: number[]) =>
+    fromNumbers(
+      "float16",
+      dims,
+      Array.from({ length: dims.reduce((all, dim) => all * dim, 1) }, () => rng.normal() * 0.3),
+    );
+  const half = parse`<ir_version: 10, opset_import: ["": 21]> g (float16[N,6] x) => (y)
+    <float16[6,16] a = ${draw(6, 16)}, float16[16] b = ${draw(16)}, float16[16,3] c = ${draw(16, 3)}> {
+      h = MatMul(x, a)  k = Add(h, b)  r = Relu(k)  y = MatMul(r, c) }`;
+  const fed16 = [{ name: "x", dtype: "float16", dims: ["N", 6] }] as const;
+  const rows = Array.from({ length: 48 }, (_, i) => ({ id: `${i}`, inputs: randomFeeds(fed16, i, { x: [1, 6] }) }));
+  const data16 = { ...calibration, data: datasetOf("half", rows) };
+  const { approach, groups, unrecovered } = await pruneChannels(half, pruneOptions.parse({ ratio: 0.3 }), data16);
+  expect(groups.map(({ removed, criterion }) => [removed, criterion])).toEqual([[5, undefined]]);
+  expect(unrecovered).toEqual([]);
+  const [tried] = (approach.tried ?? []).filter(({ criteria: [first] }) => first === "fisher");
+  expect(tried?.reason).toMatch(/float32 output/);
+  expect(approach.tried?.filter(({ sqnr }) => sqnr !== undefined).map(({ ranking }) => ranking)).toEqual([
+    "layer",
+    "global",
+    "sensitivity",
+  ]);
+  expect(approach.judged?.sqnr).toBeGreaterThan(10);
+});
