@@ -136,7 +136,8 @@ async function measure(
     return { verdict: "refused", samples: 0, reason: unlessAborted(error, "the runtime refuses the result") };
   }
   try {
-    const watch = { signal: ctx.signal, progress: () => ({ update: () => {}, end: () => {} }) };
+    const progress = () => ({ update: () => {}, end: () => {} });
+    const watch = { signal: ctx.signal, progress, original: ctx.original };
     const { fidelity, data } = await measureAgreement([reference, candidate], search, watch);
     return { ...verdictOf(fidelity, outputs, FLOOR_DB), samples: data.samples };
   } catch (error) {

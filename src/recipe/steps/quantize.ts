@@ -241,7 +241,7 @@ async function errorOf(
   const session = await ctx.open(model, settings);
   try {
     const quiet = { update: () => {}, end: () => {} };
-    const watch = { signal: ctx.signal, progress: () => quiet };
+    const watch = { signal: ctx.signal, progress: () => quiet, original: ctx.original };
     const { fidelity } = await measureAgreement([reference, session], data, watch);
     return outputError(fidelity);
   } finally {
