@@ -96,7 +96,8 @@ function triedText({ approach }: PruneStepReport, colors: Palette): string[] {
     const what = sqnr === undefined ? `not tried: ${printable(reason ?? "")}` : decibels(sqnr);
     return `  ${criteria.join()}, ${scopes[ranking]}: ${what}${kept ? ", kept" : ""}`;
   });
-  return ["", colors.bold("Tried, and how far the outputs were"), ...lines];
+  const before = approach?.triedWith !== approach?.recover ? " before anything made up for it" : "";
+  return ["", colors.bold(`Tried, and how far the outputs were${before}`), ...lines];
 }
 
 function zerosOf(layers: NonNullable<PruneStepReport["layers"]>): string {

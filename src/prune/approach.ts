@@ -37,6 +37,8 @@ export interface Approach extends Candidate {
   readonly roundTo: number;
   /** All that were tried; one alone is not tried, but taken. */
   readonly tried?: readonly Tried[];
+  /** What made up for the cuts that were tried: nothing, where solving each of them would have taken long. */
+  readonly triedWith?: "none" | "mean" | "least-squares";
   readonly judged?: Judged;
 }
 

@@ -130,8 +130,9 @@ export async function tryAll(
   const trials: Trial[] = [];
   const known = new Map<string, Trial>();
   let best: Trial | undefined;
+  const around = { select, recover: trialRecovery(bench, candidates.length, recover), reference };
   for (const candidate of candidates) {
-    const trial = await tryOne(bench, candidate, { select, recover, reference }, known);
+    const trial = await tryOne(bench, candidate, around, known);
     // One cut model at a time is kept.
     if (trial.noise !== undefined && isBetter(trial, best)) {
       if (best) trials[trials.indexOf(best)] = withoutModel(best);
@@ -140,6 +141,14 @@ export async function tryAll(
     } else trials.push(withoutModel(trial));
   }
   return trials.map((trial) => (trial === best ? { ...trial, tried: { ...trial.tried, kept: true } } : trial));
+}
+
+/** Multiplications that solving may take for all ways together: about a minute. */
+const MOST_SOLVING = 4e10;
+
+/** What makes up for a cut while ways are tried: nothing, where solving so many times would take long. */
+export function trialRecovery(bench: Workbench, ways: number, recover: Recovery): Recovery {
+  return recover === "least-squares" && bench.solvingCost() * ways > MOST_SOLVING ? "none" : recover;
 }
 
 function withoutModel({ candidate, tried }: Trial): Trial {

@@ -6,7 +6,7 @@ import type { InputShapes } from "../ops/infer-inputs.ts";
 import { TersorError } from "../util/errors.ts";
 import { type Approach, type Candidate, candidatesFor } from "./approach.ts";
 import type { ChannelCost } from "./channel-cost.ts";
-import { isGrouped, selectorFor, tryAll } from "./choose-approach.ts";
+import { isGrouped, selectorFor, trialRecovery, tryAll } from "./choose-approach.ts";
 import { type CriterionName, criteria } from "./criteria/index.ts";
 import type { Cut } from "./cut.ts";
 import { type Group, layerName } from "./groups.ts";
@@ -119,14 +119,16 @@ export async function pruneChannels(
   );
   const sensitivity =
     options.sensitivity || chosen.ranking === "sensitivity" ? await bench.sensitivity(chosen) : undefined;
-  const made = best?.made ?? (cut.size > 0 ? await bench.recovered(cut, recover) : undefined);
-  const noise = best?.noise ?? (made && reference ? await reference.noise(made.model) : undefined);
+  const triedWith = trialRecovery(bench, candidates.length, recover);
+  const done = triedWith === recover ? best : undefined;
+  const made = done?.made ?? (cut.size > 0 ? await bench.recovered(cut, recover) : undefined);
+  const noise = done?.noise ?? (made && reference ? await reference.noise(made.model) : undefined);
   const notes = [
-    ...openSizes(given, used),
     ...scores.notes,
     ...fallbacks(groups, chosen),
     ...(made ? oddWidths(bench.model, made.model, surroundings.multiple) : []),
     ...(reached ? [] : [missed(groups, options, removed)]),
+    ...openSizes(given, used),
   ];
   return {
     model: made?.model ?? given,
@@ -137,7 +139,7 @@ export async function pruneChannels(
       ranking: chosen.ranking,
       recover,
       roundTo,
-      ...(ways.length > 0 && { tried: ways.map(({ tried }) => tried) }),
+      ...(ways.length > 0 && { tried: ways.map(({ tried }) => tried), triedWith }),
       ...(noise !== undefined &&
         reference && {
           judged: { sqnr: decibelsOf(noise), samples: reference.samples, isApart: !isOnly && parts?.isApart === true },

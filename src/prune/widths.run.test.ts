@@ -10,8 +10,10 @@ import { inProcessRuntime } from "../runtime/in-process.ts";
 import { targetNamed } from "../targets/targets.ts";
 import { float32 } from "../tensor/tensor.ts";
 import { Rng } from "../util/rng.ts";
+import { trialRecovery } from "./choose-approach.ts";
 import { type PruneOptions, pruneOptions } from "./options.ts";
 import { pruneChannels } from "./prune-channels.ts";
+import { Workbench } from "./workbench.ts";
 
 const separable = (width: number) => [nn.depthwiseConv2d(3, { padding: 1 }), nn.relu(), nn.conv2d(width, 1), nn.relu()];
 const depthwise = nn.build(
@@ -88,4 +90,17 @@ it("a result that is far from its original needs training, and one that nothing 
   expect(report(far)).toContainEqual(expect.stringMatching(/^needs training: .*tersor distill/));
   expect(report(await cut({ ratio: 0.3 }))).toContainEqual(expect.stringMatching(/^nothing looked at outputs/));
   expect(report(await cut({ ratio: 0 }))).not.toContainEqual(expect.stringMatching(/^nothing looked at outputs/));
+});
+
+it("solves once, not for every way, where that would take long", () => {
+  const bench = (cost: number) => ({ solvingCost: () => cost }) as unknown as Workbench;
+  expect([trialRecovery(bench(1e9), 6, "least-squares"), trialRecovery(bench(1e10), 6, "least-squares")]).toEqual([
+    "least-squares",
+    "none",
+  ]);
+  const dense = parse`(float[N,6] x) => (y) <float[6,12] a = ${normal(6, 12)}, float[12,4] b = ${normal(12, 4)}> {
+    h = MatMul(x, a)  r = Relu(h)  y = MatMul(r, b) }`;
+  const around = { seen: undefined, all: undefined, inputShapes: undefined, isOnly: true };
+  const real = new Workbench(dense, { ...around, options: pruneOptions.parse({}) });
+  expect(real.solvingCost()).toBe(12 * 12 * (12 / 3 + 4));
 });

@@ -5,6 +5,7 @@ import { infer } from "../ops/infer.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { mergeInitializers } from "../passes/merge-initializers.ts";
+import { elementCount } from "../tensor/tensor.ts";
 import type { Analysis } from "./analysis.ts";
 import type { Candidate } from "./approach.ts";
 import { recoveryStats } from "./calibration.ts";
@@ -14,7 +15,7 @@ import { type Channeled, findGroups } from "./groups.ts";
 import type { ParsedPruneOptions } from "./options.ts";
 import { prepared } from "./prepare.ts";
 import type { ChannelData, PruneSurroundings } from "./prune-channels.ts";
-import { findReaders, obstacleToSolving } from "./readers.ts";
+import { findReaders, obstacleToSolving, type Reader } from "./readers.ts";
 import { foldMeans, type RecoveryStats, recoverable, solveWeights, type Unrecovered } from "./recover/recovery.ts";
 import { type GroupScores, scoreGroups } from "./score-groups.ts";
 import { measureSensitivity } from "./sensitivity.ts";
@@ -132,18 +133,28 @@ export class Workbench {
     return { model, plain: plain ?? model, unrecovered };
   }
 
-  /** Of all layers that may lose something: in one pass for all cuts. */
-  #statistics(recovery: Exclude<Recovery, "none">, seen: ChannelData): Promise<RecoveryStats> {
+  /** Multiplications that solving all layers which may lose something takes at most. */
+  solvingCost(): number {
+    return this.#losing().reduce((sum, { layout }) => {
+      const size = (axes: readonly number[]) => elementCount(axes.map((axis) => layout.dims[axis] as number));
+      const k = size(layout.in);
+      return sum + size(layout.batch) * k * k * (k / 3 + size(layout.out));
+    }, 0);
+  }
+
+  #losing(): readonly Reader[] {
     const { analysis, grouping } = this.channeled;
-    const isFree = (atom: number) => grouping.members.has(atom);
-    const losing = findReaders(analysis).readers.filter(
+    const isFree = (i: number) => grouping.members.has(analysis.atomOf(i));
+    return findReaders(analysis).readers.filter(
       (reader) =>
         obstacleToSolving(reader) === undefined &&
-        reader.ports.some(({ port }) =>
-          Array.from({ length: port.size }, (_, i) => port.base + i).some((i) => isFree(analysis.atomOf(i))),
-        ),
+        reader.ports.some(({ port }) => Array.from({ length: port.size }, (_, i) => port.base + i).some(isFree)),
     );
-    this.#stats ??= recoveryStats(analysis, seen.data, seen, losing, recovery);
+  }
+
+  /** Of all layers that may lose something: in one pass for all cuts. */
+  #statistics(recovery: Exclude<Recovery, "none">, seen: ChannelData): Promise<RecoveryStats> {
+    this.#stats ??= recoveryStats(this.channeled.analysis, seen.data, seen, this.#losing(), recovery);
     return this.#stats;
   }
 }

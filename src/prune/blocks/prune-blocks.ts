@@ -100,7 +100,7 @@ export async function pruneBlocks(
     maskBlocks(copy, (i) => removed.has(i));
     return copy;
   };
-  const notes = [...openSizes(model, used), ...(reached ? [] : [missed(options, share, reports)])];
+  const notes = [...(reached ? [] : [missed(options, share, reports)]), ...openSizes(model, used)];
   const report = { blocks: reports, kept, before, after, removed: share, reached, notes, masked };
   if (removed.size === 0) return { model: given, plain: given, ...report };
   const plain = lines ? without(source, removed, options.recover) : undefined;
