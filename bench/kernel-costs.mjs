@@ -9,6 +9,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { datasetOf } from "../dist/data/dataset.js";
 import { parse } from "../dist/ir/text/index.js";
+import { quantizeDynamic } from "../dist/quantize/dynamic/dynamic.js";
 import { quantize } from "../dist/quantize/quantize.js";
 import { quantizeStatic } from "../dist/quantize/static/static.js";
 import { inProcessRuntime } from "../dist/runtime/in-process.js";
@@ -219,12 +220,17 @@ async function measureCase(each) {
       { open: (probed) => node.create(bytesOf(probed), { threads: 1 }) },
     );
     // Weights alone: they are decoded at every run.
-    const decoding = between ? [] : [await open(quantize(model, { minElements: 1 }).model)];
+    const decoding = between
+      ? []
+      : [
+          await open(quantize(model, { minElements: 1 }).model),
+          await open(quantizeDynamic(model, { target, minElements: 1, depthwise: true }).model),
+        ];
     const sessions = [await open(model), await open(quantized.model), ...decoding];
     times.push(...(await least(sessions, { x: hostTensor("float32", dims, x) })));
     for (const session of sessions) await session.release();
   }
-  const [float, integer, decoded, floatBetween, integerBetween] = times.map((time) => time / LAYERS);
+  const [float, integer, decoded, dynamic, floatBetween, integerBetween] = times.map((time) => time / LAYERS);
   const { k = 1, c = each.n, size = 1, rows = 1, depthwise } = each;
   const outputs = each.rows ? rows * each.n : c * size * size;
   const macs = each.rows ? rows * each.n * each.n : outputs * (depthwise ? 1 : c) * k * k;
@@ -237,6 +243,7 @@ async function measureCase(each) {
     integer,
     weights: macs / (each.rows ?? size * size),
     decode: decoded - float,
+    dynamic,
     ends: integerBetween - floatBetween - (integer - float),
   };
 }
@@ -293,8 +300,8 @@ if (!args.fit)
 const number = (value) => Number(value.toPrecision(3));
 console.log(
   markdown(
-    ["kernel", "shape", "MACs", "float32 us", "integer us", "ratio", "ends us"],
-    results.map(({ kernel, c, size, k, rows, n, macs, float, integer, ends }) => [
+    ["kernel", "shape", "MACs", "float32 us", "integer us", "ratio", "ends us", "dynamic us"],
+    results.map(({ kernel, c, size, k, rows, n, macs, float, integer, ends, dynamic }) => [
       kernel,
       rows ? `${rows}x${n}` : `${c}x${size}x${size} k${k}`,
       macs,
@@ -302,13 +309,14 @@ console.log(
       number(integer),
       number(integer / float),
       number(ends),
+      number(dynamic),
     ]),
   ),
 );
 const fits = [];
 const percent = (share) => `${Math.round(share * 100)} %`;
 for (const kernel of new Set(results.map((each) => each.kernel)))
-  for (const kind of ["float", "integer"]) {
+  for (const kind of ["float", "integer", "dynamic"]) {
     const rows = results
       .filter((each) => each.kernel === kernel)
       .map((each) => [[1, each.macs / 1e6, each.outputs / 1e3, each.weights / 1e3, each.taps / 1e3], each[kind]]);
