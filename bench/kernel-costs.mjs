@@ -224,7 +224,7 @@ async function measureCase(each) {
       ? []
       : [
           await open(quantize(model, { minElements: 1 }).model),
-          await open(quantizeDynamic(model, { target, minElements: 1, depthwise: true }).model),
+          await open(quantizeDynamic(model, { target, minElements: 1, depthwise: true, fitCosts: false }).model),
         ];
     const sessions = [await open(model), await open(quantized.model), ...decoding];
     times.push(...(await least(sessions, { x: hostTensor("float32", dims, x) })));

@@ -109,6 +109,13 @@ export const staticFlags: FlagGroup = {
       summary: "do not shift biases by the mean error that calibration shows",
     },
     {
+      name: "no-fit-costs",
+      option: "fitCosts",
+      sets: false,
+      summary:
+        "static and dynamic: quantize layers too that the target's counted costs say are faster in float32 (smaller, slower)",
+    },
+    {
       name: "percent",
       value: "P",
       type: "number",
@@ -152,7 +159,8 @@ export const dynamicFlags: FlagGroup = {
       name: "min-activation-sqnr",
       value: "DB",
       type: "number",
-      summary: "with --calibrate: layers whose activations would leave less keep them float (default 32)",
+      summary:
+        "with --calibrate: layers whose activations would leave less keep them float (default 32 on the whole, for a quarter of the products at most)",
     },
     { name: "reduce-range", summary: "7-bit weights (default where the target's products would overflow)" },
     { name: "no-reduce-range", option: "reduceRange", sets: false, summary: "8-bit weights in any case" },

@@ -1,5 +1,6 @@
 /** @file Dynamic quantization of a model: integer weights, and activations quantized as they come, without calibration data. */
 import type { Model } from "../../ir/model.ts";
+import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
@@ -24,6 +25,7 @@ const OPSET = 11;
  * MatMul and Gemm become MatMulInteger, Conv ConvInteger, LSTM and Attention the integer ones of com.microsoft, and lookups
  * read codes. One DynamicQuantizeLinear serves all that read a value.
  * @param overrides options of single layers on top of `options.layers`: layers that they don't match stay as asked
+ * @param inputShapes sizes that the model leaves open, by which costs are counted
  * @param weightsOnly layers whose weights alone are quantized, with the reason
  * @throws bad-recipe for options that contradict each other or fit no layer; bad-data for NaN in weights (when they are read)
  */
@@ -32,17 +34,18 @@ export function quantizeDynamic(
   options: DynamicOptions = {},
   overrides: readonly LayerRule[] = [],
   weightsOnly: WeightsOnly = new Map(),
+  inputShapes?: InputShapes,
 ): QuantizeResult {
   const settings = dynamicOptions.parse(options);
   const notes: string[] = [];
   const prepared = exposeWeights(model);
   let copy = prepared.modified ? prepared.model : model.clone();
-  let plan = planDynamic(copy, settings, overrides, weightsOnly);
+  let plan = planDynamic(copy, settings, overrides, weightsOnly, inputShapes);
   const need = opsetOf(plan);
   if (copy.opset < need) {
     notes.push(`opset raised from ${copy.opset} to ${need}: what is written needs it`);
     copy = convertOpset(copy, need).model;
-    plan = planDynamic(copy, settings, overrides, weightsOnly);
+    plan = planDynamic(copy, settings, overrides, weightsOnly, inputShapes);
   }
   const before = floatConstants(copy);
   const writer = new DynamicWriter(copy, plan.units, settings.measure);

@@ -32,6 +32,10 @@ export const dynamicOptions = z.strictObject({
     .default(true)
     .describe("MatMul only where the second operand is a constant; otherwise products of activations as well"),
   depthwise: z.boolean().default(false).describe("depthwise convolutions too: smaller, but slower than float"),
+  fitCosts: z
+    .boolean()
+    .default(true)
+    .describe("leave layers float that the target's counted costs say are slower quantized as they come"),
   layers: quantizeOptions.shape.layers,
   minElements: z
     .int()
@@ -61,6 +65,7 @@ export function q8Preset(model: Model, perChannel = true): DynamicOptions {
     reduceRange: perChannel,
     constBOnly: true,
     depthwise: true,
+    fitCosts: false,
     minElements: 1,
   };
 }

@@ -2,6 +2,7 @@
 import { type Model, nestedGraphs } from "../../ir/model.ts";
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
+import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { inferTypes } from "../../passes/infer-shapes.ts";
 import { TersorError } from "../../util/errors.ts";
 import { own } from "../../util/own.ts";
@@ -10,6 +11,7 @@ import { findLayers, nodeName, opKey, type SkippedNode, type WeightLayer } from 
 import { type QuantSpec, resolveSpec, specOptions } from "../spec.ts";
 import { type DynamicDType, type DynamicSettings, dynamicDTypes } from "./options.ts";
 import { type DynamicRule, dynamicRules, noInteger } from "./rules.ts";
+import { slowNodes } from "./worth.ts";
 
 /** A weight and what becomes of it. */
 export interface PlannedLayer {
@@ -55,9 +57,14 @@ export function planDynamic(
   settings: DynamicSettings,
   overrides: readonly LayerRule[] = [],
   weightsOnly: WeightsOnly = new Map(),
+  inputShapes?: InputShapes,
 ): DynamicPlan {
   const { layers, skipped } = findLayers(model);
   const asked = askedLayers(layers, settings.layers as string | LayerRule[] | undefined, overrides);
+  // Whoever names a layer has decided.
+  const free = layers.filter(({ index }) => !asked[index]?.named).flatMap(({ sites }) => sites.map(({ node }) => node));
+  const types = inferTypes(model, inputShapes ? { inputShapes } : {});
+  const slow = settings.fitCosts ? slowNodes(free, types, settings.target) : new Map<Node, string>();
   const drafts = layers.map((layer) => draftOf(layer, asked[layer.index] as AskedLayer, settings, weightsOnly));
   const inputsOf = new Map<Node, Map<number, Draft>>();
   for (const draft of drafts)
@@ -74,7 +81,7 @@ export function planDynamic(
     const rule = own(dynamicRules, opKey(node));
     if (inputs.size === 0 && !products.has(node)) continue;
     const none = own(noInteger, opKey(node)) ?? `${opKey(node)} has no integer form`;
-    const obstacle = rule ? rule.obstacle?.(node, new Set(inputs.keys()), settings) : none;
+    const obstacle = rule ? (rule.obstacle?.(node, new Set(inputs.keys()), settings) ?? slow.get(node)) : none;
     if (obstacle || !rule) {
       for (const draft of inputs.values())
         draft.obstacles.push({ node, reason: obstacle ?? none, advice: rule ? "" : ": quantize its weights only" });

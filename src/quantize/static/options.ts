@@ -43,6 +43,10 @@ export const staticOptions = z.strictObject({
     .default(99.99)
     .describe("calibration percentile: the share of values inside the range"),
   correctBias: z.boolean().default(true).describe("let the biases make up for the mean error of the weights' rounding"),
+  fitCosts: z
+    .boolean()
+    .default(true)
+    .describe("leave layers float where the target's counted costs say that integers are slower"),
   layers: quantizeOptions.shape.layers,
   measure: z.boolean().default(true).describe("measure every weight's SQNR"),
 });

@@ -17,7 +17,7 @@ import { type Flow, findFlow, hasWeight, isFixed, type Unit } from "./flow.ts";
 import { rangeCollector, type StaticOptions, type StaticSettings, staticOptions } from "./options.ts";
 import { isDepthwise } from "./rules.ts";
 import type { WeightChoice } from "./weights.ts";
-import { type Worth, worthOf } from "./worth.ts";
+import { noWorth, type Worth, worthOf } from "./worth.ts";
 
 /** A weight and what becomes of it. */
 export interface PlannedWeight {
@@ -83,7 +83,7 @@ export function planStatic(
     layers.filter(({ index }) => asked[index]?.named).flatMap(({ sites }) => sites.map(({ node }) => node)),
   );
   const sized = inputShapes ? inferTypes(copy, { inputShapes }) : types;
-  const worth = worthOf(flow, sized, settings.target, (node) => named.has(node));
+  const worth = settings.fitCosts ? worthOf(flow, sized, settings.target, (node) => named.has(node)) : noWorth;
   for (const [node, reason] of worth.reasons) excluded.set(node, reason);
   if (worth.reasons.size > 0) flow = flowOf();
   const coded = codeClasses(flow);

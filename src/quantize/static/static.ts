@@ -2,12 +2,13 @@
 import { type CalibrateOptions, calibrate } from "../../calibrate/calibrate.ts";
 import type { Collector, Range } from "../../calibrate/collector.ts";
 import { type Gram, gramOf } from "../../calibrate/gram.ts";
-import { type Dataset, take } from "../../data/dataset.ts";
+import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
 import { exceededLimits } from "../../targets/limits.ts";
 import { constantSizes } from "../constant-sizes.ts";
+import { shapesOf } from "../layer-size.ts";
 import type { LayerRule } from "../layers.ts";
 import { floatConstants, leftFloat, rewrittenConstants } from "../left-float.ts";
 import type { QuantizeResult } from "../quantize.ts";
@@ -80,19 +81,6 @@ export function staticVariants(
     for (const { weight, gram } of grams) moments.set(weight, gram.result());
     return { ...applyStatic(plan, { ranges, means, moments }), ranges: new Map(ranges), samples: seen };
   };
-}
-
-/** Sizes of the first sample where the model leaves them open: what layers cost is counted with them. */
-async function shapesOf({ graph }: Model, data: Dataset): Promise<InputShapes> {
-  for await (const { inputs } of take(data, 1)) {
-    const shapes = graph.inputs.flatMap(({ name, type }) => {
-      const dims = inputs[name]?.dims;
-      if (!dims || type?.kind !== "tensor" || type.shape?.length !== dims.length) return [];
-      return [[name, type.shape.map((dim, axis) => (typeof dim === "number" ? dim : (dims[axis] as number)))] as const];
-    });
-    return Object.fromEntries(shapes);
-  }
-  return {};
 }
 
 /** Writes a plan with statistics from elsewhere. The plan's model is used up. @throws bad-data for a value without a range */

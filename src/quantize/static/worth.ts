@@ -6,11 +6,10 @@
 import type { Node } from "../../ir/node.ts";
 import type { ValueType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
-import { macsOfNode } from "../../ops/cost.ts";
 import { type CostedKernel, conversionCost, costedKernels, layerCost, type MachineCosts } from "../../targets/costs.ts";
 import type { Target } from "../../targets/target.ts";
-import { elementCount } from "../../tensor/tensor.ts";
 import { Network } from "../../util/min-cut.ts";
+import { elementsOf, LEAST_TIME, sizeOf } from "../layer-size.ts";
 import { activationsOf, type Flow, hasWeight, transparentInput, type Unit } from "./flow.ts";
 
 type Types = ReadonlyMap<Value, ValueType>;
@@ -32,16 +31,17 @@ interface Priced {
   readonly integer: number;
 }
 
-const none: Worth = { reasons: new Map(), decoded: new Set() };
+/** Nothing is decided. */
+export const noWorth: Worth = { reasons: new Map(), decoded: new Set() };
 
 /**
  * Divides a flow's units by the costs of the target. Nothing is decided where sizes or costs are not known.
  * @param isForced whether a unit is integer whatever it costs, as one that was asked for by name
  */
 export function worthOf(flow: Flow, types: Types, target: Target, isForced: (node: Node) => boolean): Worth {
-  if (target.costs.length === 0 || flow.units.length === 0) return none;
+  if (target.costs.length === 0 || flow.units.length === 0) return noWorth;
   const known = knownCosts(flow, types, target.costs);
-  if (!known?.some(({ total }) => total > LEAST_TIME)) return none;
+  if (!known?.some(({ total }) => total > LEAST_TIME)) return noWorth;
   const side = noSlower(flow, types, known, isForced);
   const left = flow.units.filter((unit) => isLayer(unit) && !side.has(unit));
   const times = known.map((each) => timeOf(flow, types, each, side));
@@ -60,9 +60,6 @@ export function worthOf(flow: Flow, types: Types, target: Target, isForced: (nod
     .reduce((most, each) => (each.ratio > most.ratio ? each : most));
   return { reasons: new Map(left.map((unit) => [unit.node, reasonOf(unit, target, known)])), decoded, ...worst };
 }
-
-/** Microseconds of float32: calling the runtime takes as long, and what is won or lost below shows nowhere. */
-const LEAST_TIME = 40;
 
 /** The cheapest division; where a machine would be slower by it than in float32, one in which that machine counts for more. */
 function noSlower(
@@ -101,7 +98,7 @@ interface Known {
 }
 
 function knownCosts({ units }: Flow, types: Types, costs: readonly MachineCosts[]): Known[] | undefined {
-  const sizes = new Map<Unit, ReturnType<typeof sizeOf>>(units.map((unit) => [unit, sizeOf(unit, types)]));
+  const sizes = new Map<Unit, ReturnType<typeof sizeOf>>(units.map((unit) => [unit, sizeOf(unit.node, types)]));
   if (units.some((unit) => isLayer(unit) && !sizes.get(unit))) return undefined;
   return costs.map((machine) => {
     const prices = new Map<Unit, Priced>();
@@ -230,26 +227,6 @@ function isLayer({ rule }: Unit): boolean {
 function kernelOf({ node, rule }: Unit): CostedKernel | undefined {
   const kernel = rule.kernel(node);
   return costedKernels.find((name) => name === kernel);
-}
-
-function sizeOf({ node }: Unit, types: Types) {
-  const outputs = elementsOf(node.output(), types);
-  const macs = macsOfNode(node, types);
-  if (outputs === undefined || macs === undefined) return undefined;
-  // A place of the kernel is met at every place of the result: channels are counted in the multiply-accumulates.
-  const weight = node.inputs[1]?.tensor?.dims;
-  const channels = weight?.[0] ?? 1;
-  const weights = node.inputs[1]?.isConstant ? elementCount(weight ?? []) : 0;
-  const taps = node.opType === "Conv" && weight ? (outputs / channels) * elementCount(weight.slice(2)) : 0;
-  return { outputs, macs, weights, taps };
-}
-
-/** Of one sample, where only the batch is open. */
-function elementsOf(value: Value, types: Types): number | undefined {
-  const type = types.get(value) ?? value.type;
-  if (type?.kind !== "tensor" || !type.shape) return undefined;
-  const dims = type.shape.map((dim, axis) => (typeof dim === "number" ? dim : axis === 0 ? 1 : undefined));
-  return dims.every((dim) => dim !== undefined) ? elementCount(dims as number[]) : undefined;
 }
 
 function reasonOf(unit: Unit, { name }: Target, known: readonly Known[]): string {
