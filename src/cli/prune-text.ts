@@ -79,11 +79,17 @@ function chosenBy({ criteria, ranking, recover }: Approach): string {
 }
 
 /** How far the outputs are from the original's. */
-function judgedText({ judged }: Approach): string[] {
+function judgedText(approach: Approach): string[] {
+  const { judged } = approach;
   if (!judged) return [];
   const { sqnr, samples, isApart } = judged;
   const which = isApart ? "that nothing else looked at" : "that it was made with";
-  return [`outputs ${decibels(sqnr)} from the original's, on ${samples} samples ${which}`];
+  return [`outputs ${decibels(sqnr)} from the original's, on ${samples} samples ${which}${afterwards(approach)}`];
+}
+
+/** Once a way is chosen, what judged it is calibrated on as well. */
+function afterwards({ tried, recover, judged }: Approach): string {
+  return tried && judged?.isApart && recover === "least-squares" ? "; then weights were solved on these too" : "";
 }
 
 const decibels = (sqnr: number) => (Number.isFinite(sqnr) ? `${sqnr.toFixed(1)} dB` : "nothing");

@@ -15,7 +15,7 @@ import type { GroupScores } from "./score-groups.ts";
 import { type ScoredGroup, type Selection, selectChannels } from "./select.ts";
 import type { SensitivityCurve } from "./sensitivity.ts";
 import { rankedBySensitivity, savings } from "./sensitivity-ranking.ts";
-import type { CutModel, Recovery, Workbench } from "./workbench.ts";
+import type { Recovery, Workbench } from "./workbench.ts";
 
 /** What one way takes. */
 export interface Way {
@@ -108,7 +108,6 @@ export interface Trial {
   readonly candidate: Candidate;
   readonly tried: Tried;
   readonly way?: Way;
-  readonly made?: CutModel;
   readonly noise?: number;
 }
 
@@ -133,12 +132,8 @@ export async function tryAll(
   const around = { select, recover: trialRecovery(bench, candidates.length, recover), reference };
   for (const candidate of candidates) {
     const trial = await tryOne(bench, candidate, around, known);
-    // One cut model at a time is kept.
-    if (trial.noise !== undefined && isBetter(trial, best)) {
-      if (best) trials[trials.indexOf(best)] = withoutModel(best);
-      best = trial;
-      trials.push(trial);
-    } else trials.push(withoutModel(trial));
+    trials.push(trial);
+    if (trial.noise !== undefined && isBetter(trial, best)) best = trial;
   }
   return trials.map((trial) => (trial === best ? { ...trial, tried: { ...trial.tried, kept: true } } : trial));
 }
@@ -149,10 +144,6 @@ const MOST_SOLVING = 4e10;
 /** What makes up for a cut while ways are tried: nothing, where solving so many times would take long. */
 export function trialRecovery(bench: Workbench, ways: number, recover: Recovery): Recovery {
   return recover === "least-squares" && bench.solvingCost() * ways > MOST_SOLVING ? "none" : recover;
-}
-
-function withoutModel({ candidate, tried }: Trial): Trial {
-  return { candidate, tried };
 }
 
 function isBetter(one: Trial, other: Trial | undefined): boolean {
@@ -190,7 +181,7 @@ async function tryOne(
   const tried: Tried = isSound
     ? { ...about, sqnr: decibelsOf(noise) }
     : { ...about, reason: "its outputs are not finite" };
-  const trial: Trial = { candidate, tried, way, ...(made && { made }), ...(isSound && { noise }) };
+  const trial: Trial = { candidate, tried, way, ...(isSound && { noise }) };
   known.set(key, { candidate, tried });
   return trial;
 }

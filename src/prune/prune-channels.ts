@@ -103,6 +103,7 @@ export async function pruneChannels(
     // One way needs no judge to be chosen by: it looks at all there is.
     seen: isOnly ? calibration : parts?.seen,
     all: calibration,
+    held: isOnly || !parts?.isApart ? undefined : parts.held,
     inputShapes: used,
     isOnly,
   });
@@ -120,14 +121,14 @@ export async function pruneChannels(
   const sensitivity =
     options.sensitivity || chosen.ranking === "sensitivity" ? await bench.sensitivity(chosen) : undefined;
   const triedWith = trialRecovery(bench, candidates.length, recover);
-  const done = triedWith === recover ? best : undefined;
-  const made = done?.made ?? (cut.size > 0 ? await bench.recovered(cut, recover) : undefined);
-  const noise = done?.noise ?? (made && reference ? await reference.noise(made.model) : undefined);
+  const isJudged = triedWith === recover && best !== undefined;
+  const made = cut.size > 0 ? await bench.recovered(cut, recover, "all samples") : undefined;
+  const noise = isJudged ? best.noise : made && reference ? await reference.noise(made.model) : undefined;
   const notes = [
+    ...(reached ? [] : [missed(groups, options, removed)]),
     ...scores.notes,
     ...fallbacks(groups, chosen),
     ...(made ? oddWidths(bench.model, made.model, surroundings.multiple) : []),
-    ...(reached ? [] : [missed(groups, options, removed)]),
     ...openSizes(given, used),
   ];
   return {
@@ -142,7 +143,7 @@ export async function pruneChannels(
       ...(ways.length > 0 && { tried: ways.map(({ tried }) => tried), triedWith }),
       ...(noise !== undefined &&
         reference && {
-          judged: { sqnr: decibelsOf(noise), samples: reference.samples, isApart: !isOnly && parts?.isApart === true },
+          judged: { sqnr: decibelsOf(noise), samples: reference.samples, isApart: isJudged && parts?.isApart === true },
         }),
     },
     groups,

@@ -1,4 +1,6 @@
 /** @file What all ways of cutting one model share, each thing measured once: scores, sensitivity, second moments, costs. */
+
+import type { Gram } from "../calibrate/gram.ts";
 import { take } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import { infer } from "../ops/infer.ts";
@@ -31,6 +33,8 @@ export interface WorkbenchOptions extends PruneSurroundings {
   readonly seen: ChannelData | undefined;
   /** All there is: what is asked about sensitivity by name. */
   readonly all: ChannelData | undefined;
+  /** What judges; second moments of it are added once all is chosen. */
+  readonly held?: ChannelData | undefined;
   readonly inputShapes: InputShapes | undefined;
   /** Whether one way is all there is: then it looks at everything. */
   readonly isOnly: boolean;
@@ -114,8 +118,15 @@ export class Workbench {
     return copy.model;
   }
 
-  /** The model without what a cut takes, and with what makes up for it. */
-  async recovered(cut: Cut, recovery: Recovery): Promise<CutModel> {
+  /**
+   * The model without what a cut takes, and with what makes up for it.
+   * @param by the samples that criteria look at too, or all: those that judged are no longer needed apart
+   */
+  async recovered(
+    cut: Cut,
+    recovery: Recovery,
+    by: "seen samples" | "all samples" = "seen samples",
+  ): Promise<CutModel> {
     const copy = this.fresh();
     if (recovery === "none" || !this.#around.seen) {
       applyCut(copy, cut);
@@ -123,7 +134,9 @@ export class Workbench {
       return { model, plain: model, unrecovered: [] };
     }
     const { places, unrecovered } = recoverable(copy, cut, recovery);
-    const stats = byPlace(copy, this.channeled.analysis, await this.#statistics(recovery, this.#around.seen));
+    const seen = await this.#statistics(recovery, this.#around.seen);
+    const all = by === "all samples" && recovery === "least-squares" ? await this.#completed(seen) : seen;
+    const stats = byPlace(copy, this.channeled.analysis, all);
     const repairs =
       recovery === "mean" ? foldMeans(places, stats) : solveWeights(places, stats, this.#around.options.damp);
     applyCut(copy, cut);
@@ -131,6 +144,15 @@ export class Workbench {
     for (const repair of repairs) repair();
     const model = tidied(copy.model);
     return { model, plain: plain ?? model, unrecovered };
+  }
+
+  /** Second moments of what judged as well. */
+  async #completed(stats: RecoveryStats): Promise<RecoveryStats> {
+    const { held } = this.#around;
+    if (!held) return stats;
+    const more = await recoveryStats(this.channeled.analysis, held.data, held, this.#losing(), "least-squares");
+    const grams = new Map([...stats.grams].map(([node, gram]) => [node, added(gram, more.grams.get(node))]));
+    return { ...stats, grams };
   }
 
   /** Multiplications that solving all layers which may lose something takes at most. */
@@ -157,6 +179,12 @@ export class Workbench {
     this.#stats ??= recoveryStats(this.channeled.analysis, seen.data, seen, this.#losing(), recovery);
     return this.#stats;
   }
+}
+
+/** Sums of second moments. */
+function added(one: Gram, other: Gram | undefined): Gram {
+  if (!other) return one;
+  return { ...one, sums: one.sums.map((sum, i) => sum + (other.sums[i] as number)) };
 }
 
 /** Statistics of an analysis, for the same nodes of a copy. */
