@@ -20,6 +20,7 @@ const words: Readonly<Record<JudgedReport["verdict"], string>> = {
   repaired: "repaired",
   low: "may be useless",
   useless: "useless",
+  unchanged: "unchanged",
   broken: "broken",
   refused: "none",
   "not judged": "not judged",
@@ -40,6 +41,10 @@ function measured({ output, sqnr, sqnrAsAsked, broken, data, floor }: JudgedRepo
 function advice({ verdict, data, changes }: JudgedReport): string[] {
   const look = "`tersor compare ORIGINAL RESULT --data SAMPLES --per-layer` shows which layers, and why.";
   if (verdict === "not judged") return ["`tersor compare ORIGINAL RESULT --data SAMPLES` judges it."];
+  if (verdict === "unchanged")
+    return [
+      "The reasons stand above. For a smaller file: weights alone (leave out --calibrate and --dynamic), or `--no-fit-costs` where float32 is only faster; for a faster one `tersor prune`.",
+    ];
   if (verdict === "refused")
     return ['Leave the layers that it names float (`--layers "…@keep"`), or choose another --target.'];
   if (verdict === "repaired" && changes?.length) return ["`--as-asked` leaves every layer as asked for."];

@@ -198,6 +198,11 @@ export const boundFlags: FlagGroup = {
     },
     { name: "min-sqnr", value: "DB", type: "number", summary: "SQNR in dB that every output must keep" },
     {
+      name: "fit-latency",
+      summary:
+        "let the clock of this machine decide which layers stay float (some 25 trials); the manifest has the decisions as layers",
+    },
+    {
       name: "as-asked",
       summary:
         "leave every layer as asked for; by default, the few that bring an output below 20 dB on samples step up by themselves",

@@ -1,5 +1,6 @@
 /** @file What the terminal shows of the steps of a recipe. */
 import type { BoundReport } from "../recipe/bound/run-bound.ts";
+import type { FitLatencyReport } from "../recipe/judge/fit-latency.ts";
 import type { JudgedReport } from "../recipe/judge/judge.ts";
 import type { StepRecord } from "../recipe/run-steps.ts";
 import type { CompareReport } from "../recipe/steps/compare.ts";
@@ -11,6 +12,7 @@ import { judgedText } from "./judged-text.ts";
 import { pruneText } from "./prune-text.ts";
 import { type QuantizeStepReport, quantizeText } from "./quantize-text.ts";
 import type { Palette } from "./render.ts";
+import { fitLatencyText } from "./speed-text.ts";
 import { trainText } from "./train-text.ts";
 
 /** By step; a step without a row says what it has to say in its notes. */
@@ -39,10 +41,12 @@ export function stepText({ step, report }: StepRecord, width: number, colors: Pa
   const isComplete = shown === undefined || shown in report;
   const text = isComplete ? texts[step] : undefined;
   const bound = report.bound as BoundReport | undefined;
+  const fit = report.fitLatency as FitLatencyReport | undefined;
   const judged = report.judged as JudgedReport | undefined;
   const parts = [
     text?.(report as never, width, colors),
     bound && boundText(bound, width, colors),
+    fit && fitLatencyText(fit, colors),
     judged && judgedText(judged, width, colors),
   ];
   if (text) return parts.filter((part) => part !== undefined).join("\n\n");

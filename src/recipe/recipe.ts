@@ -52,6 +52,8 @@ export interface Recipe {
   readonly bound?: BoundOptions;
   /** Leave every layer as it is asked for, even where the outputs become useless: it is said, but not repaired. False when absent. */
   readonly asAsked?: boolean;
+  /** Let the clock of this machine decide which layers of the quantization stay float. Then the bytes are not the same in every run: the report has the decisions. */
+  readonly fitLatency?: boolean;
   readonly steps: readonly RecipeStep[];
 }
 
@@ -75,6 +77,10 @@ const recipeSchema = z.strictObject({
   bound: boundOptions
     .optional()
     .describe("how far the result may be from the original: layers are treated better until it holds"),
+  fitLatency: z
+    .boolean()
+    .default(false)
+    .describe("let the clock of this machine decide which layers stay float; the report has the decisions as layers"),
   asAsked: z
     .boolean()
     .default(false)
@@ -104,10 +110,10 @@ export function parseRecipe(recipe: unknown, subject = "recipe"): ParsedRecipe {
 }
 
 /** Has the last quantization judged, unless its result is trained further: that is what repairs it then. */
-function judged(bound: BoundStep[], { asAsked }: JudgeOptions): BoundStep[] {
+function judged(bound: BoundStep[], { asAsked, fitLatency }: JudgeOptions): BoundStep[] {
   const last = bound.findLastIndex(({ step }) => step.variants);
   if (bound.slice(last + 1).some(({ step }) => step.needs.includes("training"))) return bound;
-  return bound.map((each, at) => (at === last ? { ...each, judge: { asAsked } } : each));
+  return bound.map((each, at) => (at === last ? { ...each, judge: { asAsked, fitLatency } } : each));
 }
 
 /** Puts the one step that can keep a bound under it. @throws bad-recipe where it is not one */

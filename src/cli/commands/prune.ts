@@ -17,6 +17,7 @@ import { withProgress } from "../progress.ts";
 import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
+import { speedText } from "../speed-text.ts";
 import { stepText } from "../step-text.ts";
 import { withTarget } from "../target-file.ts";
 
@@ -89,6 +90,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   const parts = [
     isMeasureOnly ? "" : headline(manifest, colors, output),
     ...manifest.steps.map((record) => stepText(record, io.width, colors)),
+    speedText(manifest.speed, colors),
     skippedText(manifest.skipped ?? [], colors),
     options.dryRun ? "" : nextCommand(manifest, { model, output, calibrate: options.calibrate }),
     options.dryRun ? "Dry run: nothing was written." : "",

@@ -14,6 +14,7 @@ import { equalizeStepFor, quantizeStepFor } from "../quantize-modes.ts";
 import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
+import { speedText } from "../speed-text.ts";
 import { stepText } from "../step-text.ts";
 import { withTarget } from "../target-file.ts";
 
@@ -37,6 +38,7 @@ export async function run(input: CommandInput): Promise<number> {
     ...(options.data !== undefined && { data: options.data as string }),
     ...(options.seed !== undefined && { seed: options.seed as number }),
     ...boundFor(options, naming),
+    ...(options.fitLatency !== undefined && { fitLatency: options.fitLatency as boolean }),
     ...(options.asAsked !== undefined && { asAsked: options.asAsked as boolean }),
     ...(options.externalData !== undefined && { externalData: "always" }),
     steps: [
@@ -62,6 +64,7 @@ export async function run(input: CommandInput): Promise<number> {
   const parts = [
     headline(manifest, colors, output),
     ...manifest.steps.map((record) => stepText(record, io.width, colors)),
+    speedText(manifest.speed, colors),
     skippedText(manifest.skipped ?? [], colors),
   ];
   if (options.dryRun) parts.push("Dry run: nothing was written.");

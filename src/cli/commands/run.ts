@@ -12,6 +12,7 @@ import { withProgress } from "../progress.ts";
 import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
+import { speedText } from "../speed-text.ts";
 import { stepText } from "../step-text.ts";
 
 export async function run({ args, options, io }: CommandInput): Promise<number> {
@@ -48,6 +49,7 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
   const parts = [
     headline(manifest, colors, recipe.output),
     ...texts,
+    speedText(manifest.speed, colors),
     skippedText(manifest.skipped ?? [], colors),
     options.dryRun ? "Dry run: nothing was written." : "",
   ];

@@ -16,6 +16,7 @@ import { withProgress } from "../progress.ts";
 import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
+import { speedText } from "../speed-text.ts";
 import { stepText } from "../step-text.ts";
 
 const schemas: Readonly<Record<"finetune" | "distill", z.ZodObject>> = {
@@ -72,6 +73,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   const parts = [
     headline(manifest, colors, output),
     ...manifest.steps.map((record) => stepText(record, io.width, colors)),
+    speedText(manifest.speed, colors),
     skippedText(manifest.skipped ?? [], colors),
     options.dryRun ? "Dry run: nothing was written." : "",
   ];

@@ -1,6 +1,7 @@
 /** @file Looks at the outputs of a quantized model, cheaply and by default, and lets the layers that do harm step up. */
 import type { Model } from "../../ir/model.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
+import type { LayerReport } from "../../quantize/report.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { OpenModelOptions, Step, StepContext, StepResult } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
@@ -9,6 +10,7 @@ import type { Judges } from "../bound/judges.ts";
 import { type BoundReport, searchBoundOf } from "../bound/run-bound.ts";
 import { measureAgreement } from "../compare.ts";
 import { type FewSamples, fewSamples } from "./few-samples.ts";
+import { fitLatency as fitToClock } from "./fit-latency.ts";
 import { type MeasuredOutputs, type Verdict, verdictOf } from "./verdict.ts";
 
 /** Below this many dB an output has little to do with the original's: noise of a tenth of its amplitude. */
@@ -41,6 +43,8 @@ export interface JudgedReport {
 export interface JudgeOptions {
   /** Measure, but repair nothing. */
   readonly asAsked: boolean;
+  /** Let the clock decide which layers stay float. */
+  readonly fitLatency: boolean;
 }
 
 type Entry = { readonly step: Step; readonly options: Readonly<Record<string, unknown>> };
@@ -63,15 +67,20 @@ export async function runJudged(
   input: Model,
   reference: Model,
   ctx: StepContext,
-  { asAsked }: JudgeOptions,
+  { asAsked, fitLatency }: JudgeOptions,
 ): Promise<StepResult> {
   const { step, options } = entry;
-  const asked = await step.run(input, options as never, ctx);
+  const asked = fitLatency
+    ? await fitToClock(entry, constantToInitializer(input).model, reference, ctx)
+    : await step.run(input, options as never, ctx);
   const judged = (result: StepResult, report: JudgedReport): StepResult => ({
     model: result.model,
     report: () => ({ ...result.report(), judged: report }),
   });
   const notJudged = (reason: string) => judged(asked, { verdict: "not judged", floor: FLOOR_DB, reason });
+  const layers = (asked.report().layers ?? []) as readonly LayerReport[];
+  if (!layers.some(({ status }) => status === "quantized"))
+    return judged(asked, { verdict: "unchanged", floor: FLOOR_DB, reason: "no layer was quantized" });
   const opened = await openReference(reference, ctx);
   if (typeof opened === "string") return notJudged(opened);
   try {

@@ -3,13 +3,15 @@ import type { Fidelity } from "../../evaluate/fidelity.ts";
 
 /**
  * kept: every output has the floor; useless: one has less, on real samples; low: as useless, on made-up inputs or where it was asked
- * for so; broken: NaN or infinity where there was none; refused: the runtime does not load it.
+ * for so; unchanged: no layer was quantized; broken: NaN or infinity where there was none; refused: the runtime does not load it.
  */
-export type Verdict = "kept" | "useless" | "low" | "broken" | "refused";
+export type Verdict = "kept" | "useless" | "low" | "unchanged" | "broken" | "refused";
+
+const failures: ReadonlySet<string> = new Set(["useless", "unchanged", "broken", "refused"] satisfies Verdict[]);
 
 /** Whether a verdict ends a command with exit code 1. */
 export function isFailure(verdict: string | undefined): boolean {
-  return verdict === "useless" || verdict === "broken" || verdict === "refused";
+  return verdict !== undefined && failures.has(verdict);
 }
 
 export interface MeasuredOutputs {

@@ -6,7 +6,10 @@ import { loadModel } from "../../node/load.ts";
 import { version } from "../../node/version.ts";
 import { validateModel } from "../../ops/check-model.ts";
 import type { Progress, StepContext } from "../../step.ts";
+import type { Target } from "../../targets/target.ts";
+import { targetNamed } from "../../targets/targets.ts";
 import { TersorError } from "../../util/errors.ts";
+import { measureSpeed, type SpeedReport } from "../judge/speed.ts";
 import { type BoundStep, parseRecipe, type Recipe } from "../recipe.ts";
 import { runSteps, type StepRecord } from "../run-steps.ts";
 import { NodeContext, type SkippedData } from "./context.ts";
@@ -45,6 +48,8 @@ export interface Manifest {
   readonly output: ModelRecord;
   readonly seed: number;
   readonly steps: readonly StepRecord[];
+  /** Time against the original's, where this machine is what the result is made for. */
+  readonly speed?: SpeedReport;
   /** What the user should know of the whole. */
   readonly notes?: readonly string[];
   /** Samples that could not be read and were left out, where there are any. */
@@ -110,6 +115,8 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
   });
   try {
     const { model, records } = await runSteps(original, parsed.steps, ctx);
+    const isWritten = !dryRun && !options.measureOnly;
+    const speed = isWritten ? await measureSpeed(original, model, parsed.steps, ctx, isAtHand) : undefined;
     const describe = (output: ModelRecord): Manifest => {
       const skipped = ctx.skipped();
       const all = total(inputs.map(recordOf));
@@ -120,12 +127,12 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
         output,
         seed: parsed.seed,
         steps: records(),
+        ...(speed && { speed }),
         ...(notes.length > 0 && { notes }),
         ...(skipped.length > 0 && { skipped }),
       };
     };
-    if (dryRun || options.measureOnly)
-      return { manifest: describe(predicted(model, paths.model, parsed.externalData)), files: [] };
+    if (!isWritten) return { manifest: describe(predicted(model, paths.model, parsed.externalData)), files: [] };
     const saved = await workspace.write(model);
     await ctx.close();
     const manifest = describe(total([saved.path, ...saved.dataPaths].map(recordOf)));
@@ -146,6 +153,14 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
 function checkWorkers(workers: number | "auto" = 0): number | "auto" {
   if (workers === "auto" || (Number.isInteger(workers) && workers >= 0 && workers <= MOST_WORKERS)) return workers;
   throw new TersorError("bad-recipe", `workers: expected a whole number from 0 to ${MOST_WORKERS}, got ${workers}.`);
+}
+
+/** Whether what runs here shows how fast a result is on its target; results without one are for any machine. */
+function isAtHand(target: Target | string | undefined): boolean {
+  const { name, runtime } =
+    typeof target === "string" ? targetNamed(target) : (target ?? { name: "any", runtime: "ort-node" });
+  const architecture = /^node-(x64|arm64)/.exec(name)?.[1];
+  return runtime === "ort-node" && (architecture === undefined || architecture === process.arch);
 }
 
 /** A result that is larger than the input is seldom wanted. */
