@@ -105,7 +105,8 @@ export function askedLayers(
 
 /** Why a search for what keeps the outputs left a layer float, or its activations. */
 const KEPT_FOR_BOUND = "kept float: the search for what keeps the outputs, or the time, left it so";
-const WEIGHTS_FOR_BOUND = "weights only: the search for what keeps the outputs, or the time, left its activations float";
+const WEIGHTS_FOR_BOUND =
+  "weights only: the search for what keeps the outputs, or the time, left its activations float";
 
 function matcher(pattern: string): (layer: WeightLayer) => boolean {
   const test = namePattern(pattern);

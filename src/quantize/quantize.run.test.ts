@@ -176,3 +176,21 @@ test.each([
   const { model } = Object.values(cases)[0] as (typeof cases)[keyof typeof cases];
   expect(() => quantize(model, { format: "codebook", minElements: 0, ...options })).toThrow(message);
 });
+
+test("rules as objects change what they name, and leave the rest as it is asked for", () => {
+  const model = parse`(float[1,64] x) => (y) <float[64,64] a = ${float32([64, 64], new Float32Array(4096).fill(0.5))}, float[64,64] b = ${float32([64, 64], new Float32Array(4096).fill(0.25))}> {
+    [first] h = MatMul(x, a)
+    [second] y = MatMul(h, b)
+  }`;
+  const specs = (layers: QuantizeOptions["layers"]) =>
+    quantize(model, { dtype: "int4", granularity: "group:32", ...(layers && { layers }) })
+      .layers()
+      .map(({ spec }) => spec);
+  const plain = specs(undefined);
+  expect(specs([{ match: "*" }])).toEqual(plain);
+  expect(specs([{ match: "*" }, { match: "second", options: { granularity: "group:64" } }])).toEqual([
+    plain[0],
+    plain[1]?.replace("32", "64"),
+  ]);
+  expect(specs("*,second@group:64")).toEqual([plain[0], plain[1]?.replace("32", "64")]);
+});

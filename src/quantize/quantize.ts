@@ -27,6 +27,7 @@ import {
   describeSpec,
   type Granularity,
   isInteger,
+  ownSpecOptions,
   type QuantSpec,
   resolveSpec,
   type SpecOptions,
@@ -48,7 +49,7 @@ const layerRule = z.strictObject({
   match: z.string(),
   keep: z.boolean().default(false),
   weightsOnly: z.boolean().optional(),
-  options: specOptions.partial().default({}),
+  options: ownSpecOptions.default({}),
 });
 
 export const quantizeOptions = specOptions.extend({

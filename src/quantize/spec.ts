@@ -29,17 +29,16 @@ export type MethodName = (typeof methodNames)[number];
 export const formats = ["auto", "dequantize", "matmul-nbits", "codebook"] as const;
 export type Format = (typeof formats)[number];
 
-const granularity = z
+const granularityText = z
   .string()
-  .regex(/^(model|tensor|channel|group:[1-9]\d{0,8})$/, "expected model, tensor, channel or group:N")
-  .transform((text): Granularity => {
-    const [per, size] = text.split(":");
-    return per === "group" ? { per, size: Number(size) } : { per: per as "model" | "tensor" | "channel" };
-  });
+  .regex(/^(model|tensor|channel|group:[1-9]\d{0,8})$/, "expected model, tensor, channel or group:N");
+const granularity = granularityText.transform((text): Granularity => {
+  const [per, size] = text.split(":");
+  return per === "group" ? { per, size: Number(size) } : { per: per as "model" | "tensor" | "channel" };
+});
 
-const scale = z
-  .string()
-  .regex(/^(absmax|mse|percentile(:\d+(\.\d+)?)?)$/, "expected absmax, mse or percentile:P")
+const scaleText = z.string().regex(/^(absmax|mse|percentile(:\d+(\.\d+)?)?)$/, "expected absmax, mse or percentile:P");
+const scale = scaleText
   .transform((text): ScaleChoice => {
     const [by, percent = "99.9"] = text.split(":");
     return by === "percentile" ? { by, percent: Number(percent) } : { by: by as "absmax" | "mse" };
@@ -73,6 +72,20 @@ export const specOptions = z.strictObject({
 });
 
 export type SpecOptions = z.input<typeof specOptions>;
+
+/** Options of single layers, as they are written: what is left out is not filled in. */
+export const ownSpecOptions = z
+  .strictObject({
+    dtype: z.enum(weightDTypes),
+    bits: z.int().min(2).max(8),
+    symmetric: z.boolean(),
+    granularity: granularityText,
+    scale: scaleText,
+    rounding: z.enum(roundings),
+    method: z.enum(methodNames),
+    format: z.enum(formats),
+  } satisfies Record<keyof SpecOptions, z.ZodType>)
+  .partial();
 
 export interface QuantSpec {
   readonly dtype: WeightDType;

@@ -75,7 +75,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
     ],
   };
   const isMeasureOnly = options.sensitivity === true && options.ratio === undefined;
-  const { manifest, files } = await withProgress(io, (progress) =>
+  const { manifest, files, speed } = await withProgress(io, (progress) =>
     runRecipe(recipe, {
       signal: io.signal,
       progress,
@@ -85,12 +85,12 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       reads: filesOfOptions(options),
     }),
   );
-  io.json({ ...manifest, files });
+  io.json({ ...manifest, ...(speed && { speed }), files });
   const colors = palette(io.isTty, process.env);
   const parts = [
     isMeasureOnly ? "" : headline(manifest, colors, output),
     ...manifest.steps.map((record) => stepText(record, io.width, colors)),
-    speedText(manifest.speed, colors),
+    speedText(speed, colors),
     skippedText(manifest.skipped ?? [], colors),
     options.dryRun ? "" : nextCommand(manifest, { model, output, calibrate: options.calibrate }),
     options.dryRun ? "Dry run: nothing was written." : "",

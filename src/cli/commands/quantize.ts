@@ -58,13 +58,13 @@ export async function run(input: CommandInput): Promise<number> {
       reads: filesOfOptions(options),
     }),
   );
-  const { manifest } = result;
-  io.json({ ...manifest, files: result.files });
+  const { manifest, speed } = result;
+  io.json({ ...manifest, ...(speed && { speed }), files: result.files });
   const colors = palette(io.isTty, process.env);
   const parts = [
     headline(manifest, colors, output),
     ...manifest.steps.map((record) => stepText(record, io.width, colors)),
-    speedText(manifest.speed, colors),
+    speedText(speed, colors),
     skippedText(manifest.skipped ?? [], colors),
   ];
   if (options.dryRun) parts.push("Dry run: nothing was written.");

@@ -32,7 +32,7 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
   const seeded = options.seed === undefined ? loaded : { ...(loaded as object), seed: options.seed };
   parseRecipe(seeded, file);
   const recipe = seeded as Recipe;
-  const { manifest, files } = await withProgress(io, (progress) =>
+  const { manifest, files, speed } = await withProgress(io, (progress) =>
     runRecipe(recipe, {
       folder: dirname(relative(process.cwd(), file)),
       signal: io.signal,
@@ -43,13 +43,13 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
       reads: [file],
     }),
   );
-  io.json({ ...manifest, files });
+  io.json({ ...manifest, ...(speed && { speed }), files });
   const colors = palette(io.isTty, process.env);
   const texts = manifest.steps.map((record) => stepText(record, io.width, colors));
   const parts = [
     headline(manifest, colors, recipe.output),
     ...texts,
-    speedText(manifest.speed, colors),
+    speedText(speed, colors),
     skippedText(manifest.skipped ?? [], colors),
     options.dryRun ? "Dry run: nothing was written." : "",
   ];

@@ -59,7 +59,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       { [kind]: own } as unknown as RecipeStep,
     ],
   };
-  const { manifest, files } = await withProgress(io, (progress) =>
+  const { manifest, files, speed } = await withProgress(io, (progress) =>
     runRecipe(recipe, {
       signal: io.signal,
       progress,
@@ -68,12 +68,12 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       reads: filesOfOptions(options),
     }),
   );
-  io.json({ ...manifest, files });
+  io.json({ ...manifest, ...(speed && { speed }), files });
   const colors = palette(io.isTty, process.env);
   const parts = [
     headline(manifest, colors, output),
     ...manifest.steps.map((record) => stepText(record, io.width, colors)),
-    speedText(manifest.speed, colors),
+    speedText(speed, colors),
     skippedText(manifest.skipped ?? [], colors),
     options.dryRun ? "Dry run: nothing was written." : "",
   ];

@@ -166,6 +166,15 @@ describe("without samples", () => {
     expect(ok).toBe(true);
   });
 
+  it("is not misled where the runtime refuses exact sums", async () => {
+    const shared = encode(parse`<ir_version: 8, opset_import: ["": 17]>
+      g (float[N,16,8,8] x) => (float[N,16,8,8] y) <float[16,16,3,3] w = ${float32([16, 16, 3, 3], normal(2304, 0.1))}> {
+        a = Conv<pads = [1, 1, 1, 1]>(x, w)
+        y = Conv<pads = [1, 1, 1, 1]>(a, w)
+      }`);
+    expect((await judge(shared, { quantize: {} })).report).toMatchObject({ verdict: "kept" });
+  });
+
   it("says why nothing is judged", async () => {
     const indices = encode(parse`<ir_version: 8, opset_import: ["": 17]>
       g (float[N,16] x) => (int64[N,1] y) <float[16,32] w = ${float32([16, 32], normal(16 * 32))}> {

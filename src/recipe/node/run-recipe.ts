@@ -48,8 +48,6 @@ export interface Manifest {
   readonly output: ModelRecord;
   readonly seed: number;
   readonly steps: readonly StepRecord[];
-  /** Time against the original's, where this machine is what the result is made for. */
-  readonly speed?: SpeedReport;
   /** What the user should know of the whole. */
   readonly notes?: readonly string[];
   /** Samples that could not be read and were left out, where there are any. */
@@ -66,6 +64,8 @@ export interface RecipeResult {
   readonly manifest: Manifest;
   /** Paths that were written, the model first; none in a dry run. */
   readonly files: readonly string[];
+  /** Time against the original's, where this machine is what the result is made for. Not in the manifest, which is the same every time. */
+  readonly speed?: SpeedReport;
 }
 
 /** Each has a weight of its own in memory: more is a typing error. */
@@ -127,7 +127,6 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
         output,
         seed: parsed.seed,
         steps: records(),
-        ...(speed && { speed }),
         ...(notes.length > 0 && { notes }),
         ...(skipped.length > 0 && { skipped }),
       };
@@ -140,6 +139,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     workspace.publish(model, manifestText(manifest));
     return {
       manifest,
+      ...(speed && { speed }),
       files: [paths.model, ...saved.dataPaths.map((_, i) => dataFileName(paths.data, i)), paths.manifest],
     };
   } finally {
