@@ -34,7 +34,7 @@ function parseSpec(spec: string) {
   const granularity = words.find((word) => /^(model|tensor|channel|group:\d+)$/.test(word));
   const isPlain = !words.some((word) => /^(mse|percentile.*|stochastic|hqq|gptq|awq|half-up)$/.test(word));
   const isClipped = words.some((word) => /^(mse|percentile.*)$/.test(word));
-  const isRounded = !words.some((word) => /^(stochastic|hqq|gptq|awq)$/.test(word));
+  const isRounded = !words.some((word) => /^(hqq|gptq|awq)$/.test(word));
   return {
     dtype,
     granularity,
@@ -64,7 +64,7 @@ export function checkTable(
     if (Number(spec.split(" ")[2]) !== table.scales) say(`${spec}, in the file ${table.scales} values`);
   } else checkSpec(layer, original, table, say);
   if (format === "" || spec === "") say("quantized without a spec or a format");
-  const { isClipped, isRounded, bits } = parseSpec(spec);
+  const { isClipped, isRounded, bits, words } = parseSpec(spec);
   const rank = table.dims.length;
   const exchanged = [...Array(Math.max(0, rank - 2)).keys(), rank - 1, rank - 2];
   const straight = table.dims.join() === original.dims.join() ? [table] : [];
@@ -81,7 +81,7 @@ export function checkTable(
       isClipped,
       isRounded: isRounded && table.by !== "Codebook",
       bits,
-      isLearned: settings.isLearned,
+      isLearned: settings.isLearned || words.includes("stochastic"),
     }),
   );
   if (errors.every((error) => error !== undefined)) say(`${table.by}: ${errors[0]}`);
@@ -113,14 +113,16 @@ function worst(
       ? undefined
       : `element ${wrong} is ${values[wrong]} in steps of ${steps[wrong]}, it was ${was[wrong]}`;
   }
-  let [signal, noise, grain] = [0, 0, 0];
+  let [signal, noise, grain, product] = [0, 0, 0, 0];
   for (let i = 0; i < was.length; i++) {
-    signal += (was[i] as number) ** 2;
-    noise += ((was[i] as number) - (values[i] as number)) ** 2;
+    const [x, y] = [was[i] as number, values[i] as number];
+    signal += x ** 2;
+    noise += (x - y) ** 2;
     grain += (steps[i] as number) ** 2;
+    product += x * y;
   }
   // Methods that look at data may round either way, and further where it does not matter.
-  if (noise <= Math.max(by === "Codebook" ? signal / 20 : 4 * grain, 0) && noise <= signal) return undefined;
+  if (by === "Codebook" ? noise <= signal / 20 : noise <= 4 * grain && product > 0) return undefined;
   return `the error is ${(Math.sqrt(noise / signal) * 100).toFixed(1)} % of the weight`;
 }
 
