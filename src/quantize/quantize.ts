@@ -34,8 +34,10 @@ import {
   specOptions,
   writtenSpec,
 } from "./spec.ts";
+import { isDepthwise } from "./static/rules.ts";
 import { castWriter } from "./write/cast.ts";
 import { codebookWriter } from "./write/codebook.ts";
+import { keepProductsFused } from "./write/decoded-products.ts";
 import { dequantizeWriter } from "./write/dequantize.ts";
 import type { FormatWriter, LayerPlan, WrittenLayer } from "./write/format.ts";
 import { gatherBlockObstacle, gatherBlockQuantizedWriter } from "./write/gather-block-quantized.ts";
@@ -64,6 +66,12 @@ export const quantizeOptions = specOptions.extend({
     .min(0)
     .default(MIN_ELEMENTS)
     .describe("weights with fewer elements stay float: they would not get smaller"),
+  fitCosts: z
+    .boolean()
+    .default(true)
+    .describe(
+      "leave depthwise convolutions float where they hold few of the weights: decoding those takes several times as long as the layer",
+    ),
   seed: z.int().min(0).default(0).describe("seed of stochastic rounding"),
   accuracyLevel: z
     .int()
@@ -135,7 +143,10 @@ export function quantize(
     done.set(layer.index, writer.write(plan, copy));
     dropConstant(layer.value);
   }
-  if (done.size > 0) copy = removeDeadCode(copy).model;
+  if (done.size > 0) {
+    keepProductsFused(copy.graph);
+    copy = removeDeadCode(copy).model;
+  }
   const pending = [...done.values()].flatMap((written) => written.pending ?? []);
   const layers = () => plans.map((entry) => report(entry, done.get(entry.layer.index)));
   return {
@@ -148,6 +159,13 @@ export function quantize(
     skipped,
     notes,
   };
+}
+
+/** Share of all weights up to which those of depthwise convolutions are not worth their time. */
+const FEW_DEPTHWISE = 0.125;
+
+function isDepthwiseLayer({ sites }: WeightLayer): boolean {
+  return sites.every(({ node }) => isDepthwise(node));
 }
 
 interface PlannedLayer {
@@ -164,16 +182,24 @@ function makePlans(
   stats: MethodStats | undefined,
   overrides: readonly LayerRule[],
 ): PlannedLayer[] {
-  const { layers: selection, minElements, seed, accuracyLevel, measure: wantsSqnr, ...defaults } = settings;
+  const { layers: selection, minElements, seed, accuracyLevel, measure: wantsSqnr, fitCosts, ...defaults } = settings;
   const { layers } = findLayers(model);
   const total = layers.reduce((sum, layer) => sum + layer.weight.size, 0);
   const measure = wantsSqnr ?? total <= MEASURE_UP_TO;
   const asked = askedLayers(layers, selection as string | LayerRule[] | undefined, overrides);
+  const depthwise = layers.filter(isDepthwiseLayer).reduce((sum, layer) => sum + layer.weight.size, 0);
+  const decodingCosts = fitCosts && depthwise <= FEW_DEPTHWISE * total;
   const plans = asked.map(({ reason, named, options }, index): PlannedLayer => {
     const layer = layers[index] as WeightLayer;
     if (reason !== undefined) return { layer, reason };
     if (layer.weight.size < minElements && !named)
       return { layer, reason: `${layer.weight.size} weights: below ${minElements} nothing is gained` };
+    if (decodingCosts && !named && isDepthwiseLayer(layer))
+      return {
+        layer,
+        reason:
+          'depthwise: few weights, and decoding them at every run would take several times as long as the layer ("NAME@int8" or --no-fit-costs quantizes it all the same)',
+      };
     const subject = `weight "${layer.value.name}"`;
     const wanted = resolveSpec(specOptions.parse({ ...writtenSpec(defaults), ...options }), subject);
     const { spec, ...choice } = chooseFormat(layer, wanted, options, subject);

@@ -1,6 +1,7 @@
 /** @file Layers of a static model whose weights alone are quantized: they are read as floats, and so are their activations. */
 import { attr } from "../../ir/attribute.ts";
 import type { Node } from "../../ir/node.ts";
+import { keepProductsFused } from "../write/decoded-products.ts";
 import { dequantizeWriter } from "../write/dequantize.ts";
 import type { WrittenLayer } from "../write/format.ts";
 import type { PlannedWeight, StaticPlan } from "./plan.ts";
@@ -14,6 +15,7 @@ export function writeWeightsOnly({ weights, model }: StaticPlan): ReadonlyMap<Pl
     for (const { node, input } of layer.sites) shieldInputs(node, input);
     written.set(planned, dequantizeWriter.write({ layer, spec, seed: 0, measure: true, accuracyLevel: 0 }, model));
   }
+  if (written.size > 0) keepProductsFused(model.graph);
   return written;
 }
 
