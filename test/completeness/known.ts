@@ -48,12 +48,6 @@ export const known: readonly Known[] = [
     reason: "the part that is trained takes activations for uint8",
   },
   {
-    plan: "static",
-    when: ({ scale, weights }) => scale === "mse" || weights === "int4" || weights === "int2",
-    fault: /element \d+ is .* in steps of/,
-    reason: "the spec does not say that the range was chosen for the least squared error, which clips",
-  },
-  {
     plan: "channels",
     when: ({ model }) => model === "silero-v5",
     fault: /^runtime-failed: .*ort_value_name_idx_map/,

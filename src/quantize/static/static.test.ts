@@ -255,7 +255,7 @@ describe("choices", () => {
   ] as const)("%s is stored packed and widened; first and last layers keep 8 bits", (weights, opset) => {
     const middle = `, float[4,4,1,1] v = ${w}, float[4,4,1,1] u = ${w}`;
     const { model, layers } = quantized(conv("d = Conv(c, v) y = Conv(d, u)", middle), { weights });
-    expect(layers().map(({ spec }) => spec)).toEqual(["int8 channel", `${weights} channel`, "int8 channel"]);
+    expect(layers().map(({ spec }) => spec)).toEqual(["int8 channel", `${weights} channel mse`, "int8 channel"]);
     expect(model.graph.find("v_quantized")?.tensor?.dtype).toBe(weights);
     expect(model.opset).toBe(opset);
     expect(model.graph.nodes.filter(({ opType }) => opType === "Cast")).toHaveLength(1);

@@ -139,6 +139,7 @@ function report(
     choice.dtype,
     ...(choice.bits === 7 ? ["(no saturation)"] : []),
     choice.perChannel ? "channel" : "tensor",
+    ...(choice.scale === "mse" ? ["mse"] : []),
     ...(written?.method ? [written.method] : []),
   ];
   return layerReport(layer, {

@@ -1,5 +1,14 @@
 /** @file The few samples by which a result is judged by default: how many, and which. */
-import { type Dataset, drop, isIndexed, select, split, take } from "../../data/dataset.ts";
+import {
+  collect,
+  type Dataset,
+  datasetOf,
+  type IndexedDataset,
+  isIndexed,
+  select,
+  split,
+  take,
+} from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { modelCost } from "../../ops/cost.ts";
 import { inferTypes } from "../../passes/infer-shapes.ts";
@@ -49,14 +58,15 @@ export async function fewSamples(
   const { macs = 0 } = modelCost(model, inferTypes(model));
   const count = Math.max(2, Math.min(MOST, Math.floor(WORK / Math.max(macs, 1))));
   const common = { madeUp: given.synthetic ?? false, outputs: floats };
-  if (!isIndexed(given)) return { search: take(given, count), judge: take(drop(given, count), count), ...common };
-  if (given.size < 2 * count) return { search: take(given, count), judge: take(given, count), ...common };
-  const [some] = await split(given, 2 * count, ctx.seed).catch(() => [given]);
-  const halves = [0, 1].map((half) =>
+  const most = isIndexed(given) ? undefined : datasetOf(given.name, await collect(take(given, 2 * count)));
+  const known = most ?? (given as IndexedDataset);
+  if (known.size < 2 * count) return { search: take(known, count), judge: take(known, count), ...common };
+  // With as many as are wanted there is nothing to draw.
+  const some = known.size === 2 * count ? known : (await split(known, 2 * count, ctx.seed))[0];
+  const half = (first: number) =>
     select(
-      some as typeof given,
-      Array.from({ length: count }, (_, at) => 2 * at + half),
-    ),
-  );
-  return { search: halves[0] as Dataset, judge: halves[1] as Dataset, ...common };
+      some as IndexedDataset,
+      Array.from({ length: count }, (_, at) => 2 * at + first),
+    );
+  return { search: half(0), judge: half(1), ...common };
 }
