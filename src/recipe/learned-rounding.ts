@@ -1,10 +1,12 @@
 /** @file Methods that learn how weights are rounded, as steps use them: behind rounding to nearest. */
 import * as z from "zod";
-import type { Model } from "../ir/model.ts";
+import { type Model, nestedGraphs } from "../ir/model.ts";
+import type { LeftConstant, RewrittenConstant } from "../quantize/left-float.ts";
 import { type RoundingMethodName, roundingMethods } from "../quantize/reconstruct/index.ts";
 import { type ReconstructedUnit, reconstruct } from "../quantize/reconstruct/reconstruct.ts";
 import type { LayerReport } from "../quantize/report.ts";
 import type { StepContext } from "../step.ts";
+import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 import { type CalibrationOptions, openCalibration } from "./calibration.ts";
 
@@ -95,4 +97,28 @@ function noteOf(method: RoundingMethodName, units: readonly ReconstructedUnit[])
 /** Reports without the weights' SQNR, which says nothing of weights that were rounded for the sake of outputs. */
 export function withoutSqnr(layers: readonly LayerReport[]): LayerReport[] {
   return layers.map(({ sqnr: _, ...layer }) => layer);
+}
+
+/** What is said of constants that stay float, once some of them, such as biases, were trained with the rounding: those are rewritten. */
+export function withTrained(
+  { left, rewritten }: { readonly left: readonly LeftConstant[]; readonly rewritten: readonly RewrittenConstant[] },
+  { float, quantized, trained }: { readonly float: Model; readonly quantized: Model; readonly trained: Model },
+): { readonly left: readonly LeftConstant[]; readonly rewritten: readonly RewrittenConstant[] } {
+  const constants = (model: Model) =>
+    new Map(
+      nestedGraphs(model.graph).flatMap(({ initializers }) => initializers.map(({ name, tensor }) => [name, tensor])),
+    );
+  const [were, are] = [constants(float), constants(trained)];
+  const changed = [...constants(quantized)].flatMap(([weight, was]) => {
+    const is = are.get(weight);
+    return were.has(weight) && was && is && was !== is && dtypeInfo(is.dtype).kind === "float"
+      ? [{ weight, dims: is.dims, as: is.dtype }]
+      : [];
+  });
+  const names = new Set(changed.map(({ weight }) => weight));
+  const known = new Set(rewritten.map(({ weight }) => weight));
+  return {
+    left: left.filter(({ weight }) => !names.has(weight)),
+    rewritten: [...rewritten, ...changed.filter(({ weight }) => !known.has(weight))],
+  };
 }

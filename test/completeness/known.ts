@@ -19,12 +19,6 @@ export const known: readonly Known[] = [
   },
   {
     plan: "weights",
-    when: learned,
-    fault: /said to be left, but is not what it was|changed \(float32 → float32\), and nothing says so/,
-    reason: "biases are trained with the rounding; the list of what stayed float is made before",
-  },
-  {
-    plan: "weights",
     when: ({ model }) => model === "silero-half",
     fault: /^bad-model: .*Infer shapes first/,
     reason: "statistics of layers whose input has no known width end the run, in place of leaving these layers out",

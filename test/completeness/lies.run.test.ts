@@ -29,6 +29,7 @@ const planOf = (step: string, fixed: Plan["fixed"], data?: string): Plan => ({
 interface Report {
   layers: { -readonly [key in keyof LayerClaim]: LayerClaim[key] }[];
   left: { weight: string; reason: string }[];
+  rewritten: { weight: string }[];
   groups: { removed: number }[];
   unrecovered: { layer: string; reason: string }[];
   params: { before: number; after: number };
@@ -147,6 +148,17 @@ const about: Readonly<Record<string, { plan: Plan; row: Record<string, string | 
         "the hash of the input",
         ({ manifest }) => Object.assign(manifest.input.files[0] ?? {}, { sha256: "1".repeat(64) }),
         /hash/,
+      ],
+    ],
+  },
+  "rounding that is learned": {
+    plan: planOf("quantize", { dtype: "int4", method: "adaround", iterations: 4, calibrationSamples: 4 }, "calibrate"),
+    row: {},
+    lies: [
+      [
+        "a bias that was trained is not said to be rewritten",
+        ({ report }) => void report.rewritten.splice(0, 1),
+        /changed \(float32 → float32\), and nothing says so/,
       ],
     ],
   },

@@ -23,6 +23,7 @@ import {
   learnRounding,
   refuseBound,
   withoutSqnr,
+  withTrained,
 } from "../learned-rounding.ts";
 import { quantizeReport } from "../quantize-report.ts";
 import { inputOptions, runtimeOptions } from "./compare.ts";
@@ -91,7 +92,13 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
       model: learned?.model ?? result.model,
       report: () => ({
         ...quantizeReport(result),
-        ...(learned && { layers: withoutSqnr(result.layers()) }),
+        ...(learned && {
+          layers: withoutSqnr(result.layers()),
+          ...withTrained(
+            { left: result.left(), rewritten: result.rewritten() },
+            { float: visible, quantized: result.model, trained: learned.model },
+          ),
+        }),
         notes: [...result.notes, ...(learned?.notes ?? [])],
         ...(learned && { units: learned.units }),
         ...(trials && { seed: trials.best.seed, seeds: trials.all, seedData: trials.data }),

@@ -3,7 +3,6 @@ import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import type { LayerRule } from "../../quantize/layers.ts";
 import { roundingMethodNames } from "../../quantize/reconstruct/index.ts";
-import type { LayerReport } from "../../quantize/report.ts";
 import { type StaticOptions, staticMethods, staticOptions } from "../../quantize/static/options.ts";
 import { planStatic } from "../../quantize/static/plan.ts";
 import { staticVariants } from "../../quantize/static/static.ts";
@@ -19,6 +18,7 @@ import {
   learnRounding,
   refuseBound,
   withoutSqnr,
+  withTrained,
 } from "../learned-rounding.ts";
 import { quantizeReport } from "../quantize-report.ts";
 import { runtimeOptions } from "./compare.ts";
@@ -60,7 +60,10 @@ export const staticStep: Step<typeof staticStepOptions> = {
       { method, iterations, calibration: { data, samples, batchSize, threads } },
       ctx,
     );
-    return { model: learned.model, report: () => withLearned(result.report(), learned) };
+    return {
+      model: learned.model,
+      report: () => withLearned(result.report(), { float: model, quantized: result.model }, learned),
+    };
   },
   async variants(model, options, ctx) {
     refuseBound(options.method ?? "rtn");
@@ -72,11 +75,16 @@ export const staticStep: Step<typeof staticStepOptions> = {
 
 type Options = z.input<typeof staticStepOptions>;
 
-function withLearned(report: StepReport, { notes, units }: LearnedRounding): StepReport {
-  const { layers } = report;
+function withLearned(
+  report: StepReport,
+  given: { readonly float: Model; readonly quantized: Model },
+  { model, notes, units }: LearnedRounding,
+): StepReport {
+  const { layers, left, rewritten } = report as ReturnType<typeof quantizeReport>;
   return {
     ...report,
-    layers: withoutSqnr(layers as readonly LayerReport[]),
+    layers: withoutSqnr(layers),
+    ...withTrained({ left, rewritten }, { ...given, trained: model }),
     notes: [...(report.notes ?? []), ...notes],
     units,
   };
