@@ -48,18 +48,6 @@ export const known: readonly Known[] = [
     reason: "the graph of gradients through branches does not load in ONNX Runtime",
   },
   {
-    plan: "channels",
-    when: ({ recover, model }) => recover === "mean" && model === "stories",
-    fault: /^params after: /,
-    reason: "the biases that recovery by means adds to products are not among the parameters",
-  },
-  {
-    plan: "channels",
-    when: ({ recover, model }) => recover === "least-squares" && model === "ocr-direction",
-    fault: /^params before: 127258, in the file 127222/,
-    reason: "bounds of Clip that become constants with a raised opset are counted with what was there before",
-  },
-  {
     plan: "zeros",
     when: ({ model, criterion }) =>
       model === "silero-v5" && (criterion === "taylor" || criterion === "fisher" || criterion === "obd"),

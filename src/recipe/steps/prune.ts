@@ -112,7 +112,7 @@ const zeroWeights: PruneOnce = async (model, part, { options, own, ctx }) => {
     emptied,
     notes,
   } = await withCalibration(model, options, ctx, (data) => pruneWeights(model, own, data, part));
-  const params = { before: countParams(model), after: countParams(result) };
+  const params = paramsOf(model, result);
   const { structure } = options;
   return { model: result, emptied, report: () => ({ structure, layers: layers(), params, notes }) };
 };
@@ -128,7 +128,11 @@ const cutBlocks: PruneOnce = async (model, _, plan) => {
     pruneBlocks(model, own, data, shapesOf(model, options)),
   );
   const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : {};
-  return { model: result.model, emptied: () => [], report: () => cutReport(options.structure, result, proof) };
+  return {
+    model: result.model,
+    emptied: () => [],
+    report: () => cutReport(options.structure, result, { ...proof, params: paramsOf(model, result.model) }),
+  };
 };
 
 /** Always proved, on the corpus. */
@@ -142,7 +146,7 @@ const cutTokens: PruneOnce = async (model, _, { options, finetune, ctx }) => {
   const kept = result.whole.map(({ output, obstacle: { opType: because, reason } }): KeptReport => {
     return { layer: output, opType: "output", channels: result.size, because, reason };
   });
-  const params = { before: countParams(model), after: countParams(result.model) };
+  const params = paramsOf(model, result.model);
   const notes = [`"${result.input}" takes new ids: ${vocabulary.files.join(", ") || "the mapping"} has them`];
   const { structure } = options;
   const report = (): PruneStepReport => ({ structure, vocabulary, kept, macs, params, ...(proof && { proof }), notes });
@@ -168,7 +172,7 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const proof = options.prove && !ctx.dryRun ? await prove(result, options, ctx) : {};
   const removed = 1 - (1 - (before?.removed ?? 0)) * (1 - result.removed);
   const report = () => {
-    const own = cutReport(options.structure, result, proof);
+    const own = cutReport(options.structure, result, { ...proof, params: paramsOf(model, result.model) });
     return joined(before?.report(), { ...own, removed, notes: [...(own.notes ?? []), ...taken] });
   };
   return { model: result.model, removed, emptied: () => [], report };
@@ -190,6 +194,11 @@ function shapesOf({ graph }: Model, { shapes = {} }: PruneStepOptions): InputSha
   const names = new Set(graph.inputs.map(({ name }) => name));
   const entries = Object.entries(shapes);
   return Object.fromEntries(entries.map(([name, dims]) => [name, names.has(name) ? dims : (dims[0] ?? 1)]));
+}
+
+/** As the files have them: recovery may add biases, and what it needs first may turn attributes into constants. */
+function paramsOf(before: Model, after: Model) {
+  return { before: countParams(before), after: countParams(after) };
 }
 
 async function sizes(before: Model, after: Model, { compressed }: PruneStepOptions, ctx: StepContext) {
