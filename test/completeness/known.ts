@@ -36,12 +36,6 @@ export const known: readonly Known[] = [
     reason: "as above, for gptq",
   },
   {
-    plan: "static",
-    when: (row) => learned(row) && row.activations === "int8",
-    fault: /^runtime-failed: .*does not match y_zero_point/,
-    reason: "the part that is trained takes activations for uint8",
-  },
-  {
     plan: "channels",
     when: ({ model }) => model === "silero-v5",
     fault: /^runtime-failed: .*ort_value_name_idx_map/,
