@@ -1,6 +1,7 @@
 /** @file Step: quantizes weights and activations for a target, with ranges from calibration data. */
 import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
+import { shapesOf } from "../../quantize/layer-size.ts";
 import type { LayerRule } from "../../quantize/layers.ts";
 import { roundingMethodNames } from "../../quantize/reconstruct/index.ts";
 import { type StaticOptions, staticMethods, staticOptions } from "../../quantize/static/options.ts";
@@ -50,7 +51,7 @@ export const staticStep: Step<typeof staticStepOptions> = {
   needs: ["calibration"],
   async run(model, options, ctx) {
     if (ctx.dryRun) return { model, report: () => ({ notes: ["calibration is left out of a dry run"] }) };
-    const quantized = await calibrated(model, options, ctx);
+    const { quantized } = await calibrated(model, options, ctx);
     const result = await quantized([]);
     const { method, iterations, data, samples, batchSize, threads } = staticStepOptions.parse(options);
     if (!isRoundingMethod(method)) return result;
@@ -67,8 +68,8 @@ export const staticStep: Step<typeof staticStepOptions> = {
   },
   async variants(model, options, ctx) {
     refuseBound(options.method ?? "rtn");
-    const quantized = await calibrated(model, options, ctx);
-    const ladders = staticLadders(planStatic(model, ownOptions(options)));
+    const { quantized, shapes } = await calibrated(model, options, ctx);
+    const ladders = staticLadders(planStatic(model, ownOptions(options), [], shapes));
     return { ladders, apply: (levels) => quantized(rulesAt(ladders, levels)) };
   },
 };
@@ -96,7 +97,7 @@ function ownOptions(options: Options): StaticOptions {
   return { ...own, ...(method !== undefined && { method: firstMethod(method) }) };
 }
 
-/** The data opened: gives the step's result for options of single layers. */
+/** The data opened: gives the step's result for options of single layers, and the sizes of the first sample. */
 async function calibrated(model: Model, options: Options, ctx: StepContext) {
   const { data: spec, samples = CALIBRATION_SAMPLES, batchSize, threads } = options;
   const calibration = await openCalibration(model, { data: spec, samples, batchSize, threads }, ctx);
@@ -109,7 +110,7 @@ async function calibrated(model: Model, options: Options, ctx: StepContext) {
   let report: ((done: number) => void) | undefined;
   const onProgress = (done: number) => report?.(done);
   const quantized = staticVariants(model, data, ownOptions(options), { ...running, onProgress });
-  return async (overrides: readonly LayerRule[]): Promise<StepResult> => {
+  const apply = async (overrides: readonly LayerRule[]): Promise<StepResult> => {
     const result = await show((progress) => {
       report = progress;
       return quantized(overrides);
@@ -122,4 +123,5 @@ async function calibrated(model: Model, options: Options, ctx: StepContext) {
       }),
     };
   };
+  return { quantized: apply, shapes: await shapesOf(model, data) };
 }
