@@ -48,7 +48,7 @@ export const known: readonly Known[] = [
     fault: /^runtime-failed: .*ort_value_name_idx_map/,
     reason: "the graph of gradients through branches does not load in ONNX Runtime",
   },
-  ...["dynamic", "equalized", "weights"].map((plan) => ({
+  ...["dynamic", "equalized"].map((plan) => ({
     plan,
     when: ({ model }: Row) => model === "stories",
     fault: /tok_embeddings\.weight\): bytesAfter 35328, in the file 34816/,
