@@ -222,7 +222,7 @@ class Search {
     if (judges.heldOut) {
       chosen = await this.#judged(levels, trial.result);
       shown.set(levels.join(), chosen.measure.after);
-      for (const safer of chosen.measure.excess > 0 ? saferRounds(trial, rounds) : []) {
+      for (const safer of chosen.measure.excess > 0 ? saferRounds(trial, rounds, judges.isRepair ? 6 : 2) : []) {
         const next = await this.#judged(safer.levels, await this.#variants.apply(safer.levels));
         shown.set(safer.levels.join(), next.measure.after);
         const [kept, dropped] = next.measure.excess < chosen.measure.excess ? [next, chosen] : [chosen, next];
@@ -285,11 +285,11 @@ interface Judged {
   readonly measure: BoundMeasure;
 }
 
-/** Of the rounds that hold with more room than the best, and cost more: the middle one, and the most expensive. */
-function saferRounds(best: Trial, rounds: readonly SearchRound[]): SearchRound[] {
+/** Of the rounds that hold with more room than the best, and cost more: so many, from cheap to the most expensive. */
+function saferRounds(best: Trial, rounds: readonly SearchRound[], count: number): SearchRound[] {
   const safer = rounds
     .filter(({ holds, bytes, excess }) => holds && bytes > best.bytes && excess < best.excess)
     .sort((a, b) => a.bytes - b.bytes);
-  const picks = new Set([safer[Math.floor((safer.length - 1) / 2)], safer.at(-1)]);
-  return [...picks].filter((round) => round !== undefined);
+  const picks = Array.from({ length: count }, (_, k) => safer[Math.ceil(((k + 1) * safer.length) / count) - 1]);
+  return [...new Set(picks)].filter((round) => round !== undefined);
 }

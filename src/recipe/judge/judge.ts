@@ -16,7 +16,7 @@ import { type MeasuredOutputs, type Verdict, verdictOf } from "./verdict.ts";
 /** Below this many dB an output has little to do with the original's: noise of a tenth of its amplitude. */
 export const FLOOR_DB = 20;
 /** Models that a repair tries at most. */
-const ROUNDS = 12;
+const ROUNDS = 32;
 
 /** What a manifest says of the outputs of a quantization step. */
 export interface JudgedReport {
