@@ -83,7 +83,10 @@ export function planStatic(
     layers.filter(({ index }) => asked[index]?.named).flatMap(({ sites }) => sites.map(({ node }) => node)),
   );
   const sized = inputShapes ? inferTypes(copy, { inputShapes }) : types;
-  const worth = settings.fitCosts ? worthOf(flow, sized, settings.target, (node) => named.has(node)) : noWorth;
+  // Packed weights are asked for their size.
+  const isPacked = settings.weights !== undefined && settings.weights in PACKED_OPSETS;
+  const worth =
+    settings.fitCosts && !isPacked ? worthOf(flow, sized, settings.target, (node) => named.has(node)) : noWorth;
   for (const [node, reason] of worth.reasons) excluded.set(node, reason);
   if (worth.reasons.size > 0) flow = flowOf();
   const coded = codeClasses(flow);
