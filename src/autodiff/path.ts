@@ -3,6 +3,7 @@ import type { Graph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import type { Value } from "../ir/value.ts";
 import { type DType, dtypeInfo } from "../tensor/dtype.ts";
+import { append } from "../util/append.ts";
 import { isConstantAlmostEverywhere } from "./rules/index.ts";
 
 export interface PathOptions {
@@ -35,7 +36,7 @@ export function gradientPath(graph: Graph, { wanted, loss, stopped, dtypeOf }: P
   for (let value = pending.pop(); value; value = pending.pop()) {
     if (!active.has(value) || path.has(value)) continue;
     path.add(value);
-    if (value.producer) pending.push(...sourcesOf(value.producer));
+    if (value.producer) append(pending, sourcesOf(value.producer));
   }
   return path;
 }

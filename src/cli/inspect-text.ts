@@ -1,5 +1,6 @@
 /** @file A model as a person wants to see it. */
 import type { LayerDescription, ModelDescription } from "../recipe/describe-model.ts";
+import { largestOf } from "../util/append.ts";
 import {
   type Column,
   formatBytes,
@@ -84,7 +85,7 @@ function shorten(text: string): string {
 
 function ioTable(values: ModelDescription["inputs"], width: number): string {
   if (values.length === 0) return "  none";
-  const nameWidth = Math.max(...values.map(({ name }) => printable(name).length));
+  const nameWidth = largestOf(values.map(({ name }) => printable(name).length));
   const room = Math.max(20, Math.min(nameWidth, width - 40));
   return values
     .map(({ name, type }) => `  ${shortName(name, room).padEnd(Math.min(room, nameWidth))}  ${printable(type)}`)

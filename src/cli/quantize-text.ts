@@ -4,6 +4,7 @@ import type { LeftConstant } from "../quantize/left-float.ts";
 import type { LayerReport } from "../quantize/report.ts";
 import type { SkippedNode } from "../quantize/sites.ts";
 import type { Manifest } from "../recipe/node/run-recipe.ts";
+import { largestOf, leastOf } from "../util/append.ts";
 import {
   type Column,
   formatBytes,
@@ -150,6 +151,6 @@ function seedText({ seed, seeds, seedData }: QuantizeStepReport, colors: Palette
   return [
     "",
     colors.bold("Seeds"),
-    `  seed ${seed} is the best of ${seeds.length}: output SQNR ${db(Math.min(...errors))}, the worst ${db(Math.max(...errors))} (${data})`,
+    `  seed ${seed} is the best of ${seeds.length}: output SQNR ${db(leastOf(errors))}, the worst ${db(largestOf(errors))} (${data})`,
   ];
 }

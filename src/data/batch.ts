@@ -2,6 +2,7 @@
 import { byteSize } from "../tensor/dtype.ts";
 import { type HostTensor, rowOf } from "../tensor/host-tensor.ts";
 import { elementCount, type TypedArray } from "../tensor/tensor.ts";
+import { largestOf } from "../util/append.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Dataset, Sample } from "./dataset.ts";
 import type { InputInfo } from "./fit-input.ts";
@@ -101,7 +102,7 @@ function partOf(sample: Sample, input: string, first: Sample, name: string): Hos
 
 function concat(parts: readonly HostTensor[], samples: readonly Sample[], input: string, pad: number | undefined) {
   const [first] = parts as [HostTensor];
-  const dims = first.dims.map((_, axis) => Math.max(...parts.map((part) => part.dims[axis] as number)));
+  const dims = first.dims.map((_, axis) => largestOf(parts.map((part) => part.dims[axis] as number)));
   const rows = parts.reduce((sum, part) => sum + (part.dims[0] ?? 1), 0);
   const odd = parts.findIndex((part) => part.dims.some((dim, axis) => axis > 0 && dim !== first.dims[axis]));
   if (odd >= 0 && pad === undefined)

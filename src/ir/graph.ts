@@ -112,6 +112,7 @@ export class Graph {
   }
 
   addInput(value: Value): void {
+    value.link({ inputs: 1 });
     this.#inputs.push(value);
   }
 
@@ -127,7 +128,10 @@ export class Graph {
   }
 
   removeInput(value: Value): void {
-    this.#inputs = this.#inputs.filter((input) => input !== value);
+    if (!value.isInput) return;
+    const kept = this.#inputs.filter((input) => input !== value);
+    value.link({ inputs: kept.length - this.#inputs.length });
+    this.#inputs = kept;
   }
 
   removeOutput(value: Value): void {
@@ -148,8 +152,10 @@ export class Graph {
     const attributes =
       spec.attributes instanceof Map ? spec.attributes : new Map(Object.entries(spec.attributes ?? {}));
     const outputs = spec.outputs ?? [spec.name || spec.opType.toLowerCase()];
-    outputs.forEach((output, index) => {
-      const isFree = !(output instanceof Value) || (!output.producer && outputs.indexOf(output) === index);
+    const adopted = new Set<Value>();
+    outputs.forEach((output) => {
+      const isFree = !(output instanceof Value) || (!output.producer && !adopted.has(output));
+      if (output instanceof Value) adopted.add(output);
       invariant(isFree, `value "${output instanceof Value ? output.name : ""}" already has a producer`);
     });
     const at = this.#indexOf(position);
@@ -184,7 +190,8 @@ export class Graph {
       }
     for (const graph of goneGraphs) graph.#unlink();
     for (const node of gone) node.setInputs([]);
-    for (const node of gone) for (const output of [...node.outputs]) if (output) this.dropOutput(output);
+    // From the end: there the list shrinks without a search.
+    for (const node of gone) for (const output of node.outputs.toReversed()) if (output) this.dropOutput(output);
     this.#nodes = this.#nodes.filter((node) => !gone.has(node));
   }
 
@@ -202,7 +209,7 @@ export class Graph {
   /** Removes a value that nothing produces or uses; its name is free again. */
   removeValue(value: Value): void {
     invariant(value.isUnused && !value.producer, `value "${value.name}" can't be removed: it is still used`);
-    this.#inputs = this.#inputs.filter((input) => input !== value);
+    this.removeInput(value);
     this.#values.delete(value.name);
     this.#free(value.name);
   }
@@ -268,7 +275,7 @@ export class Graph {
 
   /** Takes an output that nothing uses off the node that computes it. */
   dropOutput(value: Value): void {
-    value.producer?.linkOutput(value.producer.outputs.indexOf(value), undefined);
+    value.producer?.linkOutput(value.producer.outputs.lastIndexOf(value), undefined);
     this.removeValue(value);
   }
 

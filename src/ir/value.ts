@@ -26,6 +26,7 @@ export class Value {
   #producer: Node | undefined;
   readonly #uses = new Set<Use>();
   #outputCount = 0;
+  #inputCount = 0;
 
   constructor(graph: Graph, name: string, type?: ValueType) {
     this.graph = graph;
@@ -63,7 +64,7 @@ export class Value {
   }
 
   get isInput(): boolean {
-    return this.graph.inputs.includes(this);
+    return this.#inputCount > 0;
   }
 
   get isConstant(): boolean {
@@ -81,11 +82,19 @@ export class Value {
   }
 
   /** @internal */
-  link(change: { name?: string; producer?: Node | null; addUse?: Use; dropUse?: Use; outputs?: number }): void {
+  link(change: {
+    name?: string;
+    producer?: Node | null;
+    addUse?: Use;
+    dropUse?: Use;
+    outputs?: number;
+    inputs?: number;
+  }): void {
     if (change.name !== undefined) this.#name = change.name;
     if (change.producer !== undefined) this.#producer = change.producer ?? undefined;
     if (change.addUse) this.#uses.add(change.addUse);
     if (change.dropUse) this.#uses.delete(change.dropUse);
     this.#outputCount += change.outputs ?? 0;
+    this.#inputCount += change.inputs ?? 0;
   }
 }

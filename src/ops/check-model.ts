@@ -1,6 +1,7 @@
 /** @file Whether Tersor understands a model: its versions, and that each standard operator is used as its schema allows. */
 import { type FunctionDef, type Model, nestedGraphs } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
+import { append } from "../util/append.ts";
 import { type ErrorCode, TersorError } from "../util/errors.ts";
 import { checkSignature } from "./check-signature.ts";
 import { maxIrVersion, maxOpset } from "./opset.ts";
@@ -59,7 +60,7 @@ function checkBody(body: Model | FunctionDef, functions: ReadonlySet<string>): M
     for (const node of graph.nodes) {
       const domain = normalDomain(node.domain);
       if (!judgedDomains.has(domain) || functions.has(functionKey({ domain, name: node.opType }))) continue;
-      if (known || domain !== "") problems.push(...checkNode(node, opsetImports.get(domain)));
+      if (known || domain !== "") append(problems, checkNode(node, opsetImports.get(domain)));
     }
   return problems;
 }

@@ -3,6 +3,7 @@ import type { Graph } from "../ir/graph.ts";
 import type { Node } from "../ir/node.ts";
 import type { Value } from "../ir/value.ts";
 import { elementCount } from "../tensor/tensor.ts";
+import { largestOf } from "../util/append.ts";
 import { einsumTerms } from "./shapes/linalg.ts";
 
 /** Where rules read shapes: dims as numbers, undefined when not known. */
@@ -117,7 +118,7 @@ function graphMacs(graph: Graph | undefined, inner: (node: Node) => number | und
 const conditional: MacRule = (node, _, inner) => {
   const branches = node.subgraphs().map((graph) => graphMacs(graph, inner));
   const known = branches.filter((macs) => macs !== undefined);
-  return known.length > 0 ? Math.max(...known) : undefined;
+  return known.length > 0 ? largestOf(known) : undefined;
 };
 
 /** Rounds are those of what is scanned or stacked; a body without MACs costs none however often it runs. */

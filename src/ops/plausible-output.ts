@@ -4,6 +4,7 @@ import type { ValueType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
 import { type DType, dtypeInfo } from "../tensor/dtype.ts";
 import { elementCount } from "../tensor/tensor.ts";
+import { append } from "../util/append.ts";
 
 /** A label of a sample, as far as its shape goes. */
 type Label = number | string | { readonly dtype: DType; readonly dims: readonly number[] };
@@ -87,7 +88,7 @@ function dependsOn(value: Value, on: Value): boolean {
     const { producer } = next;
     if (!producer) continue;
     for (const input of producer.inputs) if (input) pending.push(input);
-    for (const graph of producer.subgraphs()) pending.push(...valuesUsed(graph));
+    for (const graph of producer.subgraphs()) append(pending, valuesUsed(graph));
   }
   return false;
 }

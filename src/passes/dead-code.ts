@@ -3,6 +3,7 @@ import type { Graph } from "../ir/graph.ts";
 import { type FunctionDef, type Model, nestedGraphs } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import type { Value } from "../ir/value.ts";
+import { append } from "../util/append.ts";
 import { edit, type Pass } from "./pass.ts";
 
 /**
@@ -31,8 +32,8 @@ export function removeDeadNodes(graph: Graph): boolean {
     const node = pending.pop()?.producer;
     if (!node || live.has(node)) continue;
     live.add(node);
-    pending.push(...node.inputs);
-    for (const subgraph of node.subgraphs()) pending.push(...subgraph.outputs);
+    append(pending, node.inputs);
+    for (const subgraph of node.subgraphs()) append(pending, subgraph.outputs);
   }
   return sweep(graph, live);
 }

@@ -7,6 +7,7 @@ import type { Value } from "../ir/value.ts";
 import type { Contents } from "../ops/shapes/call.ts";
 import { byteSize, dtypeInfo } from "../tensor/dtype.ts";
 import { fromNumbers, type Tensor } from "../tensor/tensor.ts";
+import { append } from "../util/append.ts";
 import { chunksOf } from "../util/bytes.ts";
 import { invariant } from "../util/errors.ts";
 import { fnv1a64 } from "../util/hash.ts";
@@ -138,7 +139,7 @@ function producersOf(values: readonly Value[]): ReadonlySet<Node> {
     const node = pending.pop()?.producer;
     if (!node || producers.has(node)) continue;
     producers.add(node);
-    pending.push(...node.inputs);
+    append(pending, node.inputs);
   }
   return producers;
 }

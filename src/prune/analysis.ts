@@ -8,6 +8,7 @@ import type { ValueType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
 import { type Inference, infer } from "../ops/infer.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
+import { largestOf } from "../util/append.ts";
 import { invariant } from "../util/errors.ts";
 import { channelRule } from "./channel-rules.ts";
 import { type Channels, type Link, type Port, portOf, RuleContext, shapeOf } from "./port.ts";
@@ -121,7 +122,7 @@ function differences(answers: readonly Channels[]): Link[][] {
 function best(sets: Sets, answers: readonly (readonly Link[])[]): number {
   const freedom = answers.map((links) => sets.freedom(links));
   const first = freedom.findIndex((count) => count > 1);
-  return first >= 0 ? first : freedom.indexOf(Math.max(...freedom));
+  return first >= 0 ? first : freedom.indexOf(largestOf(freedom));
 }
 
 function pinInterface(model: Model, sets: Sets, outputsToo: boolean): void {

@@ -5,6 +5,7 @@ import { type Dim, tensorType } from "../ir/types.ts";
 import type { Value } from "../ir/value.ts";
 import type { DType } from "../tensor/dtype.ts";
 import { fromNumbers, int64, type Tensor } from "../tensor/tensor.ts";
+import { largestOf } from "../util/append.ts";
 import type { Analysis, PortRow } from "./analysis.ts";
 import type { NodeCut } from "./channel-rule.ts";
 import { channelRule } from "./channel-rules.ts";
@@ -236,7 +237,7 @@ class AppliedCut implements NodeCut {
     const { types } = this.#analysis.inference;
     const type = types.get(value);
     const size = type?.kind === "tensor" ? type.shape?.[0] : undefined;
-    const count = typeof size === "number" ? size : Math.max(...values.keys()) + 1;
+    const count = typeof size === "number" ? size : largestOf(values.keys()) + 1;
     const at = Array.from({ length: count }, (_, i) => values.get(i));
     const dtype = type?.kind === "tensor" ? type.dtype : "int64";
     const isNew = graph.addInitializer(

@@ -1,6 +1,7 @@
 /** @file Global quantization: one step Δ for all parameters at once. */
 import { kernels, type Pointer } from "../kernels/index.ts";
 import { fromNumbers, type Tensor } from "../tensor/tensor.ts";
+import { largestOf, leastOf } from "../util/append.ts";
 import { codeTensor } from "./methods/rtn.ts";
 import { piecesOf } from "./pieces.ts";
 import { clipTo, findRanges, paramsOf, type Ranges, roundToType, type ScaleParams, searchRatios } from "./scales.ts";
@@ -68,13 +69,13 @@ function searchScale(weights: readonly WholeWeight[], params: ScaleParams, spec:
         total[i] = (total[i] as number) + error;
       });
   });
-  const best = total.indexOf(Math.min(...total));
+  const best = total.indexOf(leastOf(total));
   return { ...params, scales: Float32Array.of(scale * Math.fround(ratios[best] as number)) };
 }
 
 function join(ranges: readonly Ranges[]): Ranges {
   const all = (pick: (range: Ranges) => Float32Array) => ranges.map((range) => pick(range)[0] as number);
-  const max = Float32Array.of(Math.max(...all((range) => range.max)));
+  const max = Float32Array.of(largestOf(all((range) => range.max)));
   const magnitudeOnly = ranges.every((range) => range.min === range.max);
-  return { min: magnitudeOnly ? max : Float32Array.of(Math.min(...all((range) => range.min))), max };
+  return { min: magnitudeOnly ? max : Float32Array.of(leastOf(all((range) => range.min))), max };
 }

@@ -174,7 +174,7 @@ export class Call {
   broadcast(shapes: readonly (Shape | undefined)[]): Shape | undefined {
     const known = shapes.filter((shape) => shape !== undefined);
     if (known.length < shapes.length) return undefined;
-    const rank = Math.max(0, ...known.map((shape) => shape.length));
+    const rank = known.reduce((most, shape) => Math.max(most, shape.length), 0);
     return Array.from({ length: rank }, (_, i) =>
       known.reduce<Dim>((dim, shape) => {
         const at = i - rank + shape.length;

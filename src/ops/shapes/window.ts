@@ -1,5 +1,6 @@
 /** @file Shape rules: a part of a tensor, or more than it: Slice, Pad, Resize. */
 import type { Dim, Shape } from "../../ir/types.ts";
+import { largestOf, leastOf } from "../../util/append.ts";
 import {
   addDims,
   atLeast,
@@ -123,7 +124,7 @@ function resized(
   if (sizes && policy !== "stretch") {
     const ratios = axes.map((axis, i) => ratio(sizes[i] ?? null, shape[axis] ?? null));
     const known = ratios.every((value) => value !== null);
-    const scale = policy === "not_larger" ? Math.min(...(ratios as number[])) : Math.max(...(ratios as number[]));
+    const scale = policy === "not_larger" ? leastOf(ratios as number[]) : largestOf(ratios as number[]);
     for (const axis of axes) {
       const dim = shape[axis];
       // Halves round up.

@@ -2,6 +2,7 @@
 import { attr } from "../../ir/attribute.ts";
 import type { Value } from "../../ir/value.ts";
 import { einsumTerms } from "../../ops/shapes/linalg.ts";
+import { append } from "../../util/append.ts";
 import type { ChannelRule, ChannelRules } from "../channel-rule.ts";
 import { type Channels, type Link, mapped, type Port, present, type RuleContext, same } from "../port.ts";
 import { storedConstant } from "../stored-constant.ts";
@@ -131,16 +132,16 @@ const matMul: ChannelRule = {
     ];
     const [ak, bk] = [context.port(a, -1), context.port(b, rankB > 1 && !transB ? -2 : -1)];
     const links: Link[] = same(ak, bk);
-    if (m) links.push(...same(m, context.port(y, rankB > 1 ? -2 : -1)));
-    if (n) links.push(...same(n, context.port(y, -1)));
+    if (m) append(links, same(m, context.port(y, rankB > 1 ? -2 : -1)));
+    if (n) append(links, same(n, context.port(y, -1)));
     const inner = (rankA > 1 ? 1 : 0) + (rankB > 1 ? 1 : 0);
     const batch: Port[] = [];
     for (const [value, rank] of [[a, rankA] as const, [b, rankB] as const])
       for (let axis = 0; axis < rank - 2; axis++) {
         const port = context.port(value, axis);
         const to = context.port(y, axis + (rankY - inner) - (rank - 2));
-        links.push(...same(port, to));
-        if (port?.size === to?.size) batch.push(...present(port));
+        append(links, same(port, to));
+        if (port?.size === to?.size) append(batch, present(port));
       }
     return { links, made: [m, n, ...batch].flatMap(ofWeight), summed: operand(ak, bk) };
   },

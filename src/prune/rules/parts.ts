@@ -1,4 +1,6 @@
 /** @file Channel rules: operators that join, split, slice and pad. */
+
+import { append } from "../../util/append.ts";
 import type { ChannelRule, ChannelRules, NodeCut } from "../channel-rule.ts";
 import { type Link, mapped, same } from "../port.ts";
 
@@ -13,10 +15,14 @@ const concat: ChannelRule = {
     let offset: number | undefined = 0;
     for (const input of node.inputs) {
       for (let other = 0; other < rank; other++)
-        if (other !== joined) links.push(...same(context.port(input, other), context.out(0, other)));
+        if (other !== joined) append(links, same(context.port(input, other), context.out(0, other)));
       const port = context.port(input, joined);
       const start: number | undefined = offset;
-      if (start !== undefined) links.push(...mapped(port, context.out(0, joined), (i) => i + start));
+      if (start !== undefined)
+        append(
+          links,
+          mapped(port, context.out(0, joined), (i) => i + start),
+        );
       offset = port && start !== undefined ? start + port.size : undefined;
     }
     return { links };
@@ -34,10 +40,14 @@ const split: ChannelRule = {
     for (const output of node.outputs) {
       if (!output) return undefined;
       for (let other = 0; other < rank; other++)
-        if (other !== cutAxis) links.push(...same(context.in(0, other), context.port(output, other)));
+        if (other !== cutAxis) append(links, same(context.in(0, other), context.port(output, other)));
       const port = context.port(output, cutAxis);
       const start: number | undefined = offset;
-      if (start !== undefined) links.push(...mapped(port, context.in(0, cutAxis), (i) => i + start));
+      if (start !== undefined)
+        append(
+          links,
+          mapped(port, context.in(0, cutAxis), (i) => i + start),
+        );
       offset = port && start !== undefined ? start + port.size : undefined;
     }
     return { links };
@@ -97,11 +107,14 @@ const slice: ChannelRule = {
     for (let axis = 0; axis < rank; axis++) {
       const [from, to] = [context.port(y, axis), context.port(x, axis)];
       const row = rows.find((each) => each.axis === axis);
-      if (!row) links.push(...same(from, to));
+      if (!row) append(links, same(from, to));
       else if (to && row.start !== null && row.end !== null && (row.step === 1 || row.step === -1)) {
         const first = firstOf(row.start, to.size, row.step);
         const step = row.step;
-        links.push(...mapped(from, to, (i) => first + i * step));
+        append(
+          links,
+          mapped(from, to, (i) => first + i * step),
+        );
       }
     }
     return { links };
@@ -165,8 +178,12 @@ const pad: ChannelRule = {
     for (let axis = 0; axis < rank; axis++) {
       const { begin, end } = found.rows.find((row) => row.axis === axis) ?? { begin: 0, end: 0 };
       const [x, y] = [context.in(0, axis), context.out(0, axis)];
-      if (begin === 0 && end === 0) links.push(...same(x, y));
-      else if (isConstant && begin >= 0 && end >= 0) links.push(...mapped(x, y, (i) => i + begin));
+      if (begin === 0 && end === 0) append(links, same(x, y));
+      else if (isConstant && begin >= 0 && end >= 0)
+        append(
+          links,
+          mapped(x, y, (i) => i + begin),
+        );
     }
     return { links };
   },

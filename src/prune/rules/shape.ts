@@ -1,5 +1,6 @@
 /** @file Channel rules: operators that move, repeat and look up elements. */
 import type { Dim } from "../../ir/types.ts";
+import { append } from "../../util/append.ts";
 import type { ChannelRule, ChannelRules, NodeCut } from "../channel-rule.ts";
 import { type Channels, type Link, mapped, type Port, present, type RuleContext, same } from "../port.ts";
 import { broadcastLinks } from "./elementwise.ts";
@@ -199,14 +200,17 @@ const gather: ChannelRule = {
     for (let other = 0; other < rank; other++) {
       if (other === axis) continue;
       const port = context.port(data, other);
-      links.push(...same(port, context.out(0, other < axis ? other : other + rankIndices - 1)));
-      if (data?.tensor) made.push(...present(port));
+      append(links, same(port, context.out(0, other < axis ? other : other + rankIndices - 1)));
+      if (data?.tensor) append(made, present(port));
     }
-    for (let i = 0; i < rankIndices; i++) links.push(...same(context.in(1, i), context.out(0, axis + i)));
+    for (let i = 0; i < rankIndices; i++) append(links, same(context.in(1, i), context.out(0, axis + i)));
     const known = indices?.tensor && rankIndices === 1 ? context.integers(1) : undefined;
     const size = context.port(data, axis)?.size ?? 0;
     if (known?.every((index) => index !== null))
-      links.push(...mapped(context.out(0, axis), context.port(data, axis), (i) => wrapped(known[i] ?? 0, size)));
+      append(
+        links,
+        mapped(context.out(0, axis), context.port(data, axis), (i) => wrapped(known[i] ?? 0, size)),
+      );
     return { links, made };
   },
   fix(cut) {

@@ -1,5 +1,6 @@
 /** @file Channel rules: pooling and reductions. */
 import type { Node } from "../../ir/node.ts";
+import { append } from "../../util/append.ts";
 import type { ChannelRule, ChannelRules, NodeCut } from "../channel-rule.ts";
 import { type Link, type Port, present, same } from "../port.ts";
 
@@ -32,9 +33,9 @@ const reduce = (summed: boolean, fix?: ChannelRule["fix"]): ChannelRule => ({
     let to = 0;
     for (let axis = 0; axis < rank; axis++) {
       if (reduced.has(axis)) {
-        if (summed) gone.push(...present(context.in(0, axis)));
+        if (summed) append(gone, present(context.in(0, axis)));
         if (keep) to++;
-      } else links.push(...same(context.in(0, axis), context.out(0, to++)));
+      } else append(links, same(context.in(0, axis), context.out(0, to++)));
     }
     return { links, summed: gone };
   },

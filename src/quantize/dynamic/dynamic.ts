@@ -5,6 +5,7 @@ import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
 import { exceededLimits } from "../../targets/limits.ts";
+import { leastOf } from "../../util/append.ts";
 import { own } from "../../util/own.ts";
 import { constantSizes } from "../constant-sizes.ts";
 import type { LayerRule } from "../layers.ts";
@@ -103,6 +104,6 @@ function report(planned: PlannedLayer, parts: readonly Part[]): LayerReport {
     spec: describeSpec(spec),
     format: units.length > 0 ? (own(written, layer.opType) ?? layer.opType) : "DequantizeLinear",
     bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
-    sqnr: known.length > 0 ? Math.min(...known) : undefined,
+    sqnr: known.length > 0 ? leastOf(known) : undefined,
   });
 }

@@ -7,6 +7,7 @@
  */
 import * as z from "zod";
 import { kernels } from "../../kernels/index.ts";
+import { largestOf, leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
 import { dequantizeMatrix, hessianOf, matrixParams, nearestCodes, place } from "../methods/matrix.ts";
 import type { LayerStats, WeightMatrix } from "../methods/method.ts";
@@ -82,7 +83,7 @@ function someOutputs(matrix: WeightMatrix, outputs: number): WeightMatrix {
 /** mean |x|^alpha over the geometric middle of its range, so that weights keep their size. */
 function factors(meanAbs: Float32Array, alpha: number): Float32Array {
   const raw = Float64Array.from(meanAbs, (mean) => Math.max(mean ** alpha, 1e-4));
-  const middle = Math.sqrt(Math.max(...raw) * Math.min(...raw));
+  const middle = Math.sqrt(largestOf(raw) * leastOf(raw));
   return Float32Array.from(raw, (value) => value / middle);
 }
 

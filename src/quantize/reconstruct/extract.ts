@@ -6,6 +6,7 @@ import type { Value } from "../../ir/value.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
 import type { Outputs } from "../../runtime/runtime.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
+import { append } from "../../util/append.ts";
 import { dependents, type Unit, varyingValues } from "./units.ts";
 
 /** Names of the values that reach a unit from outside, constants apart; undefined where it holds graphs of its own. */
@@ -66,7 +67,7 @@ function insideOf({ graph }: Model, { codes, output }: Unit): Set<Node> {
     const producer = value && behind.has(value) ? value.producer : undefined;
     if (!producer || inside.has(producer)) continue;
     inside.add(producer);
-    pending.push(...producer.inputs);
+    append(pending, producer.inputs);
   }
   return inside;
 }

@@ -9,6 +9,7 @@ import type { Node } from "../../ir/node.ts";
 import { tensorType, type ValueType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
+import { append } from "../../util/append.ts";
 import { capturedBy } from "./join.ts";
 
 /** A layer in the graph that computes both models. */
@@ -160,7 +161,7 @@ function ancestorsOf(values: readonly Value[]): Set<Node> {
     const { producer } = value;
     if (!producer || found.has(producer)) continue;
     found.add(producer);
-    pending.push(...readBy(producer));
+    append(pending, readBy(producer));
   }
   return found;
 }

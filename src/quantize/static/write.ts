@@ -6,6 +6,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { float32, fromNumbers, type Tensor } from "../../tensor/tensor.ts";
+import { largestOf, leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
 import { analyticCorrection } from "../equalize/bias-correction.ts";
 import { type MethodStats, methodRun } from "../method-stats.ts";
@@ -182,7 +183,7 @@ class StaticWriter {
         `value "${name}": no range: expected one from calibration. Calibrate with the plan's collectors.`,
       );
     });
-    return { min: Math.min(...ranges.map(({ min }) => min)), max: Math.max(...ranges.map(({ max }) => max)) };
+    return { min: leastOf(ranges.map(({ min }) => min)), max: largestOf(ranges.map(({ max }) => max)) };
   }
 
   #declare(name: string, { scale, zeroPoint }: ActivationParams): Params {

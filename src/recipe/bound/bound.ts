@@ -1,5 +1,6 @@
 /** @file What an accuracy bound asks for, and how far a measured model is beyond it. */
 import * as z from "zod";
+import { leastOf } from "../../util/append.ts";
 import type { Agreement } from "../compare.ts";
 import { compareOptions, inputOptions, runtimeOptions } from "../steps/compare.ts";
 
@@ -51,7 +52,7 @@ const ROOM_DB = 0.5;
 export function measureBound(bound: BoundSettings, { fidelity, metric }: Agreement, careful: boolean): BoundMeasure {
   if (bound.minSqnr !== undefined) {
     const limit = bound.minSqnr + (careful ? ROOM_DB : 0);
-    const after = Math.min(...Object.values(fidelity).map(({ sqnr }) => sqnr));
+    const after = leastOf(Object.values(fidelity).map(({ sqnr }) => sqnr));
     return { name: "SQNR", unit: "dB", after, limit, excess: finite(limit - after) };
   }
   const { name, unit, higherIsBetter, before, after, standardError = 0 } = metric as NonNullable<typeof metric>;

@@ -6,6 +6,7 @@ import type { Model } from "../../ir/model.ts";
 import type { LayerReport } from "../../quantize/report.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
 import type { LayerLadder, OpenModelOptions, StepContext } from "../../step.ts";
+import { leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
 import { sampleBatches } from "../compare.ts";
 
@@ -31,7 +32,7 @@ export async function layerFidelity(
   const weights = new Map(reports.map(({ weight, sqnr }) => [weight, sqnr]));
   return ladders.map((ladder) => {
     const known = ladder.outputs.flatMap((name) => outputs.get(name) ?? []);
-    const db = known.length > 0 ? Math.min(...known) : weights.get(ladder.weight);
+    const db = known.length > 0 ? leastOf(known) : weights.get(ladder.weight);
     return Number.isNaN(db) ? Number.NEGATIVE_INFINITY : (db ?? Number.POSITIVE_INFINITY);
   });
 }

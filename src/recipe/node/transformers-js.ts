@@ -14,6 +14,7 @@ import { writeText } from "../../node/write-text.ts";
 import { validateModel } from "../../ops/check-model.ts";
 import { limits } from "../../proto/limits.ts";
 import type { Progress, StepContext } from "../../step.ts";
+import { leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
 import { parseJson } from "../../util/json.ts";
 import { readRegular } from "../../util/regular-file.ts";
@@ -184,7 +185,7 @@ async function quantizeSession(
         if (broken !== undefined)
           throw new TersorError("bad-data", `output "${broken}" is NaN or infinite where the original's is not.`);
         const latency = runs > 0 ? await compareLatency({ before, after }, data, runs, ctx) : undefined;
-        const sqnr = Math.min(...Object.values(fidelity).map((each) => each.sqnr));
+        const sqnr = leastOf(Object.values(fidelity).map((each) => each.sqnr));
         return { sqnr, ...(latency?.ratios.after && { latency: latency.ratios.after }) };
       } finally {
         await after.release();

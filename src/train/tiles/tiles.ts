@@ -11,6 +11,7 @@ import type { Value } from "../../ir/value.ts";
 import { infer } from "../../ops/infer.ts";
 import { edit, type PassResult } from "../../passes/pass.ts";
 import { elementCount } from "../../tensor/tensor.ts";
+import { largestOf } from "../../util/append.ts";
 import { type Group, groupRowWise } from "./groups.ts";
 import { isTurnedProduct, type RowWise, type Sizes } from "./row-wise.ts";
 
@@ -92,7 +93,7 @@ function planOf(op: Emitter, group: Group, rowWise: Plan["rowWise"], limits: Til
   const isAgain = (value: Value, i: number) => isInside(value) || read.indexOf(value) < i;
   if (group.length < 2 || !read.some((value, i) => size(value) >= limits.large && isAgain(value, i))) return undefined;
   const withRows = group.flatMap((node) => (rowWise.get(node)?.total ? [] : outputsOf(node)));
-  const width = Math.max(...[...read, ...withRows].map(size)) / rows;
+  const width = largestOf([...read, ...withRows].map(size)) / rows;
   const most = group.some(({ opType }) => opType === "Gemm") ? limits.productTile : limits.tile;
   const perTile = largestDivisor(rows, Math.max(1, Math.floor(most / width)));
   if (width > limits.row || perTile * width < limits.smallTile || perTile === rows) return undefined;

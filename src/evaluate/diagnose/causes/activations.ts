@@ -1,5 +1,6 @@
 /** @file Causes that lie in the codes of activations: one scale for what does not fit one, ranges that are not the data's. */
 import type { Use } from "../../../ir/value.ts";
+import { largestOf, leastOf } from "../../../util/append.ts";
 import { type CauseRow, digits, type Finding, LEAST, some, span } from "../cause.ts";
 import type { Evidence, LayerEvidence, SiteEvidence } from "../evidence.ts";
 import { at, plainNoise, sharesOf, sum } from "./shares.ts";
@@ -115,11 +116,11 @@ export const mixedConcat: CauseRow = {
     evidence.sites.flatMap((site) => {
       if (readersOf(evidence, site).length > 0) return [];
       const parts = partsOf(site);
-      const largest = Math.max(...parts.map((part) => part.largest));
+      const largest = largestOf(parts.map((part) => part.largest));
       const alive = parts.filter((part) => part.largest > 0);
-      const least = Math.min(...alive.map((part) => part.largest));
+      const least = leastOf(alive.map((part) => part.largest));
       if (alive.length < 2 || largest < MIXED * least) return [];
-      const noise = Math.max(...alive.map((part) => part.noise));
+      const noise = largestOf(alive.map((part) => part.noise));
       const what = `the Concat "${site.value}" joins parts of which one reaches ${digits(largest)} and another ${digits(least)}, with one scale`;
       return [{ value: site.value, noise, what }];
     }),

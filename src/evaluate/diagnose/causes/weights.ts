@@ -1,5 +1,6 @@
 /** @file Causes that lie in the codes of weights and biases. */
 
+import { largestOf } from "../../../util/append.ts";
 import { type CauseRow, digits, type Finding, some } from "../cause.ts";
 import type { LayerEvidence } from "../evidence.ts";
 import { codedWeight } from "../weights.ts";
@@ -36,7 +37,7 @@ function outliers({ value, weight, stats }: LayerEvidence): Finding[] {
   const crests = [...energy.keys()].map((o) => at(largest, o) / Math.sqrt(at(energy, o) / each || 1));
   const channels = [...energy.keys()].filter((o) => at(crests, o) > CREST);
   if (channels.length === 0) return [];
-  const what = `in ${channels.length} channels of "${weight.name}" (${some(channels)}) single weights are up to ${digits(Math.max(...crests))} times the root mean square`;
+  const what = `in ${channels.length} channels of "${weight.name}" (${some(channels)}) single weights are up to ${digits(largestOf(crests))} times the root mean square`;
   return [{ value: weight.name, layer: value, noise: now, what }];
 }
 
@@ -85,7 +86,7 @@ export const deadChannel: CauseRow = {
       if (!weight || !stats || stats.zero.length === 0) return [];
       const steps = weight.scales.toFloat32();
       // What is smaller than half a step of the tensor's one scale was rounded away: too few bits, or an outlier elsewhere.
-      const step = (o: number) => (steps.length === stats.energy.length ? at(steps, o) : Math.max(...steps));
+      const step = (o: number) => (steps.length === stats.energy.length ? at(steps, o) : largestOf(steps));
       const isAlive = (o: number) => (original ? at(stats.largest, o) > step(o) / 2 : at(output, o) > 0);
       const wasAlive = (o: number) => isAlive(o) && (original !== undefined || steps.length > 1);
       const killed = stats.zero.filter(wasAlive);
