@@ -150,7 +150,7 @@ export const wasmSimd: MachineCosts = {
       dynamic: line(4.4, 45, 4, 0.09, 0),
     },
     Gemm: {
-      float: line(5.6, 88.8, 0.32, 0.09, 0),
+      float: line(2.8, 105, 0.1, 0.05, 0),
       integer: line(5, 33, 3.6, 0.6, 0),
       dynamic: line(4.3, 45, 4, 0.09, 0),
     },

@@ -16,6 +16,7 @@ import { type CodedValue, codeClasses } from "./classes.ts";
 import { type Flow, findFlow, hasWeight, isFixed, type Unit } from "./flow.ts";
 import { rangeCollector, type StaticOptions, type StaticSettings, staticOptions } from "./options.ts";
 import { isDepthwise } from "./rules.ts";
+import { spreadBiases } from "./spread-bias.ts";
 import type { WeightChoice } from "./weights.ts";
 import { noWorth, type Worth, worthOf } from "./worth.ts";
 
@@ -67,6 +68,7 @@ export function planStatic(
   const need = Math.max(...codeTypes(settings).map((dtype) => PACKED_OPSETS[dtype] ?? OPSET));
   const copy = model.opset < need ? convertOpset(model, need).model.clone() : model.clone();
   if (model.opset < need) notes.push(`opset raised from ${model.opset} to ${need}: what is written needs it`);
+  spreadBiases(copy.graph);
   const { layers } = findLayers(copy);
   const asked = askedLayers(layers, settings.layers as string | LayerRule[] | undefined, overrides);
   const excluded = new Map<Node, string>();

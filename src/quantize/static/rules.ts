@@ -47,6 +47,16 @@ export function isDepthwise(node: Node): boolean {
   return opKey(node) === "Conv" && group > 1 && dims?.[0] === group && dims[1] === 1;
 }
 
+/** Whether the bias of a Gemm is one number per output channel: [n] or [1, n]. */
+function isPerChannel(node: Node, dims: readonly number[]): boolean {
+  const weight = node.inputs[1]?.tensor?.dims;
+  return (
+    dims.length > 0 &&
+    dims.at(-1) === weight?.[node.int("transB", 0) === 1 ? 0 : 1] &&
+    dims.slice(0, -1).every((dim) => dim === 1)
+  );
+}
+
 export const integerRules: Readonly<Record<string, IntegerRule>> = {
   Conv: {
     role: "anchor",
@@ -56,7 +66,17 @@ export const integerRules: Readonly<Record<string, IntegerRule>> = {
     output: "required",
     kernel: (node) => (isDepthwise(node) ? "Conv depthwise" : "Conv"),
   },
-  MatMul: { role: "anchor", inputs: both, weight: 1, output: "optional", kernel: always("MatMul") },
+  MatMul: {
+    role: "anchor",
+    inputs: both,
+    weight: 1,
+    output: "optional",
+    kernel: always("MatMul"),
+    obstacle: (node) =>
+      node.inputs.some((input) => input?.tensor?.dims.length === 1)
+        ? "a product with a vector: there are no channels"
+        : undefined,
+  },
   Gemm: {
     role: "anchor",
     inputs: both,
@@ -67,6 +87,10 @@ export const integerRules: Readonly<Record<string, IntegerRule>> = {
     obstacle: (node) => {
       if (node.float("alpha", 1) !== 1 || (node.inputs[2] && node.float("beta", 1) !== 1))
         return "alpha or beta is not 1: there is no integer kernel";
+      const bias = node.inputs[2];
+      if (bias && (!bias.tensor || bias.isInput)) return "its bias is computed at run time: there is no integer kernel";
+      if (bias?.tensor && !isPerChannel(node, bias.tensor.dims))
+        return "its bias differs from row to row: there is no integer kernel";
       return undefined;
     },
   },
