@@ -8,7 +8,7 @@ import type { Value } from "../ir/value.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
 import { int64 } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
-import { type Collector, floats } from "./collector.ts";
+import { type Collector, floats, scalar } from "./collector.ts";
 import type { Probe, ProbeContext } from "./probes.ts";
 
 export interface Gram {
@@ -18,6 +18,8 @@ export interface Gram {
   readonly shift?: Float64Array | undefined;
   readonly groups: number;
   readonly k: number;
+  /** Rows that were summed over, where they can be counted: of matrix products. */
+  readonly rows?: number | undefined;
 }
 
 /** How a layer reads a value: as the rows of a matrix, or the patches of a convolution. */
@@ -25,16 +27,23 @@ export interface Unfolding {
   readonly key: string;
   /** a^T b of the two values as they are unfolded, [groups, k, k]; `a` is like `b`. */
   product(context: ProbeContext, a: Value, b: Value): Value;
+  /** The number of rows of the value, as a float; absent for patches, of which there are many. */
+  count?(context: ProbeContext): Value;
 }
 
 /** Sums of X^T X over runs, in float64. */
 export function gramOf(unfolding: Unfolding): Collector<Gram> {
   const sums = sumOf();
+  const { key, count } = unfolding;
+  let rows = 0;
   return {
     name: "gram",
-    needs: [productProbe(unfolding)],
-    add: ([seen]) => sums.add(seen),
-    result: () => ({ sums: sums.numbers, ...sums.size }),
+    needs: [productProbe(unfolding), ...(count ? [{ key: `count of ${key}`, build: count }] : [])],
+    add([seen, counted]) {
+      sums.add(seen);
+      if (counted) rows += scalar(counted);
+    },
+    result: () => ({ sums: sums.numbers, ...sums.size, ...(count && { rows }) }),
   };
 }
 
@@ -105,6 +114,13 @@ export const rows: Unfolding = {
     const right = unfold(b);
     const turned = build("Transpose", [a === b ? right : unfold(a)], { perm: attr.ints([0, 2, 1]) });
     return build("MatMul", [turned, right]);
+  },
+  count(context) {
+    const build = builder(context, "rows");
+    const type = context.value.type;
+    const width = type?.kind === "tensor" ? type.shape?.at(-1) : undefined;
+    const size = build("Cast", [build("Size", [context.value])], { to: attr.int(1) });
+    return build("Div", [size, build("Cast", [build.ints([Number(width)])], { to: attr.int(1) })]);
   },
 };
 

@@ -11,6 +11,7 @@ import { inferShapes } from "../passes/infer-shapes.ts";
 import { own } from "../util/own.ts";
 import type { LayerStats } from "./methods/index.ts";
 import { type MethodRun, methods } from "./methods/index.ts";
+import { shrinkMoments } from "./methods/shrink.ts";
 import { findLayers, opKey, type WeightLayer } from "./sites.ts";
 import type { MethodName } from "./spec.ts";
 
@@ -113,11 +114,33 @@ export function methodRun(layer: WeightLayer, name: MethodName, stats: MethodSta
   };
 }
 
+/** Names in a note. */
+const NAMES = 5;
+
+/** What there is to say of layers that saw fewer rows than they have inputs. */
+export function fewRowsNotes(layers: readonly WeightLayer[], stats: MethodStats | undefined): string[] {
+  const few = layers.flatMap((layer) => {
+    const moments = stats?.get(layer.value.name);
+    // Those to come are counted by nobody yet.
+    const { rows: seen, k = 0 } = moments?.sequential ? {} : (moments ?? {});
+    return seen !== undefined && seen > 0 && seen < k ? [`${layer.name} (${seen} of ${k})`] : [];
+  });
+  if (few.length === 0) return [];
+  const more = few.length > NAMES ? `, … ${few.length - NAMES} more` : "";
+  return [
+    `${few.length} layers saw fewer rows of samples than they have inputs: ${few.slice(0, NAMES).join(", ")}${more}. What rows do not tell of their inputs is taken for independent: give more samples`,
+  ];
+}
+
 /** Directions of a recurrent layer and entries of a batch of weights read the same inputs. */
-function statsOf({ sums, shift, groups, k }: LayerMoments, part: number): LayerStats {
+function statsOf({ sums, shift, groups, k, rows: seen }: LayerMoments, part: number): LayerStats {
   const start = (part % groups) * k * k;
   const cut = (numbers: Float64Array) => Float32Array.from(numbers.subarray(start, start + k * k));
-  return { hessian: cut(sums), ...(shift && { shift: cut(shift) }) };
+  const hessian = cut(sums);
+  return {
+    hessian: seen === undefined ? hessian : shrinkMoments(hessian, k, seen),
+    ...(shift && { shift: cut(shift) }),
+  };
 }
 
 function groupsOf({ opType, sites }: WeightLayer): number {

@@ -16,7 +16,7 @@ import {
   type RewrittenConstant,
   rewrittenConstants,
 } from "./left-float.ts";
-import { type MethodStats, methodRun } from "./method-stats.ts";
+import { fewRowsNotes, type MethodStats, methodRun } from "./method-stats.ts";
 import { methods } from "./methods/index.ts";
 import { modelScale } from "./model-scale.ts";
 import { computeInPool, type MethodPool, type PrecomputeOptions } from "./pool/method-pool.ts";
@@ -135,6 +135,8 @@ export function quantize(
     plans = makePlans(copy, settings, stats, overrides);
     notes.push(`opset raised from ${before} to ${need}: what is written needs it`);
   }
+  const informed = plans.flatMap(({ layer, plan }) => (plan?.run && plan.spec.method !== "hqq" ? [layer] : []));
+  notes.push(...fewRowsNotes(informed, stats));
   const before = floatConstants(copy);
   shareModelScales(plans);
   const done = new Map<number, WrittenLayer>();

@@ -11,6 +11,7 @@ import { constantSizes } from "../constant-sizes.ts";
 import { shapesOf } from "../layer-size.ts";
 import type { LayerRule } from "../layers.ts";
 import { floatConstants, leftFloat, rewrittenConstants } from "../left-float.ts";
+import { fewRowsNotes } from "../method-stats.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { type LayerReport, layerReport } from "../report.ts";
 import { describeSpec } from "../spec.ts";
@@ -100,6 +101,10 @@ export function applyStatic(plan: StaticPlan, stats: StaticStats): StaticResult 
       ...plan.notes,
       ...notes,
       ...cutRanges(stats.ranges),
+      ...fewRowsNotes(
+        plan.weights.flatMap(({ layer, choice }) => (choice && choice.method !== "rtn" ? [layer] : [])),
+        stats.moments,
+      ),
       ...exceededLimits(plan.settings.target, constantSizes(model)),
     ],
     ranges: stats.ranges,
