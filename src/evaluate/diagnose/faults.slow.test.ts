@@ -83,7 +83,7 @@ function edited(tensor: Tensor, change: (x: number, i: number) => number): Tenso
 }
 
 async function toStatic(model: Model, options: StaticOptions = {}, data: Dataset = calibration): Promise<Model> {
-  return (await quantizeStatic(model, data, options, { open })).model;
+  return (await quantizeStatic(model, data, { fitCosts: false, ...options }, { open })).model;
 }
 
 interface Look {
