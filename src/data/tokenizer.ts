@@ -32,17 +32,13 @@ export class TextTokenizer {
       const bare = this.#tokenizer.encode("a", { add_special_tokens: false }).ids;
       this.#endsSpecial = this.#tokenizer.encode("a").ids.at(-1) !== bare.at(-1);
     } catch (error) {
-      throw new TersorError(
-        "bad-data",
-        `${file}: not a readable tokenizer: expected a Hugging Face tokenizer.json, got: ${messageOf(error)}.`,
-        { cause: error },
-      );
+      throw unreadable(file, error);
     }
   }
 
   /** The tokens of a text, or of a pair of texts. @throws bad-data when padding is asked for and the tokenizer has none. */
   encode(text: string, pair: string | undefined, options: EncodeOptions): Tokens {
-    const encoded = this.#tokenizer.encode(text, {
+    const encoded = this.#encoded(text, {
       return_token_type_ids: true,
       ...(pair === undefined ? {} : { text_pair: pair }),
     });
@@ -60,10 +56,29 @@ export class TextTokenizer {
 
   /** A text cut into windows of `length` tokens that do not overlap; the rest at its end is a shorter window. */
   windows(text: string, length: number): Window[] {
-    const { ids } = this.#tokenizer.encode(text);
+    const { ids } = this.#encoded(text);
     const starts = Array.from({ length: Math.ceil((ids.length - 1) / length) }, (_, i) => i * length);
     return starts.map((start) => nextTokens(ids.slice(start, start + length + 1)));
   }
+
+  /** Some parts of a tokenizer are looked at only when a text needs them. */
+  #encoded(...args: Parameters<Tokenizer["encode"]>): ReturnType<Tokenizer["encode"]> {
+    try {
+      return this.#tokenizer.encode(...args);
+    } catch (error) {
+      throw unreadable(this.#file, error);
+    }
+  }
+}
+
+/** A part that is not there shows as the engine's own error, whose words are about code. */
+function unreadable(file: string, error: unknown): TersorError {
+  const got = error instanceof TypeError ? "one whose parts do not fit together" : messageOf(error);
+  return new TersorError(
+    "bad-data",
+    `${file}: not a readable tokenizer: expected a Hugging Face tokenizer.json, got: ${got}.`,
+    { cause: error },
+  );
 }
 
 interface TokenizerFile {

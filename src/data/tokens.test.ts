@@ -42,6 +42,16 @@ describe("tokenizer", () => {
   it.each(["", "[]", "{}"])("refuses %j", (json) => {
     expect(() => new TextTokenizer(json, "t.json")).toThrowError("t.json: not a readable tokenizer");
   });
+
+  it("says of parts that do not fit what they are, not what an engine says", () => {
+    const whole = JSON.parse(tinyTokenizer);
+    const got = "expected a Hugging Face tokenizer.json, got: one whose parts do not fit together.";
+    const { added_tokens: _, ...bare } = whole;
+    expect(() => new TextTokenizer(JSON.stringify(bare), "t.json")).toThrowError(got);
+    // What only pairs need, a first look does not see.
+    const pairless = { ...whole, post_processor: { ...whole.post_processor, pair: undefined } };
+    expect(() => new TextTokenizer(JSON.stringify(pairless), "t.json").encode("the", "cat", {})).toThrowError(got);
+  });
 });
 
 describe("token inputs", () => {

@@ -224,6 +224,12 @@ export class Graph {
     this.#take(name);
   }
 
+  /** Whether a value can take over the name of an output: where a graph inside or around has that name too, it stays where it is. */
+  canTakeOver(output: Value, value: Value): boolean {
+    const isFree = value.producer !== undefined && !value.isOutput && !value.isInput && value.graph === this;
+    return isFree && this.#outputs.includes(output) && this.#names.get(output.name) === 1;
+  }
+
   /**
    * Makes every use of `from` a use of `to`. An output of a graph keeps its name: `to` takes it over. Where it can't (it
    * is itself an input, a constant, an output or of another graph), an Identity node in front of the output does.
@@ -232,8 +238,7 @@ export class Graph {
     for (const use of [...from.uses]) use.node.setInput(use.index, to);
     if (!from.isOutput) return;
     const owner = from.graph;
-    const movable = to.producer && !to.isOutput && !to.isInput && to.graph === owner && owner.#outputs.includes(from);
-    if (movable) {
+    if (owner.canTakeOver(from, to)) {
       const { name, type } = from;
       owner.rename(from, owner.uniqueName(`${name}_replaced`));
       owner.rename(to, name);

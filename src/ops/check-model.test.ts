@@ -33,6 +33,13 @@ describe("checkModel", () => {
     expect(found[0]).toContain(message);
   });
 
+  it("of a graph without outputs", () => {
+    const text = '<ir_version: 8, opset_import: ["": 17]> g (float[2] x) => () { y = Relu(x) }';
+    expect(messages(text)).toEqual([
+      'bad-model graph "g" has no outputs: expected at least one. List what it computes.',
+    ]);
+  });
+
   it.each([
     ["y = Reluu(x)", 'unsupported-op Reluu (output "y"): unknown operator of ai.onnx; did you mean "Relu"?'],
     ["y = Gelu(x)", 'unsupported-op Gelu (output "y"): the operator came with opset 20 of ai.onnx'],

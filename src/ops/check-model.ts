@@ -23,7 +23,7 @@ const SHOWN = 5;
 export function checkModel(model: Model): ModelProblem[] {
   const functions = new Set(model.functions.map(functionKey));
   const bodies = [model, ...model.functions];
-  return [...checkIrVersion(model), ...bodies.flatMap((body) => checkBody(body, functions))];
+  return [...checkIrVersion(model), ...checkOutputs(model), ...bodies.flatMap((body) => checkBody(body, functions))];
 }
 
 /** @throws unsupported-op or bad-model with the first problems; `name` opens the message. */
@@ -44,6 +44,17 @@ function checkIrVersion({ irVersion }: Model): ModelProblem[] {
   if (irVersion >= 1 && irVersion <= maxIrVersion) return [];
   const message = `IR version: expected 1 to ${maxIrVersion}, got ${irVersion}. ${irVersion < 1 ? "The file is not valid ONNX." : "Save the model with an older one."}`;
   return [{ code: irVersion < 1 ? "bad-model" : "unsupported-op", message }];
+}
+
+/** Runtimes load such a model and give nothing; whatever is made of it has nothing to keep. */
+function checkOutputs({ graph }: Model): ModelProblem[] {
+  if (graph.outputs.length > 0) return [];
+  return [
+    {
+      code: "bad-model",
+      message: `graph "${graph.name}" has no outputs: expected at least one. List what it computes.`,
+    },
+  ];
 }
 
 function checkBody(body: Model | FunctionDef, functions: ReadonlySet<string>): ModelProblem[] {

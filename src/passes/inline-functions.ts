@@ -1,18 +1,15 @@
 /** @file Pass: puts the bodies of model-local functions in the place of their calls. */
+import { checkCalls, keyOfCall, nameOfFunction } from "../ir/calls.ts";
 import type { Graph } from "../ir/graph.ts";
 import { type FunctionDef, type Model, nestedGraphs } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import { withAttributes } from "../ops/infer.ts";
 import { withoutSymbols } from "../ops/infer-inputs.ts";
 import { normalDomain, schemaOf } from "../ops/schema.ts";
-import { TersorError } from "../util/errors.ts";
 import { rewrites } from "./convert-opset/rewrites.ts";
 import { removeDeadCode } from "./dead-code.ts";
 import { inlineBodies } from "./inline-body.ts";
 import { edit, type Pass } from "./pass.ts";
-
-/** Nodes that the calls of a model may become. A function that calls another twice, which calls a third twice, … doubles them each time. */
-const NODE_LIMIT = 200_000;
 
 /** A call of a function that stays a call. */
 export interface CallLeft {
@@ -29,7 +26,7 @@ export const inlineFunctions: Pass = (model) => {
   if (model.functions.length === 0) return { model, modified: false };
   const { model: inlined, modified } = edit(model, (copy) => {
     const functions = new LocalFunctions(copy);
-    functions.checkSize(copy.graph);
+    checkCalls(copy);
     let changed = false;
     while (inlineRound(copy.graph, functions)) changed = true;
     if (changed) for (const fn of copy.functions) addImports(copy, fn);
@@ -83,15 +80,14 @@ class LocalFunctions {
   readonly #byKey: ReadonlyMap<string, FunctionDef>;
   readonly #imports: ReadonlyMap<string, number>;
   readonly #foreign = new Map<FunctionDef, string | undefined>();
-  readonly #sizes = new Map<FunctionDef, number>();
 
   constructor({ functions, opsetImports }: Model) {
-    this.#byKey = new Map(functions.map((fn) => [keyOf({ ...fn, opType: fn.name }), fn]));
+    this.#byKey = new Map(functions.map((fn) => [keyOfCall({ ...fn, opType: fn.name }), fn]));
     this.#imports = opsetImports;
   }
 
   called(node: Node): FunctionDef | undefined {
-    return this.#byKey.get(keyOf(node));
+    return this.#byKey.get(keyOfCall(node));
   }
 
   /** Why a call can't be replaced; undefined where it can. */
@@ -101,46 +97,19 @@ class LocalFunctions {
     return this.#foreign.get(fn) ?? givesMissing(fn, call);
   }
 
-  /** @throws limit-exceeded, bad-model */
-  checkSize(graph: Graph): void {
-    const total = this.#sizeOf(graph, []);
-    if (total <= NODE_LIMIT) return;
-    const worst = [...this.#sizes].reduce((a, b) => (b[1] > a[1] ? b : a));
-    throw new TersorError(
-      "limit-exceeded",
-      `functions: their calls would become too many nodes: expected at most ${NODE_LIMIT}, got ${total} (one call of "${nameOf(worst[0])}" alone is ${worst[1]}). Functions that call others several times multiply: inline or merge some of them first.`,
-    );
-  }
-
-  /** Nodes after inlining. */
-  #sizeOf(graph: Graph, open: readonly FunctionDef[]): number {
-    let size = 0;
-    for (const node of nestedGraphs(graph).flatMap(({ nodes }) => nodes)) {
-      const fn = this.called(node);
-      if (fn && open.includes(fn))
-        throw new TersorError(
-          "bad-model",
-          `${node}: function "${nameOf(fn)}" calls itself${open.length > 1 ? `, by way of ${open.map(nameOf).join(", ")}` : ""}: a function must not call itself. The model is not valid ONNX.`,
-        );
-      if (fn && !this.#sizes.has(fn)) this.#sizes.set(fn, this.#sizeOf(fn.graph, [...open, fn]));
-      size += fn ? (this.#sizes.get(fn) as number) : 1;
-    }
-    return size;
-  }
-
   /**
    * A function may import versions of its own. Where an operator of its body means something else in the model's version,
    * its nodes can't stand in the model's graph. (The standard asks that it does not; ONNX Runtime takes the model's.)
    */
   #otherMeaning(fn: FunctionDef): string | undefined {
     for (const { domain, opType } of nestedGraphs(fn.graph).flatMap(({ nodes }) => nodes)) {
-      if (this.#byKey.has(keyOf({ domain, opType, overload: "" }))) continue;
+      if (this.#byKey.has(keyOfCall({ domain, opType, overload: "" }))) continue;
       const own = fn.opsetImports.get(domain);
       const outside = this.#imports.get(domain);
       if (own === undefined || outside === undefined || own === outside) continue;
       if (domain === "" ? keepsMeaning(opType, own, outside) : hasOneSchema(domain, opType, own, outside)) continue;
       const name = normalDomain(domain) || "ai.onnx";
-      return `a call of function "${nameOf(fn)}", whose ${opType} is that of ${name} ${own}, while the model imports ${name} ${outside}, where it means something else`;
+      return `a call of function "${nameOfFunction(fn)}", whose ${opType} is that of ${name} ${own}, while the model imports ${name} ${outside}, where it means something else`;
     }
     return undefined;
   }
@@ -152,7 +121,7 @@ function givesMissing(fn: FunctionDef, call: Node): string | undefined {
   const given = fn.graph.outputs.find((output, i) => missing.has(output) && call.outputs[i]);
   const inside = nestedGraphs(fn.graph).flatMap(({ outputs }) => outputs);
   const lost = given ?? inside.find((output) => missing.has(output) && !fn.graph.outputs.includes(output));
-  return lost && `a call of function "${nameOf(fn)}" without its input "${lost.name}", which it gives back`;
+  return lost && `a call of function "${nameOfFunction(fn)}" without its input "${lost.name}", which it gives back`;
 }
 
 /** No version between the two changed what a node of the operator means: it reads the same in both. */
@@ -167,12 +136,4 @@ function keepsMeaning(opType: string, a: number, b: number): boolean {
 function hasOneSchema(domain: string, opType: string, a: number, b: number): boolean {
   const schema = schemaOf(domain, opType, a);
   return schema !== undefined && schema === schemaOf(domain, opType, b);
-}
-
-function nameOf({ domain, name }: FunctionDef): string {
-  return domain ? `${domain}.${name}` : name;
-}
-
-function keyOf({ domain, opType, overload }: Pick<Node, "domain" | "opType" | "overload">): string {
-  return JSON.stringify([domain, opType, overload]);
 }

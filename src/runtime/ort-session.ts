@@ -44,15 +44,22 @@ export function ortRuntime(backend: OrtBackend, guard: NativeGuard = (call) => c
     backend.configure?.(ort, options);
     await started(backend, ort, options, guard);
     const native = nativeOptions(backend, options);
-    const subject = `${backend.name}, model ${model instanceof Uint8Array ? `of ${model.byteLength} bytes` : `"${model.path}"`}`;
+    const { path, name = path } = model instanceof Uint8Array ? {} : model;
+    const subject = `${backend.name}, model ${model instanceof Uint8Array ? `of ${model.byteLength} bytes` : `"${name}"`}`;
     try {
-      const source = model instanceof Uint8Array ? model : model.path;
+      const source = path ?? model;
       const start = performance.now();
       // The overloads of create take a path or bytes, not their union.
       const session = await guard(() => ort.InferenceSession.create(source as string, native));
       return new OrtSession(ort, session, { subject, loadMs: performance.now() - start, guard, slots });
     } catch (error) {
-      throw failure(subject, "loading failed", error);
+      const said = messageOf(error);
+      const named = path && name ? said.replaceAll(path, name) : said;
+      throw failure(
+        subject,
+        "loading failed",
+        error instanceof TersorError ? error : new Error(named, { cause: error }),
+      );
     }
   };
   return {

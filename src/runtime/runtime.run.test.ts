@@ -115,6 +115,8 @@ describe.each(places)("$place", ({ start }) => {
       code: "runtime-failed",
       message: expect.stringMatching(/, model "missing.onnx": loading failed: .*(doesn't exist|no such file)/),
     });
+    const named = runtime.create({ path: "/absent/17/missing.onnx", name: "small.onnx" });
+    await expect(named).rejects.toThrow(/, model "small.onnx": loading failed: (?!.*absent)/);
     const session = await runtime.create(add);
     const feeds = { a: float([2, 3], 1, 2, 3, 4, 5, 6), b: float([3, 3], 1, 2, 3, 4, 5, 6, 7, 8, 9) };
     await expect(session.run(feeds)).rejects.toMatchObject({

@@ -18,7 +18,8 @@ export interface Runtime {
   create(model: ModelSource, options?: SessionOptions): Promise<Session>;
 }
 
-export type ModelSource = Uint8Array | { readonly path: string };
+/** Bytes, or a file; `name` stands for its path in messages: where it lies may be nobody's business, or another place every time. */
+export type ModelSource = Uint8Array | { readonly path: string; readonly name?: string };
 
 /** A loaded model. Calls on the sessions of one runtime are carried out one after another. */
 export interface Session {

@@ -159,7 +159,7 @@ export function connect(port: Port, name: string, events: ConnectionEvents = {})
       name,
       slots,
       create: async (source, { signal, ...options } = {}) => {
-        const model = source instanceof Uint8Array ? new Uint8Array(source) : { path: source.path };
+        const model = source instanceof Uint8Array ? new Uint8Array(source) : { ...source };
         const externalData = options.externalData?.map(({ path, data }) => ({ path, data: new Uint8Array(data) }));
         const copies = [
           ...(model instanceof Uint8Array ? [model] : []),

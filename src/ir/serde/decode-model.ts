@@ -16,6 +16,7 @@ import { chunksOfMessage } from "../../proto/write.ts";
 import { type ByteSource, MemorySink } from "../../util/bytes.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
 import type { Attribute } from "../attribute.ts";
+import { checkCalls } from "../calls.ts";
 import { Graph } from "../graph.ts";
 import { type FunctionDef, Model } from "../model.ts";
 import type { Node } from "../node.ts";
@@ -103,6 +104,7 @@ class ModelDecoder {
     model.metadata = entries(proto.metadataProps);
     model.functions = (proto.functions ?? []).map((fn) => this.function(fn));
     model.unknown = proto.unknown;
+    checkCalls(model);
     return model;
   }
 

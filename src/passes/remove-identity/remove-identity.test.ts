@@ -12,6 +12,15 @@ function left(body: string, opset = 21): string {
   return result.graph.nodes.map((node) => node.opType).join(" ");
 }
 
+it("an output whose name a subgraph has too stays where it is", () => {
+  const body = `(float[N,3] x, int64 n, bool c) => (y) {
+    a = Neg(x)
+    l = Loop(n, c, a) <body = body (int64 y, bool go, float[N,3] s) => (bool on, float[N,3] r) { on = Not(go)  r = Abs(s) }>
+    y = Identity(l)
+  }`;
+  expect(left(body)).toBe("Neg Loop Identity");
+});
+
 describe("nodes that give back their input", () => {
   it.each([
     ["Identity", `(float[2,3] x) => (y) { a = Identity(x)  y = Neg(a) }`],

@@ -52,6 +52,5 @@ function bypass(graph: Graph, node: Node, ctx: RuleContext): boolean {
 }
 
 function canStandFor(source: Value, output: Value): boolean {
-  if (!output.isOutput) return true;
-  return source.graph === output.graph && source.producer !== undefined && !source.isOutput;
+  return !output.isOutput || output.graph.canTakeOver(output, source);
 }

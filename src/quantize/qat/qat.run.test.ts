@@ -15,6 +15,7 @@ import { Rng } from "../../util/rng.ts";
 import { quantize } from "../quantize.ts";
 import { quantizeStatic } from "../static/static.ts";
 import { freeze } from "./freeze.ts";
+import { findSlots } from "./slots.ts";
 import { type Thawed, thaw } from "./thaw.ts";
 
 const runtime = inProcessRuntime("ort-node");
@@ -169,6 +170,22 @@ describe("thaw", () => {
       expect(most[0]).toBeLessThanOrEqual(127);
     }
   });
+});
+
+it("packed weights whose attributes claim another size are left as they are", () => {
+  const claims = (attributes: string) =>
+    parse(`<ir_version: 10, opset_import: ["": 21, "com.microsoft": 1]> g (float[1,32] x) => (y)
+    <uint8[2,2,8] q = {${Array.from({ length: 32 }, (_, i) => i).join(", ")}}, float[4] s = {1, 1, 1, 1}> {
+    y = com.microsoft.MatMulNBits <bits = 4, N = 2, ${attributes}> (x, q, s) }`);
+  const found = (attributes: string) => findSlots(claims(attributes).graph).weights.length;
+  expect(found("K = 32, block_size = 16")).toBe(1);
+  const lies = [
+    "K = 4294967296, block_size = 16",
+    "K = 32, block_size = 0",
+    "K = 32, block_size = -16",
+    "K = 64, block_size = 16",
+  ];
+  for (const lie of lies) expect(found(lie), lie).toBe(0);
 });
 
 describe("weights that are all zero have a scale of 0", () => {

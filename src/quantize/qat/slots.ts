@@ -131,6 +131,9 @@ function nBitsSlot(codes: Value, nodes: readonly Node[]): WeightSlot | undefined
   const [n, k, blockSize] = [first.int("N", 0), first.int("K", 0), first.int("block_size", 32)];
   const blocks = Math.ceil(k / blockSize);
   const width = blocks * blockSize;
+  // What the attributes say of sizes is a claim of the file's.
+  const isWhole = n > 0 && k > 0 && blockSize > 0 && tensor.size * 8 === n * width * bits;
+  if (!isWhole || scale.tensor?.size !== n * blocks) return undefined;
   const unpack = (packed: Tensor, count: number) =>
     bits === 8 ? packed.toFloat32().slice() : unpackBits(packed.toTypedArray() as Uint8Array, dtype, count);
   const zerosPerRow = Math.ceil((blocks * bits) / 8) * (8 / bits);

@@ -74,6 +74,28 @@ const cases: Readonly<Record<string, Case>> = {
   "an RNN with a branch": { model: rnn, dims: [4, 1, 8], axis: 2 },
 };
 
+test("layers in branches and loops have no turn: they are rounded, and the others are not held up", async () => {
+  const model = parse`(float[N,8] x) => (y) <float[8,8] a = ${normal(8, 8)}, float[8,8] b = ${normal(8, 8)}, float[8,8] c = ${normal(8, 8)}> {
+    h = MatMul(x, a)
+    total = ReduceSum <keepdims = 0> (h)
+    limit = Constant <value_float = 0.0> ()
+    up = Greater(total, limit)
+    s = If (up) <then_branch = t () => (t1) { t1 = MatMul(h, b) }, else_branch = e () => (e1) { [inner] e1 = MatMul(h, c) }>
+    y = MatMul(s, c) }`;
+  const data = datasetOf("seen", samplesOf([1, 8], new Float32Array(8).fill(1), 1, 8));
+  const own: QuantizeOptions = { dtype: "int4", minElements: 0, method: "gptq" };
+  const result = await quantizeSequentially(model, data, (stats) => quantize(model, own, stats), { open });
+  encode(result.model);
+  const reason = "gptq sees no inputs of this layer: rtn instead";
+  expect(
+    result
+      .layers()
+      .flatMap((layer) => (layer.reason === reason ? [layer.weight] : []))
+      .sort(),
+  ).toEqual(["b", "c"]);
+  await withSession(result.model, async () => {});
+});
+
 describe.each(Object.entries(cases))("%s", (_, { model, dims, axis }) => {
   const mixture = Float32Array.from({ length: dims[axis] as number }, () => rng.normal());
   const seen = datasetOf("seen", samplesOf(dims, mixture, axis, 48));

@@ -40,11 +40,11 @@ export async function quantizeSequentially<Result extends Pick<LazyQuantizeResul
   quantized: (stats: MethodStats) => Result,
   running: SequentialOptions,
 ): Promise<Result> {
-  const moments = new Map([...observations(observable(model)).keys()].map((name) => [name, new Awaited(name)]));
+  const moments = new Map(inTurn(observable(model)).map(([name]) => [name, new Awaited(name)]));
   const result = quantized(moments);
   const final = convertOpset(result.model, observable(model, result.model.opset).opset).model;
   const original = observable(model, final.opset);
-  const layers = [...observations(original)].filter(([name]) => moments.get(name)?.isWanted);
+  const layers = inTurn(original).filter(([name]) => moments.get(name)?.isWanted);
   const joined = join(original, final);
   const uses = new Map(findLayers(original).layers.map(({ value, sites }) => [value.name, sites]));
   const stages = new Stages(
@@ -81,6 +81,14 @@ export async function quantizeSequentially<Result extends Pick<LazyQuantizeResul
     }
     throw new TersorError("internal", `sequential: ${node} is not in the quantized model.`);
   }
+}
+
+/** Layers of branches and loops have no turn of their own: they run whenever what they are in does, and nothing is seen of them. */
+function inTurn(model: Model): (readonly [weight: string, Observation])[] {
+  const { layers } = findLayers(model);
+  const inner = layers.filter(({ sites }) => sites.some(({ node }) => node.output().graph !== model.graph));
+  const names = new Set(inner.map(({ value }) => value.name));
+  return [...observations(model)].filter(([name]) => !names.has(name));
 }
 
 /** Moments that come in when their layer's turn has come, and go when its codes are computed. */

@@ -1,6 +1,6 @@
 /** @file The world around steps in Node: files, workers, data. */
 import { statSync } from "node:fs";
-import { dirname, relative, resolve } from "node:path";
+import { basename, dirname, relative, resolve } from "node:path";
 import { type Dataset, type SkippedSample, skippedSamples } from "../../data/dataset.ts";
 import type { InputInfo } from "../../data/fit-input.ts";
 import { DATA_RUNS_NOTHING } from "../../data/options.ts";
@@ -82,7 +82,9 @@ export class NodeContext implements StepContext {
     const [path = "", ...data] = await this.#files(model);
     const runtime = await this.runtime(name);
     const options = { ...settings, signal: this.signal };
-    if (name === "ort-node") return runtime.create({ path }, options);
+    // What lies in the workspace is named as it will be: a place of one run is in no message, nor in a report.
+    const named = this.#options.paths.has(model) ? {} : { name: basename(path) };
+    if (name === "ort-node") return runtime.create({ path, ...named }, options);
     // The wasm build has no file system: it is handed all bytes.
     const location = (file: string) => relative(dirname(path), file).replaceAll("\\", "/");
     const externalData = data.map((file) => ({ path: location(file), data: readRegular(file) }));
