@@ -105,6 +105,30 @@ describe("fit", () => {
     }
   });
 
+  it("stopped before the model was judged as it was, judges it then", async () => {
+    const whole = await train({ epochs: 1, rate: 1e-6 }, { validation });
+    const controller = new AbortController();
+    const saved: Checkpoint[] = [];
+    const create = () => {
+      controller.abort();
+      return validation.metric.create();
+    };
+    const stopped = train(
+      { epochs: 1, rate: 1e-6 },
+      {
+        validation: { ...validation, metric: { ...validation.metric, create } },
+        signal: controller.signal,
+        onCheckpoint: async (checkpoint) => void saved.push(structuredClone(checkpoint)),
+      },
+    );
+    await expect(stopped).rejects.toMatchObject({ code: "aborted" });
+    expect(saved[0]).toMatchObject({ step: 0, before: undefined });
+    const rest = await train({ epochs: 1, rate: 1e-6 }, { validation, resume: saved[0] });
+    // A rate of nothing makes nothing better: the weights are those from before.
+    expect([rest.before, rest.best]).toEqual([whole.before, { epoch: 0, value: whole.before }]);
+    expect(encode(rest.model)).toEqual(encode(whole.model));
+  });
+
   it("trains weights so large that steps leave them in tiles: validated, stopped and gone on with as others are", async () => {
     const wide = build([linear(512), relu(), linear(2)], { input: [600], seed: 1 });
     const rng = new Rng(3, "wide");

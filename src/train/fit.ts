@@ -166,9 +166,12 @@ class Run {
     const { step } = await session.load(first);
     if (env.resume) await this.#resume(env.resume);
     this.#good = await session.weights();
-    if (!env.resume) this.#before = await this.#validate();
-    // Training that never helps gives the model as it was.
-    if (!env.resume && this.#before !== undefined) this.#best = { epoch: 0, value: this.#before, weights: this.#good };
+    // A training that was stopped before it had judged the model as it was begins with that.
+    if (this.#step === 0 && this.#before === undefined) {
+      this.#before = await this.#validate();
+      // Training that never helps gives the model as it was.
+      if (this.#before !== undefined) this.#best = { epoch: 0, value: this.#before, weights: this.#good };
+    }
     const { withoutGradient } = step;
     const trained = parameters.filter((name) => !withoutGradient.includes(name));
     if (trained.length === 0)

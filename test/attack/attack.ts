@@ -16,9 +16,9 @@ const normals = (...dims: number[]) =>
     Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, () => rng.normal() / Math.sqrt(dims[0] ?? 1)),
   );
 
-/** Two products, 4 → 32 → 2. */
+/** Two products, 4 → 96 → 2. */
 export const model = encode(parse`<ir_version: 10, opset_import: ["": 21]> g (float[N,4] x) => (float[N,2] y)
-  <float[4,32] w1 = ${normals(4, 32)}, float[32,2] w2 = ${normals(32, 2)}> { a = MatMul(x, w1)  h = Relu(a)  y = MatMul(h, w2) }`);
+  <float[4,96] w1 = ${normals(4, 96)}, float[96,2] w2 = ${normals(96, 2)}> { a = MatMul(x, w1)  h = Relu(a)  y = MatMul(h, w2) }`);
 
 export const SAMPLES = 48;
 const values = Float32Array.from({ length: SAMPLES * 4 }, () => rng.normal());

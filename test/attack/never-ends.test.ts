@@ -28,7 +28,7 @@ const readers: Readonly<Record<string, readonly [pipe: string, args: readonly st
   ".jsonl": ["p.jsonl", measure("--data", "p.jsonl")],
   ".csv": ["p.csv", measure("--data", "p.csv")],
   ".txt": ["p.txt", measure("--data", "p.txt")],
-  ".bin": ["p.bin", measure("--data", "p.bin")],
+  ".bin": ["p.bin", measure("--data", '{"path":"p.bin","dtype":"float32","dims":[4]}')],
   module: ["p.mjs", measure("--data", "p.mjs")],
   "an image": ["images/p.png", ["compare", "image.onnx", "image.onnx", "--runs", "0", "--data", "images"]],
   "a recording": ["sound/p.wav", measure("--data", '{"path":"sound","format":"audio"}')],

@@ -6,7 +6,7 @@ import { TersorError } from "../../util/errors.ts";
 import { decodeNpy, decodeNpyHeader, decodeNpz } from "../npy.ts";
 import { arrayOptions, classesOption, commonOptions, dtypeOption, nextTokenOption } from "../options.ts";
 import { matchArrays, type Rows, rowDataset, rowsOf } from "../rows.ts";
-import { nameOf, readBytes, readRange, statOf } from "./files.ts";
+import { checkFile, nameOf, readBytes, readRange, statOf } from "./files.ts";
 import { classesOf, defineFormat, type OpenContext } from "./format.ts";
 
 /** Longest .npy header that is looked for; NumPy's own are below 1 KB for arrays of numbers. */
@@ -30,6 +30,8 @@ async function fileRows(
   offset: number,
   expected?: number,
 ): Promise<Rows> {
+  // A pipe or device has no length: it would be taken for empty.
+  checkFile(path);
   const { byteLength } = await statOf(path);
   const step = byteSize(dtype, elementCount(dims));
   const count = (byteLength - offset) / step;
