@@ -116,6 +116,8 @@ function worst(
   let [signal, noise, grain, product] = [0, 0, 0, 0];
   for (let i = 0; i < was.length; i++) {
     const [x, y] = [was[i] as number, values[i] as number];
+    // The range may be smaller than the weights: what is outside is the last code.
+    if (isClipped && Math.sign(x) === Math.sign(y) && Math.abs(y) < Math.abs(x) - (steps[i] as number)) continue;
     signal += x ** 2;
     noise += (x - y) ** 2;
     grain += (steps[i] as number) ** 2;
