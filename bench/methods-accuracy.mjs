@@ -105,7 +105,7 @@ async function bench(task) {
     (await quantizeSequentially(from, data, (stats) => quantize(from, options(method), stats), running)).model;
   const scaled = async () => {
     const spec = resolveSpec(specOptions.parse(task.options), "bench");
-    return (await awqOnData(model, data, spec, { insert: false }, running)).model;
+    return (await awqOnData(model, data, spec, { insertMul: false }, running)).model;
   };
   const rows = args.methods.split(",").flatMap((method) => [
     { name: method, make: () => alone(model, method) },

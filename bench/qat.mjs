@@ -48,8 +48,8 @@ const tasks = {
   },
 };
 
-const int4 = { static: { target: "node-x64", weights: "int4" } };
-const int2 = { static: { target: "node-x64", weights: "int2" } };
+const int4 = { quantize: { mode: "static", target: "node-x64", dtype: "int4" } };
+const int2 = { quantize: { mode: "static", target: "node-x64", dtype: "int2" } };
 const blocks = { quantize: { dtype: "int4", granularity: "group:32" } };
 const settings = {
   "int4-fixed": { task: "resnet20", title: "int4 weights, uint8 activations", step: int4, scales: "fixed" },

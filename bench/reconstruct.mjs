@@ -72,7 +72,7 @@ const tasks = {
   "resnet20-int4": { ...images, options: { dtype: "int4", ...perChannel } },
   "resnet20-int3": { ...images, options: { dtype: "int8", bits: 3, ...perChannel } },
   "resnet20-int2": { ...images, options: { dtype: "int2", ...perChannel } },
-  "resnet20-w4a8": { ...images, static: { weights: "int4", activations: "uint8", target: "node-x64" } },
+  "resnet20-w4a8": { ...images, static: { dtype: "int4", activations: "uint8", target: "node-x64" } },
   "stories-int4": { ...stories, options: { dtype: "int4", granularity: "group:32" } },
 };
 

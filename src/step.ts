@@ -12,6 +12,8 @@ import type { Tensor } from "./tensor/tensor.ts";
 /** Something that is done to a model, or measured of it: a row of the list in recipe/steps.ts. */
 export interface Step<Schema extends z.ZodObject = z.ZodObject> {
   readonly name: string;
+  /** Of the ways that steps of one name have, the one that this row is: the option `mode`. */
+  readonly mode?: string;
   readonly summary: string;
   /** Feeds the recipe parser, the command line, the JSON Schema and the docs. */
   readonly options: Schema;
@@ -20,13 +22,13 @@ export interface Step<Schema extends z.ZodObject = z.ZodObject> {
   readonly exact?: boolean;
   /**
    * Never changes `model`; returns it where there is nothing to do.
-   * @param options valid, in the form in which they are written in a recipe, with every default filled in
+   * @param options parsed: checked, with every default filled in
    */
-  run(model: Model, options: z.input<Schema>, ctx: StepContext): Promise<StepResult>;
+  run(model: Model, options: z.output<Schema>, ctx: StepContext): Promise<StepResult>;
   /** Files that it writes besides the model, by what they are called in messages. Paths are relative to the recipe's folder. */
-  writes?(options: z.input<Schema>): readonly (readonly [what: string, path: string])[];
+  writes?(options: z.output<Schema>): readonly (readonly [what: string, path: string])[];
   /** The ways in which the step can treat layers better: what an accuracy bound searches. Absent where layers have no choice. */
-  variants?(model: Model, options: z.input<Schema>, ctx: StepContext): Promise<StepVariants>;
+  variants?(model: Model, options: z.output<Schema>, ctx: StepContext): Promise<StepVariants>;
 }
 
 /** A step with all that its runs share done once: calibration, say. */

@@ -109,7 +109,7 @@ describe.each(Object.entries(cases))("%s", (title, { path, dims, atLeast, agreem
     const input = model.graph.inputs[0]?.name as string;
     const [seen, unseen] = await Promise.all([picture(dims, 1), picture(dims, 2)]);
     const data = datasetOf(title, [{ id: "1", inputs: { [input]: seen } }]);
-    const options = { fitCosts: false, target: "node-x64", calibration: "min-max", measure: false } as const;
+    const options = { fitCosts: false, target: "node-x64", ranges: "min-max", measure: false } as const;
     const { model: result } = await quantizeStatic(model, data, options, {
       open: (probed) => inProcessRuntime("ort-node").create(encode(probed), { threads: 1 }),
     });

@@ -40,7 +40,7 @@ const { manifest, files } = await runRecipe(
     data,
     steps: [
       { simplify: {} },
-      { static: { target: "any", data: { ...lines, take: CALIBRATION } } },
+      { quantize: { mode: "static", target: "any", calibrate: { ...lines, take: CALIBRATION } } },
       {
         compare: {
           metric: { name: "cer", charset: models.dictionaryPath, space: true },

@@ -29,7 +29,7 @@ export default defineConfig({
       },
     },
     { distill: { teacher: "original", labels: 0, validation: 0, epochs: small ? 3 : 8, rate: 0.001, batchSize: 7 } },
-    { dynamic: {} },
+    { quantize: { mode: "dynamic" } },
     {
       compare: {
         data: { ...stories, skip: 63, ...(small && { take: 9 }) },

@@ -57,7 +57,7 @@ export function methodsPage(): string {
       Object.entries(codeTables).map(([name, each]) => [name, each.summary, paperLink(each.paper)]),
     ),
     "## Ranges of activations",
-    `\`--calibration\`, or \`calibration\` of the step \`static\` (default \`${String(staticOptions.parse({}).calibration)}\`). One pass over the data serves all, in constant memory.`,
+    `\`--ranges\`, or \`ranges\` of the step \`static\` (default \`${staticOptions.parse({}).ranges}\`). One pass over the data serves all, in constant memory.`,
     table(
       ["range", "what it keeps", "paper"],
       ranges.map(([name, { summary, paper }]) => [`\`${name}\``, summary, paperLink(paper)]),

@@ -98,9 +98,9 @@ export const staticFlags: FlagGroup = {
       summary: "uint8 or int8 (default: the target's); with --method gptq: static, weights by gptq",
     },
     {
-      name: "calibration",
+      name: "ranges",
       value: "METHOD",
-      summary: "how ranges are chosen: mse (default), min-max, moving-average, percentile or entropy",
+      summary: "how ranges of activations are chosen: mse (default), min-max, moving-average, percentile or entropy",
     },
     {
       name: "no-correct-bias",
@@ -116,10 +116,10 @@ export const staticFlags: FlagGroup = {
         "static and dynamic: quantize layers too that the target's counted costs say are faster in float32 (smaller, slower)",
     },
     {
-      name: "percent",
+      name: "percentile",
       value: "P",
       type: "number",
-      summary: "calibration percentile: the share inside (default 99.99)",
+      summary: "--ranges percentile: the share inside, in percent (default 99.99)",
     },
   ],
 };
@@ -141,7 +141,6 @@ export const equalizeFlags: FlagGroup = {
     },
     {
       name: "insert-mul",
-      option: "insert",
       summary: "smoothquant and awq: insert a Mul where no constant takes the scale in",
     },
   ],
@@ -167,8 +166,6 @@ export const dynamicFlags: FlagGroup = {
     { name: "depthwise", summary: "depthwise convolutions too: smaller, but slower than float" },
     {
       name: "activation-products",
-      option: "constBOnly",
-      sets: false,
       summary: "products of two activations too, not of weights alone",
     },
   ],

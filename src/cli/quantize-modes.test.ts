@@ -8,12 +8,12 @@ describe("quantization", () => {
   test.each([
     [{ dtype: "int4" }, { quantize: { dtype: "int4" } }],
     [{ calibrate: "d", method: "gptq" }, { quantize: { calibrate: "d", method: "gptq" } }],
-    [{ calibrate: "d", dtype: "int4" }, { static: { data: "d", weights: "int4" } }],
+    [{ calibrate: "d", dtype: "int4" }, { quantize: { mode: "static", calibrate: "d", dtype: "int4" } }],
     [
       { calibrate: "d", method: "gptq", activations: "uint8" },
-      { static: { data: "d", method: "gptq", activations: "uint8" } },
+      { quantize: { mode: "static", calibrate: "d", method: "gptq", activations: "uint8" } },
     ],
-    [{ dynamic: true, calibrate: "d", equalize: "smoothquant" }, { dynamic: { calibrate: "d" } }],
+    [{ dynamic: true, calibrate: "d", equalize: "smoothquant" }, { quantize: { mode: "dynamic", calibrate: "d" } }],
   ])("%j", async (options, step) => {
     expect(await quantizeStepFor(options, naming)).toEqual(step);
   });
@@ -22,7 +22,9 @@ describe("quantization", () => {
     await expect(quantizeStepFor({ dynamic: true, activations: "int8" }, naming)).rejects.toThrow(
       /--activations: does not go with dynamic quantization/,
     );
-    expect(await quantizeStepFor({ dynamic: true, calibrate: "d" }, naming)).toEqual({ dynamic: { calibrate: "d" } });
+    expect(await quantizeStepFor({ dynamic: true, calibrate: "d" }, naming)).toEqual({
+      quantize: { mode: "dynamic", calibrate: "d" },
+    });
   });
 });
 

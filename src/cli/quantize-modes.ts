@@ -1,18 +1,16 @@
 /** @file The ways of quantizing that `tersor quantize` knows, and which flags belong to which. */
 import type { z } from "zod";
-import { type OptionNaming, parseOptions } from "../recipe/parse-options.ts";
 import type { RecipeStep } from "../recipe/recipe.ts";
 import { TersorError } from "../util/errors.ts";
+import { type OptionNaming, parseOptions } from "../util/options.ts";
 import type { Options } from "./args.ts";
 import { withTarget } from "./target-file.ts";
 
 interface Mode {
-  readonly step: "quantize" | "static" | "dynamic" | "float16";
+  readonly mode: "weights" | "static" | "dynamic" | "float16";
   /** What messages call it. */
   readonly title: string;
   readonly schema: z.ZodObject;
-  /** Options of the command line that the step calls otherwise. */
-  readonly renamed: Readonly<Record<string, string>>;
   /** Options of the step that the command line uses for something else. */
   readonly hidden: readonly string[];
 }
@@ -26,18 +24,16 @@ async function modes(): Promise<readonly Mode[]> {
       import("../recipe/steps/dynamic.ts"),
       import("../recipe/steps/float16.ts"),
     ]);
-  const renamed = { dtype: "weights", calibrate: "data", calibrationSamples: "samples" };
   return [
-    { step: "quantize", title: "quantizing weights alone", schema: quantizeStepOptions, renamed: {}, hidden: ["data"] },
+    { mode: "weights", title: "quantizing weights alone", schema: quantizeStepOptions, hidden: ["data"] },
     {
-      step: "static",
+      mode: "static",
       title: "static quantization (--calibrate without --method, or with --activations)",
       schema: staticStepOptions,
-      renamed,
       hidden: [],
     },
-    { step: "float16", title: "a float16 model (--float16)", schema: float16StepOptions, renamed: {}, hidden: [] },
-    { step: "dynamic", title: "dynamic quantization (--dynamic)", schema: dynamicStepOptions, renamed: {}, hidden: [] },
+    { mode: "float16", title: "a float16 model (--float16)", schema: float16StepOptions, hidden: [] },
+    { mode: "dynamic", title: "dynamic quantization (--dynamic)", schema: dynamicStepOptions, hidden: [] },
   ];
 }
 
@@ -53,7 +49,7 @@ const calibrationFlags = ["calibrate", "calibrationSamples", "batchSize"] as con
  */
 export async function equalizeStepFor(options: Options, naming: OptionNaming): Promise<RecipeStep | undefined> {
   const { equalizeStepOptions } = await import("../recipe/steps/equalize.ts");
-  const details = (["alpha", "insert"] as const).find((name) => options[name] !== undefined);
+  const details = (["alpha", "insertMul"] as const).find((name) => options[name] !== undefined);
   if (options.equalize === undefined) {
     if (details === undefined) return undefined;
     throw new TersorError("bad-recipe", `${naming([details])}: goes with ${naming(["equalize"])}. Give both.`);
@@ -62,7 +58,7 @@ export async function equalizeStepFor(options: Options, naming: OptionNaming): P
     throw new TersorError("bad-recipe", `${naming(["equalize"])}: float16 gains nothing by it. Leave one of them out.`);
   const known = Object.keys(equalizeStepOptions.shape);
   const own = Object.fromEntries(Object.entries(options).filter(([name]) => known.includes(name)));
-  const { equalize } = parseOptions(equalizeStepOptions, own, "quantize", naming);
+  const { equalize } = parseOptions(equalizeStepOptions, own, "quantize", { naming });
   const blind = equalize.find((name) => name !== "cross-layer");
   if (blind && options.calibrate === undefined)
     throw new TersorError(
@@ -82,32 +78,32 @@ export async function quantizeStepFor(options: Options, naming: OptionNaming): P
   const isStatic =
     options.calibrate !== undefined && (options.method === undefined || options.activations !== undefined);
   const asked = (["dynamic", "float16"] as const).find((name) => options[name] === true);
-  const step = asked ?? (isStatic ? "static" : "quantize");
-  const mode = all.find((each) => each.step === step) as Mode;
+  const name = asked ?? (isStatic ? "static" : "weights");
+  const mode = all.find((each) => each.mode === name) as Mode;
   const known = namesOf(mode);
   for (const other of all)
-    for (const name of namesOf(other).keys())
-      if (options[name] !== undefined && !known.has(name) && !shared.has(name) && !isForEqualizing(name, options))
+    for (const option of namesOf(other))
+      if (
+        options[option] !== undefined &&
+        !known.includes(option) &&
+        !shared.has(option) &&
+        !isForEqualizing(option, options)
+      )
         throw new TersorError(
           "bad-recipe",
-          `${naming([name])}: does not go with ${mode.title}: it is for ${other.title}. Leave one of them out.`,
+          `${naming([option])}: does not go with ${mode.title}: it is for ${other.title}. Leave one of them out.`,
         );
-  const given = [...known].filter(([name]) => options[name] !== undefined);
-  const own = await withTarget(Object.fromEntries(given.map(([name, option]) => [option, options[name]])));
-  const flagOf = new Map([...known].map(([name, option]) => [option, name]));
-  parseOptions(mode.schema, own, "quantize", ([first = "", ...rest]) =>
-    naming([flagOf.get(String(first)) ?? first, ...rest]),
-  );
-  return { [step]: own } as unknown as RecipeStep;
+  const given = known.filter((option) => options[option] !== undefined);
+  const own = await withTarget(Object.fromEntries(given.map((option) => [option, options[option]])));
+  parseOptions(mode.schema, own, "quantize", { naming });
+  return { quantize: { ...(name !== "weights" && { mode: name }), ...own } } as unknown as RecipeStep;
 }
 
 function isForEqualizing(name: string, { equalize }: Options): boolean {
   return equalize !== undefined && (calibrationFlags as readonly string[]).includes(name);
 }
 
-/** Options of the command line that a mode takes, with what its step calls them. */
-function namesOf({ schema, renamed, hidden }: Mode): Map<string, string> {
-  const targets = new Set(Object.values(renamed));
-  const plain = Object.keys(schema.shape).filter((key) => !targets.has(key) && !hidden.includes(key));
-  return new Map([...plain.map((key) => [key, key] as const), ...Object.entries(renamed)]);
+/** Options of the command line that a mode takes. */
+function namesOf({ schema, hidden }: Mode): string[] {
+  return Object.keys(schema.shape).filter((key) => !hidden.includes(key));
 }

@@ -42,7 +42,7 @@ describe("quantize --calibrate, --dynamic, --float16", () => {
     ]);
     expect([code, stderr]).toEqual([0, ""]);
     const { steps } = JSON.parse(stdout) as { steps: { step: string; report: Record<string, unknown> }[] };
-    expect(steps.map(({ step }) => step)).toEqual(["simplify", "static", "compare"]);
+    expect(steps.map(({ step }) => step)).toEqual(["simplify", "quantize", "compare"]);
     expect(steps[1]?.report.calibration).toEqual({ data: "seen.npy", samples: 20 });
     const [fidelity] = Object.values(steps[2]?.report.fidelity as Record<string, { sqnr: number }>);
     expect(fidelity?.sqnr).toBeGreaterThan(25);
@@ -58,7 +58,7 @@ describe("quantize --calibrate, --dynamic, --float16", () => {
     ]);
     expect([code, stderr]).toEqual([0, ""]);
     const { steps } = JSON.parse(stdout) as { steps: { step: string; report: Record<string, unknown> }[] };
-    expect(steps.map(({ step }) => step)).toEqual(["simplify", "dynamic", "compare"]);
+    expect(steps.map(({ step }) => step)).toEqual(["simplify", "quantize", "compare"]);
     const [fidelity] = Object.values(steps[2]?.report.fidelity as Record<string, { sqnr: number }>);
     expect(fidelity?.sqnr).toBeGreaterThan(25);
     const ops = new Set(loadModel(path("q.onnx")).graph.nodes.map((node) => node.opType));
@@ -87,7 +87,7 @@ describe("quantize --calibrate, --dynamic, --float16", () => {
     [
       "weights alone",
       ["--method", "adaround", "--dtype", "int4", "--min-elements", "1"],
-      "quantize",
+      "weights",
       "adaround: rounding of 2 layers",
     ],
     [
@@ -96,15 +96,17 @@ describe("quantize --calibrate, --dynamic, --float16", () => {
       "static",
       "brecq: rounding of 1 block",
     ],
-  ])("learns the rounding of %s", async (_, flags, step, note) => {
+  ])("learns the rounding of %s", async (_, flags, mode, note) => {
     const { path } = setUp();
     const { code, stdout, stderr } = await runCli([
       ...["quantize", path("m.onnx"), "-o", path("q.onnx"), "--calibrate", path("seen.npy")],
       ...[...flags, "--iterations", "20", "--data", path("unseen.npy"), "--runs", "0", "--json"],
     ]);
     expect([code, stderr]).toEqual([0, ""]);
-    const { steps } = JSON.parse(stdout) as { steps: { step: string; report: Record<string, unknown> }[] };
-    expect(steps[1]?.step).toBe(step);
+    const { steps } = JSON.parse(stdout) as {
+      steps: { options: Record<string, unknown>; report: Record<string, unknown> }[];
+    };
+    expect(steps[1]?.options.mode).toBe(mode);
     expect(steps[1]?.report.notes).toContainEqual(expect.stringContaining(note));
     const [fidelity] = Object.values(steps[2]?.report.fidelity as Record<string, { sqnr: number }>);
     expect(fidelity?.sqnr).toBeGreaterThan(15);

@@ -1,8 +1,8 @@
 /** @file The target that `--target` means: a name, or a file that describes one. */
 import { reason } from "../node/file-source.ts";
-import { parseOptions } from "../recipe/parse-options.ts";
 import { TersorError } from "../util/errors.ts";
 import { parseJson } from "../util/json.ts";
+import { parseOptions } from "../util/options.ts";
 import { readRegular } from "../util/regular-file.ts";
 import type { Options } from "./args.ts";
 

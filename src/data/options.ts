@@ -1,7 +1,7 @@
 /** @file Options that several data formats share, as zod schemas; a format adds its own in its file. */
 import { z } from "zod";
 import { dtypes, isDType } from "../tensor/dtype.ts";
-import { TersorError } from "../util/errors.ts";
+import { parseOptions as parse } from "../util/options.ts";
 
 export const formatNames = ["images", "npy", "npz", "raw", "jsonl", "csv", "tsv", "text", "module", "audio"] as const;
 export type FormatName = (typeof formatNames)[number];
@@ -80,11 +80,5 @@ export const dtypeOption = z.custom<(typeof dtypes)[number]["name"]>(
 
 /** Checks options against a schema. @throws bad-data naming each wrong key; `subject` opens the message. */
 export function parseOptions<T>(schema: z.ZodType<T>, value: unknown, subject: string): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issues = result.error.issues.map((issue) => {
-    const at = issue.path.length > 0 ? `"${issue.path.join(".")}": ` : "";
-    return `${at}${issue.message}`;
-  });
-  throw new TersorError("bad-data", `${subject}: wrong options: ${issues.join("; ")}.`);
+  return parse(schema, value, subject, { code: "bad-data" });
 }

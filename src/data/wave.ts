@@ -28,7 +28,7 @@ const OPEN_END = 0xffff_ffff;
 
 /** Decodes a WAV file; `subject` names it. @throws bad-data for another or a damaged file, compressed sound, and no sound at all */
 export function decodeWave(bytes: Uint8Array, subject: string): Wave {
-  const fail = (what: string, advice = "Repair it, or leave it out: skipBad, --skip-bad on the command line.") =>
+  const fail = (what: string, advice = "Repair it, or leave it out: skipBad.") =>
     new TersorError("bad-data", `${subject}: not readable sound: ${what}. ${advice}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const tag = (at: number) => String.fromCharCode(...bytes.subarray(at, at + 4));

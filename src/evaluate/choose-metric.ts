@@ -8,6 +8,7 @@ import { holdsIndices, plausibleOutput, type TypeOf } from "../ops/plausible-out
 import { inferTypes } from "../passes/infer-shapes.ts";
 import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
+import { parseOptions } from "../util/options.ts";
 import type { Metric, MetricAccumulator } from "./metric.ts";
 import { metrics } from "./metrics.ts";
 
@@ -42,10 +43,7 @@ export async function chooseMetric(spec: MetricSpec, files: MetricFiles): Promis
   const metric = isModule ? metricFrom(await files.loadModule(name), name) : byName(name);
   const { charset } = given as { charset?: unknown };
   const options = typeof charset === "string" ? { ...given, charset: await files.readText(charset) } : given;
-  const parsed = metric.options.safeParse(options);
-  if (!parsed.success)
-    throw new TersorError("bad-recipe", `metric "${name}": wrong options: ${z.prettifyError(parsed.error)}`);
-  return bind(metric, parsed.data);
+  return bind(metric, parseOptions(metric.options, options, `metric "${name}"`));
 }
 
 /**

@@ -152,8 +152,8 @@ describe("choice of a metric", () => {
 
   it.each<[MetricSpec, unknown, string]>([
     ["top1", undefined, "there is no such metric: expected top-1, top-5"],
-    [{ name: "top-1", axes: 1 }, undefined, "wrong options"],
-    ["cer", undefined, "wrong options"],
+    [{ name: "top-1", axes: 1 }, undefined, 'unknown option "axes" (did you mean axis?)'],
+    ["cer", undefined, '"charset": expected string or array, got nothing'],
     ["mine.js", { create: 1 }, "its default export is no metric"],
   ])("refuses %j", async (spec, exported, message) => {
     await expect(chooseMetric(spec, { ...files, loadModule: async () => exported })).rejects.toThrowError(message);

@@ -8,7 +8,6 @@ import { Graph } from "../ir/graph.ts";
 import type { FunctionDef, Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import { parse } from "../ir/text/index.ts";
-import { pruneOptions } from "../prune/options.ts";
 import { pruneChannels } from "../prune/prune-channels.ts";
 import { pruneWeights } from "../prune/weights/prune-weights.ts";
 import { quantizeDynamic } from "../quantize/dynamic/dynamic.ts";
@@ -99,9 +98,8 @@ describe("what compresses a model", () => {
     "dynamic int8": (model) => quantizeDynamic(model, { minElements: 1 }).model,
     float16: (model) => toFloat16(model).model,
     "pruned weights": async (model) =>
-      (await pruneWeights(model, pruneOptions.parse({ structure: "weights", ratio: 0.5 }), undefined)).model,
-    "pruned channels": async (model) =>
-      (await pruneChannels(model, pruneOptions.parse({ ratio: 0.3 }), undefined)).model,
+      (await pruneWeights(model, { structure: "weights", ratio: 0.5 }, undefined)).model,
+    "pruned channels": async (model) => (await pruneChannels(model, { ratio: 0.3 }, undefined)).model,
   };
 
   it.each(Object.entries(ways))("does the same to calls as to what they call: %s", async (_, compress) => {

@@ -1,9 +1,9 @@
 /** @file How channels may be chosen: criteria and rankings that are tried, and what came of each. */
 import { type CriterionName, criteria } from "./criteria/index.ts";
-import type { ParsedPruneOptions } from "./options.ts";
+import type { PruneSettings } from "./options.ts";
 import { criteriaFor } from "./score-groups.ts";
 
-export type Ranking = NonNullable<ParsedPruneOptions["ranking"]>;
+export type Ranking = NonNullable<PruneSettings["ranking"]>;
 
 /** One way to choose what goes. */
 export interface Candidate {
@@ -47,7 +47,7 @@ const heads = ["wanda", "fisher"] as const satisfies readonly CriterionName[];
 const rankings = ["layer", "global", "sensitivity"] as const satisfies readonly Ranking[];
 
 /** The ways to try; one where all is said, or where there is nothing to judge them by. */
-export function candidatesFor(options: ParsedPruneOptions, hasData: boolean): readonly Candidate[] {
+export function candidatesFor(options: PruneSettings, hasData: boolean): readonly Candidate[] {
   const names = criteriaFor(options, hasData);
   const { criterion, ranking, by } = options;
   if (!hasData) return [{ criteria: names, ranking: ranking ?? "layer" }];

@@ -9,7 +9,7 @@ import type { Reference } from "./held-out.ts";
 import { type Clock, LatencyMeter } from "./latency/latency-table.ts";
 import { type LatencyReport, selectByLatency } from "./latency/select-by-latency.ts";
 import { decibelsOf } from "./noise.ts";
-import type { ParsedPruneOptions } from "./options.ts";
+import type { PruneSettings } from "./options.ts";
 import type { PruneSurroundings } from "./prune-channels.ts";
 import type { GroupScores } from "./score-groups.ts";
 import { type ScoredGroup, type Selection, selectChannels } from "./select.ts";
@@ -32,7 +32,7 @@ export type Select = (candidate: Candidate) => Promise<Way>;
 /** @throws bad-recipe for latency without a clock, and for MACs that are not known */
 export function selectorFor(
   bench: Workbench,
-  options: ParsedPruneOptions,
+  options: PruneSettings,
   { clock, multiple = 1 }: PruneSurroundings,
 ): Select {
   const { by, minChannels, ratio = 0 } = options;
@@ -94,7 +94,7 @@ function bySensitivity(
   scored: readonly ScoredGroup[],
   curves: ReadonlyMap<Group, SensitivityCurve>,
   meter: CostMeter,
-  by: ParsedPruneOptions["by"],
+  by: PruneSettings["by"],
 ): ScoredGroup[] {
   const saved = savings(scored, meter, by);
   return scored.flatMap((each, i) => {

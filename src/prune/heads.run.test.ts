@@ -9,7 +9,6 @@ import * as nn from "../nn/index.ts";
 import { loadModel } from "../node/load.ts";
 import { float32 } from "../tensor/tensor.ts";
 import { Rng } from "../util/rng.ts";
-import { pruneOptions } from "./options.ts";
 import { pruneChannels } from "./prune-channels.ts";
 
 const transformer = (heads: number) =>
@@ -76,7 +75,7 @@ it.each([
     : []),
 ] as const)("heads alone: %s", async (_, make, layers, heads, dims) => {
   const model = make();
-  const result = await pruneChannels(model, pruneOptions.parse({ structure: "heads", ratio: 0.5 }), undefined);
+  const result = await pruneChannels(model, { structure: "heads", ratio: 0.5 }, undefined);
   const cut = result.groups.filter(({ removed }) => removed > 0);
   expect(cut.map(({ channels, removed }) => [channels, removed])).toEqual(Array(layers).fill([heads, heads / 2]));
   expect(
@@ -90,7 +89,7 @@ it.each([
 });
 
 it("of a single head, its channels: queries with keys, values by themselves", async () => {
-  const result = await pruneChannels(transformer(1), pruneOptions.parse({ ratio: 0.5 }), undefined);
+  const result = await pruneChannels(transformer(1), { ratio: 0.5 }, undefined);
   const attention = result.groups.filter(({ channels, layers }) => channels === 12 && layers.length <= 2);
   expect(attention.map(({ layers, removed }) => [layers.length, removed])).toEqual([
     [2, 6],

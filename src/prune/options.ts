@@ -87,11 +87,11 @@ export const pruneOptions = z.strictObject({
 });
 
 export type PruneOptions = z.input<typeof pruneOptions>;
-export type ParsedPruneOptions = z.output<typeof pruneOptions>;
+export type PruneSettings = z.output<typeof pruneOptions>;
 
 /** With a criterion chosen. */
-export type ChosenPruneOptions = ParsedPruneOptions & {
-  readonly criterion: NonNullable<ParsedPruneOptions["criterion"]>;
+export type ChosenPruneSettings = PruneSettings & {
+  readonly criterion: NonNullable<PruneSettings["criterion"]>;
 };
 
 const named = ["channels", "heads", "blocks", "vocabulary", "weights"] as const;

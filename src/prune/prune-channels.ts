@@ -4,6 +4,7 @@ import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
 import { TersorError } from "../util/errors.ts";
+import { parseOptions } from "../util/options.ts";
 import { type Approach, type Candidate, candidatesFor } from "./approach.ts";
 import type { ChannelCost } from "./channel-cost.ts";
 import { isGrouped, selectorFor, trialRecovery, tryAll } from "./choose-approach.ts";
@@ -14,7 +15,7 @@ import { partsOf, referenceOf } from "./held-out.ts";
 import type { Clock } from "./latency/latency-table.ts";
 import type { LatencyReport } from "./latency/select-by-latency.ts";
 import { decibelsOf } from "./noise.ts";
-import type { ParsedPruneOptions } from "./options.ts";
+import { type PruneOptions, type PruneSettings, pruneOptions } from "./options.ts";
 import { withGramOpset } from "./prepare.ts";
 import type { Unrecovered } from "./recover/recovery.ts";
 import { openSizes, usedShapes } from "./sample-shapes.ts";
@@ -85,11 +86,12 @@ export interface PruneSurroundings {
  */
 export async function pruneChannels(
   given: Model,
-  options: ParsedPruneOptions,
-  calibration: ChannelData | undefined,
+  asked: PruneOptions | PruneSettings,
+  calibration?: ChannelData,
   inputShapes?: InputShapes,
   surroundings: PruneSurroundings = {},
 ): Promise<ChannelResult> {
+  const options = parseOptions(pruneOptions, asked, "prune");
   const recover = options.recover ?? (calibration ? "least-squares" : "none");
   checkData(options, options.sensitivity || options.ranking === "sensitivity", calibration);
   const all = candidatesFor(options, calibration !== undefined);
@@ -163,11 +165,11 @@ export async function pruneChannels(
   };
 }
 
-const isNothing = ({ ratio }: ParsedPruneOptions) => (ratio ?? 0) === 0;
+const isNothing = ({ ratio }: PruneSettings) => (ratio ?? 0) === 0;
 
 /** @throws bad-recipe for what needs data where there is none */
 function checkData(
-  { criterion, recover = "none" }: ParsedPruneOptions,
+  { criterion, recover = "none" }: PruneSettings,
   isSensed: boolean,
   calibration: ChannelData | undefined,
 ): void {
@@ -183,7 +185,7 @@ function checkData(
   if (asking)
     throw new TersorError(
       "bad-recipe",
-      `prune: ${asking} needs calibration data: expected samples, got none. Name some with calibrate (on the command line: --calibrate).`,
+      `prune: ${asking} needs calibration data: expected samples, got none. Name some with calibrate.`,
     );
 }
 
@@ -236,7 +238,7 @@ function oddWidths(before: Model, after: Model, multiple = 1): string[] {
 const NAMED = 3;
 
 /** What holds a bound up: the groups that have to keep most. */
-function missed(groups: readonly GroupReport[], { ratio, by }: ParsedPruneOptions, removed: number): string {
+function missed(groups: readonly GroupReport[], { ratio, by }: PruneSettings, removed: number): string {
   const holding = groups
     .filter((group) => group.removed < group.channels)
     .sort((a, b) => b.channels - b.removed - (a.channels - a.removed))

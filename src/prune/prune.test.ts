@@ -14,9 +14,8 @@ const source = () =>
     [first] h = Gemm <transB = 1> (x, w, b)  r = Relu(h)  [second] y = Gemm <transB = 1> (r, v)
   }`);
 
-const channels = (options: PruneOptions) => pruneChannels(source(), pruneOptions.parse(options), undefined);
-const weights = (options: PruneOptions) =>
-  pruneWeights(source(), pruneOptions.parse({ structure: "weights", ...options }), undefined);
+const channels = (options: PruneOptions) => pruneChannels(source(), options, undefined);
+const weights = (options: PruneOptions) => pruneWeights(source(), { structure: "weights", ...options }, undefined);
 const numbers = (tensor: Tensor | undefined) => Array.from(tensor?.toNumbers() ?? []);
 
 describe("channels", () => {
@@ -38,7 +37,7 @@ describe("channels", () => {
 
   it("of ratio 0 leave the model as it is", async () => {
     const model = source();
-    const result = await pruneChannels(model, pruneOptions.parse({ ratio: 0 }), undefined);
+    const result = await pruneChannels(model, { ratio: 0 }, undefined);
     expect(result.model).toBe(model);
     expect(result.reached).toBe(true);
   });
@@ -68,7 +67,7 @@ describe("channels", () => {
       <float[14,3] w = ${waves(14, 3)}, float[14,14] v = ${waves(14, 14)}, float[2,14] u = ${waves(2, 14)}> {
         a = Gemm <transB = 1> (x, w)  r = Relu(a)  b = Gemm <transB = 1> (r, v)  s = Relu(b)  y = Gemm <transB = 1> (s, u) }`;
     for (const ratio of [0.1, 0.3, 0.5, 0.7]) {
-      const { removed, reached, groups } = await pruneChannels(model, pruneOptions.parse({ ratio }), undefined);
+      const { removed, reached, groups } = await pruneChannels(model, { ratio }, undefined);
       const gone = groups.reduce((sum, group) => sum + group.removed, 0);
       expect([gone, removed, reached]).toEqual([Math.ceil(28 * ratio - 1e-9), gone / 28, true]);
     }
@@ -85,7 +84,7 @@ describe("channels", () => {
         [narrow] h = Gemm <transB = 1> (x, w1)  a = Gemm <transB = 1> (h, v1)  [wide] i = Gemm <transB = 1> (z, w2)  b = Gemm <transB = 1> (i, v2)
       }`;
     const removed = async (ratio: number) => {
-      const options = pruneOptions.parse({ ratio, by: "macs", roundTo: 2, ranking: "global", normalize: "none" });
+      const options = { ratio, by: "macs", roundTo: 2, ranking: "global", normalize: "none" } as const;
       return (await pruneChannels(model, options, undefined)).groups.map((group) => group.removed);
     };
     expect([await removed(0.02), await removed(0.3), await removed(0.48)]).toEqual([
@@ -105,7 +104,7 @@ describe("channels", () => {
     const model = parse(
       `<ir_version: 10, opset_import: ["": 21]> g (float[N,2] x) => (y) <float[2,2] w = {1, 2, 3, 4}> { a = Unknown(x)  y = Gather(w, a) }`,
     );
-    const options = pruneOptions.parse({ ratio: 0.5, by: "macs" });
+    const options = { ratio: 0.5, by: "macs" } as const;
     await expect(pruneChannels(model, options, undefined)).rejects.toMatchObject({ code: "bad-recipe" });
   });
 
@@ -124,7 +123,7 @@ describe("channels", () => {
   it("that depend on themselves through a shared weight stay", async () => {
     const model = parse(`<ir_version: 10, opset_import: ["": 21]> g (float[1,2] x) => (float[1,2] y)
       <float[2,2] w = {1, 2, 3, 4}> { a = MatMul(x, w)  b = Relu(a)  y = MatMul(b, w) }`);
-    const { groups, kept } = await pruneChannels(model, pruneOptions.parse({ ratio: 0.5 }), undefined);
+    const { groups, kept } = await pruneChannels(model, { ratio: 0.5 }, undefined);
     expect(groups).toEqual([]);
     expect(kept).toMatchObject([{ layer: "a", channels: 2 }]);
   });
@@ -214,7 +213,7 @@ describe("weights", () => {
 
   it("of ratio 0 stay, and the model with them", async () => {
     const model = source();
-    const options = pruneOptions.parse({ structure: "weights", ratio: 0 });
+    const options = { structure: "weights", ratio: 0 };
     expect((await pruneWeights(model, options, undefined)).model).toBe(model);
   });
 
@@ -222,7 +221,7 @@ describe("weights", () => {
     const model = parse(
       `<ir_version: 10, opset_import: ["": 21]> g (float[1,2,3,3] x) => (y) <float[1,2,1,2] w = {1, 5, 2, 4}> { y = Conv(x, w) }`,
     );
-    const result = await pruneWeights(model, pruneOptions.parse({ structure: "1:2" }), undefined);
+    const result = await pruneWeights(model, { structure: "1:2" }, undefined);
     expect(numbers(result.model.graph.find("w")?.tensor)).toEqual([0, 5, 2, 0]);
   });
 
@@ -249,6 +248,6 @@ describe("weights", () => {
 it("shares nothing with the model that it was given", async () => {
   const model = source();
   const before = float32([4, 2], [1, 0, 4, 0, 2, 0, 3, 0]);
-  await pruneChannels(model, pruneOptions.parse({ ratio: 0.5 }), undefined);
+  await pruneChannels(model, { ratio: 0.5 }, undefined);
   expect(numbers(model.graph.find("w")?.tensor)).toEqual(numbers(before));
 });

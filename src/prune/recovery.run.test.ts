@@ -9,7 +9,7 @@ import { quantize } from "../quantize/quantize.ts";
 import { inProcessRuntime } from "../runtime/in-process.ts";
 import { float32, fromNumbers } from "../tensor/tensor.ts";
 import { Rng } from "../util/rng.ts";
-import { type PruneOptions, pruneOptions } from "./options.ts";
+import type { PruneOptions } from "./options.ts";
 import { pruneChannels } from "./prune-channels.ts";
 import { pruneWeights } from "./weights/prune-weights.ts";
 
@@ -80,8 +80,7 @@ async function quality(pruned: typeof model): Promise<number> {
 
 /** By weights alone, so that recovery makes the difference. */
 const byWeights = { ratio: 0.3, criterion: "l1", ranking: "layer", recover: "none" } as const;
-const cut = (options: PruneOptions) =>
-  pruneChannels(model, pruneOptions.parse({ ...byWeights, ...options }), calibration);
+const cut = (options: PruneOptions) => pruneChannels(model, { ...byWeights, ...options }, calibration);
 
 describe("recovery", () => {
   it("is better by means than without, and better still by least squares, on other data", async () => {
@@ -103,7 +102,7 @@ describe("recovery", () => {
   it("works in models of old operator sets", async () => {
     const old = model.clone();
     old.opsetImports.set("", 9);
-    const options = pruneOptions.parse({ ...byWeights, recover: "least-squares" });
+    const options = { ...byWeights, recover: "least-squares" } as const;
     const { model: pruned } = await pruneChannels(old, options, calibration);
     expect(await quality(pruned)).toBeCloseTo(await quality((await cut({ recover: "least-squares" })).model), 3);
   });
@@ -115,7 +114,7 @@ describe("recovery", () => {
 
 describe("with calibration data and not a word more", () => {
   it("criteria and rankings are tried, and what loses least on samples set apart is kept", async () => {
-    const unasked = () => pruneChannels(model, pruneOptions.parse({ ratio: 0.3 }), calibration);
+    const unasked = () => pruneChannels(model, { ratio: 0.3 }, calibration);
     const { approach, model: pruned, groups } = await unasked();
     const tried = approach.tried ?? [];
     expect(tried.map(({ criteria, ranking }) => `${criteria} ${ranking}`)).toEqual(
@@ -136,8 +135,7 @@ describe("with calibration data and not a word more", () => {
     const { approach } = await cut(asked);
     expect(approach.tried).toBeUndefined();
     expect(approach.judged).toMatchObject({ samples: 16, isApart: false });
-    const rankings = (await pruneChannels(model, pruneOptions.parse({ ratio: 0.3, criterion: "l1" }), calibration))
-      .approach;
+    const rankings = (await pruneChannels(model, { ratio: 0.3, criterion: "l1" }, calibration)).approach;
     expect(rankings.tried?.map(({ criteria, ranking }) => `${criteria} ${ranking}`)).toEqual([
       "l1 layer",
       "l1 global",
@@ -155,8 +153,7 @@ describe("with calibration data and not a word more", () => {
         m = MatMul(x, q)  n = MatMul(x, k)  t = Transpose(n)  z = MatMul(m, t)
       }`;
     const data = rows(6);
-    const prune = (more: PruneOptions) =>
-      pruneChannels(mixed, pruneOptions.parse({ ratio: 0.5, ...more }), { ...calibration, data });
+    const prune = (more: PruneOptions) => pruneChannels(mixed, { ratio: 0.5, ...more }, { ...calibration, data });
     const removed = async (more: PruneOptions) =>
       (await prune(more)).groups.map(({ layers, removed: gone, reason, criterion }) => [
         layers[0],
@@ -184,7 +181,7 @@ describe("with calibration data and not a word more", () => {
     const open = parse`(float[N,4,h,w] x) => (y)
       <float[12,4,3,3] w1 = ${normal([12, 4, 3, 3])}, float[10,12,3,3] w2 = ${normal([10, 12, 3, 3])}> {
         a = Conv <auto_pad = "SAME_UPPER", strides = [2, 2]> (x, w1)  r = Relu(a)  y = Conv <auto_pad = "SAME_UPPER", strides = [2, 2]> (r, w2) }`;
-    const prune = (more: PruneOptions) => pruneChannels(open, pruneOptions.parse({ ratio: 0.3, ...more }), calibration);
+    const prune = (more: PruneOptions) => pruneChannels(open, { ratio: 0.3, ...more }, calibration);
     for (const more of [{}, { recover: "least-squares" }] as const) {
       const { groups, unrecovered } = await prune(more);
       expect(unrecovered).toEqual([
@@ -202,7 +199,7 @@ describe("criteria of activations", () => {
         h = MatMul(x, w)  a = Add(h, b)  r = Relu(a)  y = MatMul(r, v)
       }`;
     const data = rows(3);
-    const options = pruneOptions.parse({ ratio: 0.33, criterion: "activation-norm" });
+    const options = { ratio: 0.33, criterion: "activation-norm" } as const;
     const { model: pruned } = await pruneChannels(quiet, options, { ...calibration, data });
     expect(Array.from(pruned.graph.find("b")?.tensor?.toNumbers() ?? [])).toEqual([0, 0]);
   });
@@ -210,7 +207,7 @@ describe("criteria of activations", () => {
   it.each(["weights", "2:4"])("wanda and sparsegpt are closer than magnitudes: %s", async (structure) => {
     const prune = async (criterion: "l1" | "wanda" | "sparsegpt") => {
       const ratio = structure === "weights" ? { ratio: 0.5, ranking: "layer" as const } : {};
-      const result = await pruneWeights(model, pruneOptions.parse({ structure, criterion, ...ratio }), calibration);
+      const result = await pruneWeights(model, { structure, criterion, ...ratio }, calibration);
       const zeros = result.layers().map((layer) => layer.zeros / layer.weights);
       expect(zeros.every((share) => share === 0.5)).toBe(true);
       return quality(result.model);
@@ -222,11 +219,7 @@ describe("criteria of activations", () => {
 });
 
 it.each(["int8", "uint8"] as const)("zeros of weights are exactly zero after quantization to %s", async (dtype) => {
-  const { model: pruned } = await pruneWeights(
-    model,
-    pruneOptions.parse({ structure: "weights", ratio: 0.7 }),
-    undefined,
-  );
+  const { model: pruned } = await pruneWeights(model, { structure: "weights", ratio: 0.7 }, undefined);
   const { model: small } = quantize(pruned, { dtype, minElements: 1, granularity: "tensor" });
   let zeros = 0;
   for (const node of small.graph.nodes.filter(({ opType }) => opType === "DequantizeLinear")) {
@@ -331,8 +324,7 @@ describe("least squares", () => {
       const all = mixtures(dims, 72);
       const data = { ...calibration, data: datasetOf("mixtures", all.slice(0, 64)) };
       const options = { ratio: 0.34, criterion: "l1", ranking: "layer" } as const;
-      const prune = (recover: "none" | "least-squares") =>
-        pruneChannels(text, pruneOptions.parse({ ...options, recover }), data);
+      const prune = (recover: "none" | "least-squares") => pruneChannels(text, { ...options, recover }, data);
       const [none, solved] = [await prune("none"), await prune("least-squares")];
       expect(solved.unrecovered).toEqual([]);
       const sqnr = async (pruned: typeof model) => {

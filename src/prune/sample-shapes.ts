@@ -32,6 +32,6 @@ export function openSizes({ graph }: Model, used: InputShapes | undefined): stri
   );
   if (open.length === 0) return [];
   return [
-    `MACs are counted with 1 for the sizes that ${open.map(({ name }) => `"${name}"`).join(", ")} leaves open: give shapes (on the command line: --shape) or samples`,
+    `MACs are counted with 1 for the sizes that ${open.map(({ name }) => `"${name}"`).join(", ")} leaves open: give shapes or samples`,
   ];
 }

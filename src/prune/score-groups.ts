@@ -4,7 +4,7 @@ import type { Analysis } from "./analysis.ts";
 import { type CriterionName, criteria } from "./criteria/index.ts";
 import type { Channeled, Group } from "./groups.ts";
 import { headGroups } from "./heads.ts";
-import type { ParsedPruneOptions } from "./options.ts";
+import type { PruneSettings } from "./options.ts";
 import { protectedLayers } from "./protect.ts";
 import type { ChannelData } from "./prune-channels.ts";
 import { scoresOf } from "./scores.ts";
@@ -29,7 +29,7 @@ const unasked = { data: ["wanda", "l1"], "no data": ["l1"] } as const satisfies 
 >;
 
 /** The criteria that a pruning of channels goes by, one after the other. @throws bad-recipe for a criterion of weights or blocks */
-export function criteriaFor({ criterion }: ParsedPruneOptions, hasData: boolean): readonly CriterionName[] {
+export function criteriaFor({ criterion }: PruneSettings, hasData: boolean): readonly CriterionName[] {
   if (criterion === undefined) return hasData ? unasked.data : unasked["no data"];
   if (criterion in criteria) return [criterion as CriterionName];
   throw new TersorError(
@@ -45,7 +45,7 @@ export function criteriaFor({ criterion }: ParsedPruneOptions, hasData: boolean)
 export async function scoreGroups(
   { analysis, grouping }: Channeled,
   names: readonly CriterionName[],
-  options: ParsedPruneOptions,
+  options: PruneSettings,
   { data, fresh }: { data: ChannelData | undefined; fresh: () => Analysis },
 ): Promise<GroupScores> {
   const isProtected = protection(analysis, options.protect);

@@ -49,7 +49,7 @@ export async function selectChannels(
   if (by === "macs" && before.macs === 0)
     throw new TersorError(
       "bad-recipe",
-      "prune: by macs: the MACs of no layer are known: expected sizes of the inputs. Give shapes (on the command line: --shape), or take by params or channels.",
+      "prune: by macs: the MACs of no layer are known: expected sizes of the inputs. Give shapes, or take by params or channels.",
     );
   const { cutAt, trimmed } = cutter(channeled, scored, options);
   const channels = scored.reduce((sum, { group }) => sum + group.atoms.length, 0);

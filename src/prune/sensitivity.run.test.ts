@@ -15,7 +15,7 @@ import { float32 } from "../tensor/tensor.ts";
 import { Rng } from "../util/rng.ts";
 import { maskCut } from "./cut.ts";
 import { findGroups } from "./groups.ts";
-import { type PruneOptions, pruneOptions } from "./options.ts";
+import type { PruneOptions } from "./options.ts";
 import { prepared } from "./prepare.ts";
 import { pruneChannels } from "./prune-channels.ts";
 
@@ -56,7 +56,7 @@ const calibration = (labels: boolean, batchSize?: number) => ({
 const prune = (options: PruneOptions, labels = false, batchSize?: number) =>
   pruneChannels(
     model,
-    pruneOptions.parse({ criterion: "l1", ranking: "layer", recover: "none", ...options }),
+    { criterion: "l1", ranking: "layer", recover: "none", ...options },
     calibration(labels, batchSize),
     undefined,
     { judgeFor: metricForLabel },
@@ -122,7 +122,7 @@ describe("sensitivity", () => {
       id: `${i}`,
       inputs: { x: { dtype: "float32" as const, dims: [1, 6], data }, which },
     }));
-    const options = pruneOptions.parse({ ratio: 0.3, ranking: "sensitivity" });
+    const options = { ratio: 0.3, ranking: "sensitivity" } as const;
     const data = { ...calibration(false), data: datasetOf("rows", rows) };
     const { groups, sensitivity } = await pruneChannels(branching, options, data);
     expect(sensitivity?.groups.map(({ name }) => name)).toEqual(["outside"]);
@@ -136,7 +136,7 @@ describe("sensitivity", () => {
     const fixed = model.clone();
     for (const value of [...fixed.graph.inputs, ...fixed.graph.outputs])
       if (value.type?.kind === "tensor") value.type = { ...value.type, shape: [7, value.name === "x" ? 6 : 3] };
-    const options = pruneOptions.parse({ sensitivity: true, criterion: "l1" });
+    const options = { sensitivity: true, criterion: "l1" } as const;
     const { sensitivity } = await pruneChannels(fixed, options, calibration(true), undefined, {
       judgeFor: metricForLabel,
     });
@@ -148,7 +148,7 @@ describe("sensitivity", () => {
   });
 
   it("needs data", async () => {
-    const options = pruneOptions.parse({ ratio: 0.3, ranking: "sensitivity" });
+    const options = { ratio: 0.3, ranking: "sensitivity" } as const;
     await expect(pruneChannels(model, options, undefined)).rejects.toThrow("sensitivity needs calibration data");
   });
 });

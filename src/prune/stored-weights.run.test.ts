@@ -7,7 +7,6 @@ import { parse } from "../ir/text/index.ts";
 import { inProcessRuntime } from "../runtime/in-process.ts";
 import { float32, fromNumbers } from "../tensor/tensor.ts";
 import { Rng } from "../util/rng.ts";
-import { pruneOptions } from "./options.ts";
 import { pruneChannels } from "./prune-channels.ts";
 
 const rng = new Rng(7, "stored");
@@ -45,7 +44,7 @@ const calibration = {
 };
 
 it.each([undefined, calibration])("a quantized model is cut: codes, scales and zero points together", async (given) => {
-  const options = pruneOptions.parse({ ratio: 0.4, ...(given && { criterion: "wanda", ranking: "layer" }) });
+  const options = { ratio: 0.4, ...(given && ({ criterion: "wanda", ranking: "layer" } as const)) } as const;
   const { model, plain, masked, groups, reached, unrecovered } = await pruneChannels(quantized, options, given);
   expect([reached, groups.map(({ channels, removed }) => [channels, removed])]).toEqual([
     true,
@@ -76,7 +75,7 @@ it("scores of codes are those of the weights: scales count", async () => {
   const few = parse`<ir_version: 10, opset_import: ["": 21]> g (float[N,2] x) => (y)
     <int8[3,2] w = ${fromNumbers("int8", [3, 2], [100, 100, 10, 10, 50, 50])}, float[3] s = ${float32([3], [0.001, 0.1, 0.01])}, float[1,3] v = ${float32([1, 3], [1, 1, 1])}> {
       d = DequantizeLinear <axis = 0> (w, s)  h = Gemm <transB = 1> (x, d)  y = Gemm <transB = 1> (h, v) }`;
-  const { model } = await pruneChannels(few, pruneOptions.parse({ ratio: 0.3 }), undefined);
+  const { model } = await pruneChannels(few, { ratio: 0.3 }, undefined);
   expect([...(model.graph.find("w")?.tensor?.toNumbers() ?? [])]).toEqual([10, 10, 50, 50]);
 });
 
@@ -93,7 +92,7 @@ it("float16 models are cut by what their activations show, and their weights sol
   const fed16 = [{ name: "x", dtype: "float16", dims: ["N", 6] }] as const;
   const rows = Array.from({ length: 48 }, (_, i) => ({ id: `${i}`, inputs: randomFeeds(fed16, i, { x: [1, 6] }) }));
   const data16 = { ...calibration, data: datasetOf("half", rows) };
-  const { approach, groups, unrecovered } = await pruneChannels(half, pruneOptions.parse({ ratio: 0.3 }), data16);
+  const { approach, groups, unrecovered } = await pruneChannels(half, { ratio: 0.3 }, data16);
   expect(groups.map(({ removed, criterion }) => [removed, criterion])).toEqual([[5, undefined]]);
   expect(unrecovered).toEqual([]);
   const [tried] = (approach.tried ?? []).filter(({ criteria: [first] }) => first === "fisher");

@@ -14,7 +14,7 @@ import { recoveryStats } from "./calibration.ts";
 import { CostMeter } from "./channel-cost.ts";
 import { applyCut, type Cut, maskCut } from "./cut.ts";
 import { type Channeled, findGroups } from "./groups.ts";
-import type { ParsedPruneOptions } from "./options.ts";
+import type { PruneSettings } from "./options.ts";
 import { prepared } from "./prepare.ts";
 import type { ChannelData, PruneSurroundings } from "./prune-channels.ts";
 import { findReaders, obstacleToSolving, type Reader } from "./readers.ts";
@@ -28,7 +28,7 @@ export type Recovery = "none" | "mean" | "least-squares";
 const FEW = 32;
 
 export interface WorkbenchOptions extends PruneSurroundings {
-  readonly options: ParsedPruneOptions;
+  readonly options: PruneSettings;
   /** What criteria and recovery look at. */
   readonly seen: ChannelData | undefined;
   /** All there is: what is asked about sensitivity by name. */

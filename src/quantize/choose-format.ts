@@ -3,7 +3,7 @@ import { dtypeInfo } from "../tensor/dtype.ts";
 import { TersorError } from "../util/errors.ts";
 import { opKey, type WeightLayer } from "./sites.ts";
 import { slicesOf } from "./slices.ts";
-import { describeSpec, type Granularity, isInteger, type QuantSpec, type SpecOptions } from "./spec.ts";
+import { describeSpec, type Granularity, isInteger, type OwnSpec, type QuantSpec } from "./spec.ts";
 import { castWriter } from "./write/cast.ts";
 import { codebookWriter } from "./write/codebook.ts";
 import { dequantizeWriter } from "./write/dequantize.ts";
@@ -17,7 +17,7 @@ import { isTurned } from "./write/products.ts";
  * divides every layer: those that it doesn't get the next smaller group that does, or are quantized per channel. One that was asked for this layer must fit.
  * @throws bad-recipe when it doesn't, or when the format asked for doesn't
  */
-export function chooseFormat(layer: WeightLayer, spec: QuantSpec, own: SpecOptions, subject: string): Choice {
+export function chooseFormat(layer: WeightLayer, spec: QuantSpec, own: OwnSpec, subject: string): Choice {
   if (!isInteger(spec.dtype)) return { spec, writer: castWriter };
   if (spec.format === "codebook") return { spec, writer: codebookWriter };
   const { granularity } = spec;

@@ -1,33 +1,34 @@
-/** @file Which layers get which options: `--layers "conv1,block*.conv@int4+group:32,0-3,head@keep"`. */
+/** @file Which layers get which options: `layers: "conv1,block*.conv@int4+group:32,0-3,head@keep"`. */
+import * as z from "zod";
 import { TersorError } from "../util/errors.ts";
 import { namePattern } from "../util/name-pattern.ts";
 import { nearestNames } from "../util/nearest.ts";
 import type { WeightLayer } from "./sites.ts";
-import { roundings, type SpecOptions, weightDTypes } from "./spec.ts";
+import { granularityOf, type OwnSpec, ownSpecOptions, roundings, scaleOf, weightDTypes } from "./spec.ts";
 
 /** Layers that match, and what is special about them. */
 export interface LayerRule {
   /** Node or weight name, glob, operator type, index or index range. */
   readonly match: string;
-  readonly options: SpecOptions;
+  readonly options: OwnSpec;
   /** Leave these layers as they are. */
   readonly keep: boolean;
   /** Static and dynamic quantization: integer weights that are read as floats; activations stay float. */
   readonly weightsOnly?: boolean | undefined;
 }
 
-const words: readonly { readonly test: RegExp; readonly option: keyof SpecOptions; value?(word: string): unknown }[] = [
+const words: readonly { readonly test: RegExp; readonly option: keyof OwnSpec; value?(word: string): unknown }[] = [
   { test: new RegExp(`^(${weightDTypes.join("|")})$`), option: "dtype" },
   { test: /^\d+bit$/, option: "bits", value: (word) => Number.parseInt(word, 10) },
   { test: /^(symmetric|asymmetric)$/, option: "symmetric", value: (word) => word === "symmetric" },
-  { test: /^(model|tensor|channel|group:\d+)$/, option: "granularity" },
-  { test: /^(absmax|mse|percentile(:[\d.]+)?)$/, option: "scale" },
+  { test: /^(model|tensor|channel|group:\d+)$/, option: "granularity", value: granularityOf },
+  { test: /^(absmax|mse|percentile(:[\d.]+)?)$/, option: "scale", value: scaleOf },
   { test: new RegExp(`^(${roundings.join("|")})$`), option: "rounding" },
   { test: /^rtn$/, option: "method" },
   { test: /^(matmul-nbits|dequantize|codebook)$/, option: "format" },
 ];
 
-/** Reads the command line's form: patterns separated by commas, each with `@word+word` for its own options. @throws bad-recipe */
+/** Reads the short form: patterns separated by commas, each with `@word+word` for its own options. @throws bad-recipe */
 export function parseLayerRules(text: string): LayerRule[] {
   return text
     .split(",")
@@ -47,12 +48,27 @@ export function parseLayerRules(text: string): LayerRule[] {
         else
           throw new TersorError(
             "bad-recipe",
-            `--layers "${part}": "${word}" is not an option: expected a dtype, granularity, scale, rounding, format, weights-only or keep, joined by +.`,
+            `layers "${part}": "${word}" is not an option: expected a dtype, granularity, scale, rounding, format, weights-only or keep, joined by +.`,
           );
       }
-      return { match, options: options as SpecOptions, keep, ...(weightsOnly && { weightsOnly }) };
+      return { match, options: options as OwnSpec, keep, ...(weightsOnly && { weightsOnly }) };
     });
 }
+
+const layerRule = z.strictObject({
+  match: z.string(),
+  keep: z.boolean().default(false),
+  weightsOnly: z.boolean().optional(),
+  options: ownSpecOptions.default({}),
+});
+
+/** Of every way of quantizing. */
+export const layersOption = z
+  .union([z.string().transform(parseLayerRules), z.array(layerRule)])
+  .optional()
+  .describe(
+    'which layers, each with its own options: "conv1,block*.conv@int4+group:32,0-3,head@keep"; the rest is left alone',
+  );
 
 /** The rules that hold for each layer, in order; an empty list for a layer that none matches. @throws bad-recipe for a rule that matches nothing */
 export function matchLayers(layers: readonly WeightLayer[], rules: readonly LayerRule[]): LayerRule[][] {
@@ -74,26 +90,25 @@ export interface AskedLayer {
   readonly named: boolean;
   /** Why its activations stay float while its weight is quantized. */
   readonly weightsOnly?: string;
-  readonly options: SpecOptions;
+  readonly options: OwnSpec;
 }
 
 /**
- * What a selection, as text or rules, asks for each layer; without one all are wanted.
- * @param overrides rules on top of the selection: they leave layers alone that they don't match
+ * What rules ask for each layer; without one all are wanted.
+ * @param overrides rules on top of these: they leave layers alone that they don't match
  * @throws bad-recipe as {@link matchLayers}
  */
 export function askedLayers(
   layers: readonly WeightLayer[],
-  selection: string | readonly LayerRule[] | undefined,
+  rules: readonly LayerRule[] | undefined,
   overrides: readonly LayerRule[] = [],
 ): AskedLayer[] {
-  const rules = typeof selection === "string" ? parseLayerRules(selection) : selection;
   const matches = rules && matchLayers(layers, rules);
   const laid = matchLayers(layers, overrides);
   return layers.map(({ index }) => {
     const own = matches?.[index];
     const over = laid[index] ?? [];
-    const options: SpecOptions = Object.assign({}, ...[...(own ?? []), ...over].map((rule) => rule.options));
+    const options: OwnSpec = Object.assign({}, ...[...(own ?? []), ...over].map((rule) => rule.options));
     const named = own !== undefined && own.length > 0;
     if (own?.length === 0) return { reason: "not among the layers asked for", named, options };
     if (own?.at(-1)?.keep) return { reason: "kept as asked", named, options };

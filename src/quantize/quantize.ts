@@ -6,8 +6,9 @@ import { convertOpset } from "../passes/convert-opset/convert-opset.ts";
 import { removeDeadCode } from "../passes/dead-code.ts";
 import { exposeWeights } from "../passes/expose-weights.ts";
 import { TersorError } from "../util/errors.ts";
+import { parseOptions } from "../util/options.ts";
 import { chooseFormat } from "./choose-format.ts";
-import { askedLayers, type LayerRule } from "./layers.ts";
+import { askedLayers, type LayerRule, layersOption } from "./layers.ts";
 import {
   floatConstants,
   type LeftConstant,
@@ -23,7 +24,7 @@ import { computeInPool, type MethodPool, type PrecomputeOptions } from "./pool/m
 import { type LayerReport, layerReport } from "./report.ts";
 import { findLayers, type SkippedNode, type WeightLayer } from "./sites.ts";
 import { slicesOf } from "./slices.ts";
-import { describeSpec, isInteger, ownSpecOptions, resolveSpec, specOptions, writtenSpec } from "./spec.ts";
+import { describeSpec, isInteger, resolveSpec, specOptions, withOwn } from "./spec.ts";
 import { isDepthwise } from "./static/rules.ts";
 import { codebookWriter } from "./write/codebook.ts";
 import { keepProductsFused } from "./write/decoded-products.ts";
@@ -33,20 +34,8 @@ import { gatherBlockQuantizedWriter } from "./write/gather-block-quantized.ts";
 /** Above this many weights their SQNR is measured only when asked for: it costs as much as quantizing them. */
 const MEASURE_UP_TO = 40_000_000;
 
-const layerRule = z.strictObject({
-  match: z.string(),
-  keep: z.boolean().default(false),
-  weightsOnly: z.boolean().optional(),
-  options: ownSpecOptions.default({}),
-});
-
 export const quantizeOptions = specOptions.extend({
-  layers: z
-    .union([z.string(), z.array(layerRule)])
-    .optional()
-    .describe(
-      'which layers, each with its own options: "conv1,block*.conv@int4+group:32,0-3,head@keep"; the rest is left alone',
-    ),
+  layers: layersOption,
   minElements: z
     .int()
     .min(0)
@@ -69,6 +58,7 @@ export const quantizeOptions = specOptions.extend({
 });
 
 export type QuantizeOptions = z.input<typeof quantizeOptions>;
+export type QuantizeSettings = z.output<typeof quantizeOptions>;
 
 export interface QuantizeResult {
   /** Its quantized weights are computed when they are read: writing the model is what does the work. */
@@ -104,11 +94,11 @@ export interface LazyQuantizeResult extends QuantizeResult {
  */
 export function quantize(
   model: Model,
-  options: QuantizeOptions = {},
+  options: QuantizeOptions | QuantizeSettings = {},
   stats?: MethodStats,
   overrides: readonly LayerRule[] = [],
 ): LazyQuantizeResult {
-  const settings = quantizeOptions.parse(options);
+  const settings = parseOptions(quantizeOptions, options, "quantize");
   const notes: string[] = [];
   const prepared = exposeWeights(model);
   let copy = prepared.modified ? prepared.model : model.clone();
@@ -166,7 +156,7 @@ interface PlannedLayer {
 
 function makePlans(
   model: Model,
-  settings: z.output<typeof quantizeOptions>,
+  settings: QuantizeSettings,
   stats: MethodStats | undefined,
   overrides: readonly LayerRule[],
 ): PlannedLayer[] {
@@ -174,7 +164,7 @@ function makePlans(
   const { layers } = findLayers(model);
   const total = layers.reduce((sum, layer) => sum + layer.weight.size, 0);
   const measure = wantsSqnr ?? total <= MEASURE_UP_TO;
-  const asked = askedLayers(layers, selection as string | LayerRule[] | undefined, overrides);
+  const asked = askedLayers(layers, selection, overrides);
   const depthwise = layers.filter(isDepthwiseLayer).reduce((sum, layer) => sum + layer.weight.size, 0);
   const decodingCosts = fitCosts && depthwise <= FEW_DEPTHWISE * total;
   const plans = asked.map(({ reason, named, options }, index): PlannedLayer => {
@@ -189,7 +179,7 @@ function makePlans(
           'depthwise: few weights, and decoding them at every run would take several times as long as the layer ("NAME@int8" or --no-fit-costs quantizes it all the same)',
       };
     const subject = `weight "${layer.value.name}"`;
-    const wanted = resolveSpec(specOptions.parse({ ...writtenSpec(defaults), ...options }), subject);
+    const wanted = resolveSpec(withOwn(defaults, options), subject);
     const { spec, ...choice } = chooseFormat(layer, wanted, options, subject);
     const plan = { layer, spec, seed, measure, accuracyLevel };
     // Round to nearest needs no method, but where the inputs have changed it rounds weights that make up for that.
@@ -208,7 +198,7 @@ function makePlans(
   if (first && blind && methods[defaults.method].needs !== "nothing" && !stats)
     throw new TersorError(
       "bad-recipe",
-      `method ${defaults.method}: needs to see the inputs of the layers: expected calibration data. Name some (on the command line: --calibrate), or use hqq or rtn.`,
+      `method ${defaults.method}: needs to see the inputs of the layers: expected calibration data. Name some with calibrate, or use hqq or rtn.`,
     );
   // A group size that fits no layer at all is a mistake, not a compromise.
   if (first && planned.every(({ misfit }) => misfit))

@@ -29,23 +29,44 @@ export type MethodName = (typeof methodNames)[number];
 export const formats = ["auto", "dequantize", "matmul-nbits", "codebook"] as const;
 export type Format = (typeof formats)[number];
 
+/** As it is written: `channel`, `tensor`, `model`, or `group:N` for N weights in a row. */
+export type GranularityText = "channel" | "tensor" | "model" | `group:${number}`;
+
 const granularityText = z
   .string()
   .regex(/^(model|tensor|channel|group:[1-9]\d{0,8})$/, "expected model, tensor, channel or group:N");
-const granularity = granularityText.transform((text): Granularity => {
+
+const granularity = z.union([
+  (granularityText as unknown as z.ZodType<GranularityText, GranularityText>).transform(granularityOf),
+  z.strictObject({ per: z.enum(["model", "tensor", "channel"]) }),
+  z.strictObject({ per: z.literal("group"), size: z.int().min(1).max(999_999_999) }),
+]);
+
+/** Of a text that is one. */
+export function granularityOf(text: string): Granularity {
   const [per, size] = text.split(":");
   return per === "group" ? { per, size: Number(size) } : { per: per as "model" | "tensor" | "channel" };
-});
+}
+
+/** As it is written: the largest magnitude, the least squared error, or a percentile of the magnitudes. */
+export type ScaleText = "absmax" | "mse" | "percentile" | `percentile:${number}`;
 
 const scaleText = z.string().regex(/^(absmax|mse|percentile(:\d+(\.\d+)?)?)$/, "expected absmax, mse or percentile:P");
-const scale = scaleText
-  .transform((text): ScaleChoice => {
-    const [by, percent = "99.9"] = text.split(":");
-    return by === "percentile" ? { by, percent: Number(percent) } : { by: by as "absmax" | "mse" };
-  })
-  .refine((choice) => choice.by !== "percentile" || (choice.percent > 50 && choice.percent <= 100), {
-    message: "expected a percentile above 50, up to 100",
-  });
+const percent = z.number().gt(50).lte(100);
+
+const scale = z.union([
+  (scaleText as unknown as z.ZodType<ScaleText, ScaleText>).transform(scaleOf),
+  z.strictObject({ by: z.enum(["absmax", "mse"]) }),
+  z.strictObject({ by: z.literal("percentile"), percent }),
+]);
+
+/** Of a text that is one. @throws bad-recipe for a percentile of 50 or less, or above 100 */
+export function scaleOf(text: string): ScaleChoice {
+  const [by, share = "99.9"] = text.split(":");
+  if (by !== "percentile") return { by: by as "absmax" | "mse" };
+  if (percent.safeParse(Number(share)).success) return { by, percent: Number(share) };
+  throw new TersorError("bad-recipe", `scale "${text}": expected a percentile above 50, up to 100.`);
+}
 
 /** Options of one layer; what is left out is taken from the options of the whole model. */
 export const specOptions = z.strictObject({
@@ -72,20 +93,36 @@ export const specOptions = z.strictObject({
 });
 
 export type SpecOptions = z.input<typeof specOptions>;
+/** Parsed. */
+export type SpecSettings = z.output<typeof specOptions>;
 
-/** Options of single layers, as they are written: what is left out is not filled in. */
+/** Options of single layers, over those of the model: what is left out is not filled in. */
 export const ownSpecOptions = z
   .strictObject({
     dtype: z.enum(weightDTypes),
     bits: z.int().min(2).max(8),
     symmetric: z.boolean(),
-    granularity: granularityText,
-    scale: scaleText,
+    granularity,
+    scale,
     rounding: z.enum(roundings),
     method: z.enum(methodNames),
     format: z.enum(formats),
   } satisfies Record<keyof SpecOptions, z.ZodType>)
   .partial();
+
+/** Parsed options of single layers. */
+export type OwnSpec = z.output<typeof ownSpecOptions>;
+
+/** A layer's own options over those of all; undefined `bits` and `symmetric` are again what follows from the dtype. */
+export function withOwn(settings: SpecSettings, own: OwnSpec): SpecSettings {
+  const given = Object.entries(own).filter(
+    ([key, value]) => value !== undefined || key === "bits" || key === "symmetric",
+  );
+  return { ...settings, ...Object.fromEntries(given) };
+}
+
+/** With nothing asked for: int8 per channel, rounded to nearest. */
+export const plainSpec: SpecSettings = specOptions.parse({});
 
 export interface QuantSpec {
   readonly dtype: WeightDType;
@@ -127,15 +164,6 @@ export function resolveSpec(options: z.output<typeof specOptions>, subject: stri
   return { ...rest, bits, symmetric };
 }
 
-/** Parsed options in the form the schema reads, so that a layer's own can be laid over them. */
-export function writtenSpec({ granularity: g, scale: s, ...rest }: z.output<typeof specOptions>) {
-  return {
-    ...rest,
-    granularity: g.per === "group" ? `group:${g.size}` : g.per,
-    scale: s.by === "percentile" ? `percentile:${s.percent}` : s.by,
-  };
-}
-
 /** Whether the dtype stores integer codes rather than shorter floats. */
 export function isInteger(dtype: WeightDType): boolean {
   return dtypeInfo(dtype as DType).kind !== "float";
@@ -158,13 +186,18 @@ export function middle(spec: QuantSpec): number {
   return dtypeInfo(spec.dtype).kind === "uint" ? 2 ** (spec.bits - 1) : 0;
 }
 
+/** As it is written. */
+export function granularityName(granularity: Granularity): GranularityText {
+  return granularity.per === "group" ? `group:${granularity.size}` : granularity.per;
+}
+
 /** The spec in a few words, for tables: `int4 group:32 mse`. */
 export function describeSpec(spec: QuantSpec): string {
   const { granularity: g, scale: s } = spec;
   if (spec.format === "codebook") return `codebook of ${2 ** spec.bits}`;
   const words = [
     spec.bits === dtypeInfo(spec.dtype).bits ? spec.dtype : `${spec.dtype} (${spec.bits} bits)`,
-    ...(isInteger(spec.dtype) ? [g.per === "group" ? `group:${g.size}` : g.per] : []),
+    ...(isInteger(spec.dtype) ? [granularityName(g)] : []),
     ...(isInteger(spec.dtype) && spec.symmetric !== (dtypeInfo(spec.dtype).kind !== "uint")
       ? [spec.symmetric ? "symmetric" : "asymmetric"]
       : []),

@@ -1,14 +1,27 @@
 /** @file What steps calibrate with: the data, and how models are run on it. */
+import * as z from "zod";
 import type { CalibrateOptions } from "../calibrate/calibrate.ts";
 import { type Dataset, take } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import type { DataSpec, Progress, StepContext } from "../step.ts";
 import { inputsOf } from "./inputs-of.ts";
+import { inputOptions, runtimeOptions } from "./run-options.ts";
+
+/** Options of every step that looks at samples. */
+export const calibrationOptions = {
+  calibrate: inputOptions.data.describe("samples to calibrate on; do not measure on the same ones"),
+  calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
+  batchSize: z
+    .int()
+    .min(1)
+    .optional()
+    .describe("samples in one calibration run; default the model's fixed batch size, else 1"),
+  threads: runtimeOptions.threads,
+};
 
 export interface CalibrationOptions {
-  readonly data: DataSpec | undefined;
-  /** The first so many are used. */
-  readonly samples: number;
+  readonly calibrate?: DataSpec | undefined;
+  readonly calibrationSamples: number;
   readonly batchSize?: number | undefined;
   readonly threads?: number | undefined;
 }
@@ -23,7 +36,7 @@ export interface CalibrationData {
 /** The samples that suit a model; undefined where neither the step nor the recipe names any. */
 export async function openCalibration(
   model: Model,
-  { data: spec, samples, batchSize, threads }: CalibrationOptions,
+  { calibrate: spec, calibrationSamples: samples, batchSize, threads }: CalibrationOptions,
   ctx: StepContext,
 ): Promise<CalibrationData | undefined> {
   // Calibration is made of many short runs, each of which would leave threads waiting awake.

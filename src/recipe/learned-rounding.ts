@@ -57,7 +57,7 @@ export async function learnRounding(
   if (!opened)
     throw new TersorError(
       "bad-recipe",
-      `method ${method}: learns on samples: expected calibration data. Name some (on the command line: --calibrate).`,
+      `method ${method}: learns on samples: expected calibration data. Name some with calibrate.`,
     );
   let progress: ReturnType<StepContext["progress"]> | undefined;
   const { threads } = calibration;

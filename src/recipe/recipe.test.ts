@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
-import { parseOptions, resolveOptions } from "./parse-options.ts";
+import { parseOptions, writtenOptions } from "../util/options.ts";
 import { defineConfig, parseRecipe, recipeJsonSchema } from "./recipe.ts";
 import { steps } from "./steps.ts";
 
@@ -10,7 +10,7 @@ describe("recipes", () => {
   it("get every default filled in, as it would be written", () => {
     const recipe = parseRecipe(defineConfig({ ...files, seed: 7, steps: [{ quantize: { dtype: "int4" } }] }));
     expect(recipe).toMatchObject({ ...files, seed: 7, externalData: "auto" });
-    expect(recipe.steps[0]?.options).toMatchObject({
+    expect(recipe.steps[0]?.written).toMatchObject({
       dtype: "int4",
       granularity: "channel",
       scale: "absmax",
@@ -30,11 +30,11 @@ describe("recipes", () => {
     [{ ...files, stps: [], steps: [{ simplify: {} }] }, 'recipe: unknown option "stps" (did you mean steps?).'],
     [
       { ...files, steps: [{ quantise: {} }] },
-      'recipe: step 1: expected one of simplify, prune, shrink, finetune, distill, equalize, quantize, static, dynamic, float16, sparse, compare as the only key, got "quantise" (did you mean quantize?).',
+      'recipe: step 1: expected one of simplify, prune, shrink, finetune, distill, equalize, quantize, sparse, compare as the only key, got "quantise" (did you mean quantize?).',
     ],
     [
       { ...files, steps: [{ simplify: {}, quantize: {} }] },
-      'recipe: step 1: expected one of simplify, prune, shrink, finetune, distill, equalize, quantize, static, dynamic, float16, sparse, compare as the only key, got "simplify", "quantize".',
+      'recipe: step 1: expected one of simplify, prune, shrink, finetune, distill, equalize, quantize, sparse, compare as the only key, got "simplify", "quantize".',
     ],
     [
       { ...files, steps: [{ simplify: {} }, { quantize: { dtyp: "int8" } }] },
@@ -69,7 +69,7 @@ describe("options", () => {
   });
 
   it("keep what was given and add what was not", () => {
-    expect(resolveOptions(schema, { kind: "x" }, "test")).toEqual({ size: 4, kind: "x" });
+    expect(writtenOptions(schema, { kind: "x" })).toEqual({ size: 4, kind: "x" });
   });
 
   it("are all named when several are wrong", () => {
@@ -86,7 +86,7 @@ describe("options", () => {
   });
 
   it("are named as the caller says", () => {
-    expect(() => parseOptions(schema, { size: "a" }, "test", ([name]) => `--${String(name)}`)).toThrow(
+    expect(() => parseOptions(schema, { size: "a" }, "test", { naming: ([name]) => `--${String(name)}` })).toThrow(
       'test: --size: expected number, got "a".',
     );
   });

@@ -3,9 +3,9 @@ import * as z from "zod";
 import type { DataSpec, Step } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
+import { parseOptions, writtenOptions } from "../util/options.ts";
 import { type BoundOptions, type BoundSettings, boundOptions } from "./bound/bound.ts";
 import type { JudgeOptions } from "./judge/judge.ts";
-import { parseOptions, resolveOptions } from "./parse-options.ts";
 import type { compareStep } from "./steps/compare.ts";
 import type { distillStep } from "./steps/distill.ts";
 import type { dynamicStep } from "./steps/dynamic.ts";
@@ -22,6 +22,13 @@ import { steps } from "./steps.ts";
 
 type OptionsOf<S extends { readonly options: z.ZodType }> = z.input<S["options"]>;
 
+/** Of the step `quantize`: what else there is follows from the mode. */
+export type QuantizeStepOptions =
+  | ({ readonly mode?: "weights" } & OptionsOf<typeof quantizeStep>)
+  | ({ readonly mode: "static" } & OptionsOf<typeof staticStep>)
+  | ({ readonly mode: "dynamic" } & OptionsOf<typeof dynamicStep>)
+  | ({ readonly mode: "float16" } & OptionsOf<typeof float16Step>);
+
 /** One step: its name and its options. */
 export type RecipeStep =
   | { readonly simplify: OptionsOf<typeof simplifyStep> }
@@ -30,10 +37,7 @@ export type RecipeStep =
   | { readonly shrink: OptionsOf<typeof shrinkStep> }
   | { readonly finetune: OptionsOf<typeof finetuneStep> }
   | { readonly distill: OptionsOf<typeof distillStep> }
-  | { readonly quantize: OptionsOf<typeof quantizeStep> }
-  | { readonly static: OptionsOf<typeof staticStep> }
-  | { readonly dynamic: OptionsOf<typeof dynamicStep> }
-  | { readonly float16: OptionsOf<typeof float16Step> }
+  | { readonly quantize: QuantizeStepOptions }
   | { readonly sparse: OptionsOf<typeof sparseStep> }
   | { readonly compare: OptionsOf<typeof compareStep> };
 
@@ -91,7 +95,10 @@ const recipeSchema = z.strictObject({
 /** A step with its options, checked and complete. */
 export interface BoundStep {
   readonly step: Step;
+  /** Parsed: what the step is run with. */
   readonly options: Readonly<Record<string, unknown>>;
+  /** As in the recipe, with every default filled in: what the manifest records. */
+  readonly written: Readonly<Record<string, unknown>>;
   /** The step treats layers better until it holds. */
   readonly bound?: BoundSettings;
   /** The step's outputs are looked at. */
@@ -120,10 +127,10 @@ function judged(bound: BoundStep[], { asAsked, fitLatency }: JudgeOptions): Boun
 function underBound(bound: readonly BoundStep[], settings: BoundSettings, subject: string): BoundStep[] {
   const able = bound.filter(({ step }) => step.variants);
   if (able.length !== 1) {
-    const names = steps.filter(({ variants }) => variants).map(({ name }) => name);
+    const names = new Set(steps.filter(({ variants }) => variants).map(({ name }) => name));
     throw new TersorError(
       "bad-recipe",
-      `${subject}: bound: expected exactly one step of ${names.join(", ")}, got ${able.length === 0 ? "none" : able.map(({ step }) => step.name).join(" and ")}. Only one step can be held to it.`,
+      `${subject}: bound: expected exactly one step of ${[...names].join(", ")}, got ${able.length === 0 ? "none" : able.map(({ step }) => titleOf(step)).join(" and ")}. Only one step can be held to it.`,
     );
   }
   return bound.map((each) => (each === able[0] ? { ...each, bound: settings } : each));
@@ -132,28 +139,61 @@ function underBound(bound: readonly BoundStep[], settings: BoundSettings, subjec
 /** A step by name with its options. The seed holds for options that name none. @throws bad-recipe */
 function bindStep(entry: Readonly<Record<string, unknown>>, subject: string, seed: number): BoundStep {
   const [name, ...more] = Object.keys(entry);
-  const step = steps.find((each) => each.name === name);
-  const names = steps.map((each) => each.name);
-  if (name === undefined || !step || more.length > 0) {
-    const near = name === undefined || step ? [] : nearestNames(name, names, 1);
+  const names = [...new Set(steps.map((each) => each.name))];
+  if (name === undefined || !names.includes(name) || more.length > 0) {
+    const near = name === undefined || names.includes(name) ? [] : nearestNames(name, names, 1);
     const got = name === undefined ? "no key" : [name, ...more].map((key) => `"${key}"`).join(", ");
     throw new TersorError(
       "bad-recipe",
       `${subject}: expected one of ${names.join(", ")} as the only key, got ${got}${near.length > 0 ? ` (did you mean ${near[0]}?)` : ""}.`,
     );
   }
-  const given = entry[name];
-  const seeded = "seed" in step.options.shape && typeof given === "object" ? { seed, ...given } : given;
-  return { step, options: resolveOptions(step.options, seeded, `${subject} (${name})`) };
+  const { step, given } = stepOf(name, entry[name], `${subject} (${name})`);
+  const seeded = "seed" in step.options.shape && isRecord(given) ? { seed, ...given } : given;
+  const options = parseOptions(step.options, seeded, `${subject} (${titleOf(step)})`);
+  const written = writtenOptions(step.options, seeded);
+  return { step, options, written: step.mode === undefined ? written : { mode: step.mode, ...written } };
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** What messages call a step: `quantize`, `quantize static`. */
+function titleOf({ name, mode }: Step): string {
+  return mode === undefined || mode === "weights" ? name : `${name} ${mode}`;
+}
+
+/**
+ * The row of a name, by its mode where there are several: the first one without. Its options come without the mode.
+ * @throws bad-recipe for another mode
+ */
+export function stepOf(
+  name: string,
+  value: unknown,
+  subject: string,
+): { readonly step: Step; readonly given: unknown } {
+  const rows = steps.filter((each) => each.name === name);
+  const [first] = rows as [Step];
+  if (rows.length === 1 || !isRecord(value)) return { step: first, given: value };
+  const { mode = first.mode, ...given } = value;
+  const step = rows.find((each) => each.mode === mode);
+  if (step) return { step, given };
+  const modes = rows.flatMap((each) => each.mode ?? []);
+  const [near] = typeof mode === "string" ? nearestNames(mode, modes, 1) : [];
+  throw new TersorError(
+    "bad-recipe",
+    `${subject}: "mode": expected one of ${modes.join(", ")}, got ${JSON.stringify(mode)}${near ? ` (did you mean ${near}?)` : ""}.`,
+  );
 }
 
 /** The JSON Schema of recipes, for editors. */
 export function recipeJsonSchema(): unknown {
   const step = z.union(
-    steps.map((each) => z.strictObject({ [each.name]: each.options }).describe(each.summary)) as unknown as readonly [
-      z.ZodType,
-      z.ZodType,
-    ],
+    steps.map((each) => {
+      const mode = each.mode === "weights" ? z.literal(each.mode).default("weights") : z.literal(each.mode ?? "");
+      const options = each.mode === undefined ? each.options : each.options.extend({ mode });
+      return z.strictObject({ [each.name]: options }).describe(each.summary);
+    }) as unknown as readonly [z.ZodType, z.ZodType],
   );
   return z.toJSONSchema(recipeSchema.extend({ steps: z.array(step).min(1) }), { io: "input" });
 }

@@ -26,7 +26,7 @@ export async function runSteps(
   let isExact = true;
   const done: (() => StepRecord)[] = [];
   for (const entry of bound) {
-    const { step, options } = entry;
+    const { step, written: options } = entry;
     if (ctx.signal.aborted) throw new TersorError("aborted", "interrupted: nothing was written.");
     const held = entry.bound && !ctx.dryRun ? await runBound(entry, entry.bound, current, world) : undefined;
     const result = held?.result ?? (await take(entry, current, isExact, world));

@@ -12,7 +12,7 @@ import { hostTensor } from "../tensor/host-tensor.ts";
 import { Rng } from "../util/rng.ts";
 import { compareModels } from "./steps/compare.ts";
 import { distillStep } from "./steps/distill.ts";
-import { trainModel } from "./steps/finetune.ts";
+import { finetuneOptions, trainModel } from "./steps/finetune.ts";
 
 const files = { readText: () => expect.fail("no file"), loadModule: () => expect.fail("no module") };
 
@@ -60,7 +60,8 @@ const predOnly = parse(
   `(float[N,3] x) => (pred) ${constants} { ${body}  pred = ArgMax <axis = 1, keepdims = 0> (logits) }`,
 );
 
-const options = { epochs: 8, rate: 0.05, batchSize: 12, threads: 1 };
+const basic = { epochs: 8, rate: 0.05, batchSize: 12, threads: 1 };
+const options = finetuneOptions.parse(basic);
 const note = (...names: string[]) =>
   `output "logits" is taken for the answer, of ${names.map((name) => `"${name}"`).join(", ")}`;
 
@@ -80,7 +81,7 @@ describe("models with several outputs", () => {
 
   it("the metric follows the output of the loss", async () => {
     const loss = [{ name: "cross-entropy", output: "feat" } as const];
-    const { report } = await trainModel(featFirst, { ...options, loss }, contextOf(featFirst));
+    const { report } = await trainModel(featFirst, finetuneOptions.parse({ ...basic, loss }), contextOf(featFirst));
     expect(report.withoutGradient).toEqual(["v"]);
     expect(report.validation?.metric.output).toBe("feat");
     expect(report.notes?.join()).not.toContain("is taken for");
@@ -98,7 +99,7 @@ describe("models with several outputs", () => {
       'loss cross-entropy of "pred": it is int64: class indices and other integers have no gradient: expected floats, such as logits. Train what it is made from: {"name":"cross-entropy","output":"logits"} as the loss.',
     );
     const loss = [{ name: "cross-entropy", output: "logits" } as const];
-    const { report } = await trainModel(predOnly, { ...options, loss }, contextOf(predOnly));
+    const { report } = await trainModel(predOnly, finetuneOptions.parse({ ...basic, loss }), contextOf(predOnly));
     expect(report.validation?.metric.name).toBe("accuracy");
     expect(report.validation?.after).toBeGreaterThan(80);
     const asked = compareModels(predOnly, predOnly, { runs: 0, threads: 1, metric: "top-1" }, contextOf(predOnly));
@@ -106,7 +107,11 @@ describe("models with several outputs", () => {
   });
 
   it("a student learns from the teacher's output of the same name", async () => {
-    const { report } = await distillStep.run(predFirst, { teacher: "original", ...options }, contextOf(featFirst));
+    const { report } = await distillStep.run(
+      predFirst,
+      distillStep.options.parse({ teacher: "original", ...basic }),
+      contextOf(featFirst),
+    );
     expect(report().notes?.[0]).toContain(`student: ${note("pred", "logits")}`);
   });
 });
@@ -133,7 +138,11 @@ describe("classes that sub-folders number", () => {
   });
 
   it("are said of a training", async () => {
-    const { report } = await trainModel(featFirst, { ...options, epochs: 1 }, contextOf(featFirst, foldered("a", "b")));
+    const { report } = await trainModel(
+      featFirst,
+      finetuneOptions.parse({ ...basic, epochs: 1 }),
+      contextOf(featFirst, foldered("a", "b")),
+    );
     expect(report.data.classes).toEqual(["a", "b"]);
     expect(report.notes?.join()).toContain("0 a, 1 b");
     expect(report.notes?.join()).toContain('output "logits" has 3 classes');

@@ -1,7 +1,7 @@
 /** @file The targets that Tersor knows, one row each. Measured with ONNX Runtime 1.30 unless the evidence says otherwise. */
-import * as z from "zod";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
+import { parseOptions } from "../util/options.ts";
 import { avx2, avx512Vnni, wasmSimd } from "./costs.ts";
 import { type KernelFact, type KernelName, type Target, type TargetOptions, targetSchema } from "./target.ts";
 
@@ -191,7 +191,5 @@ export function targetNamed(name: string): Target {
 
 /** A target from the contents of a JSON file; `subject` (its path) opens messages. @throws bad-recipe for unknown keys and wrong values. */
 export function parseTarget(value: unknown, subject: string): Target {
-  const result = targetSchema.safeParse(value);
-  if (result.success) return result.data;
-  throw new TersorError("bad-recipe", `${subject}: is no target: ${z.prettifyError(result.error)}`);
+  return parseOptions(targetSchema, value, `${subject}: is no target`);
 }

@@ -9,6 +9,7 @@ import { throwIfAborted } from "../runtime/abort.ts";
 import type { Outputs, Runtime, SessionOptions } from "../runtime/runtime.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
 import { TersorError } from "../util/errors.ts";
+import { parseOptions } from "../util/options.ts";
 import { Rng } from "../util/rng.ts";
 import { augmented } from "./augment.ts";
 import { splitTarget } from "./emit-losses.ts";
@@ -100,8 +101,12 @@ export interface FitResult {
  * order of samples and how they vary.
  * @throws bad-data for data without samples or with labels that do not fit; shape-mismatch, unsupported-op as the step's graph; aborted
  */
-export async function fit(model: Model, options: TrainOptions, env: FitEnvironment): Promise<FitResult> {
-  const settings = trainOptions.parse(options);
+export async function fit(
+  model: Model,
+  options: TrainOptions | TrainSettings,
+  env: FitEnvironment,
+): Promise<FitResult> {
+  const settings = parseOptions(trainOptions, options, "train");
   const data = await inMemory(env.data);
   const batchSize = Math.min(settings.batchSize, data.size);
   const perEpoch = Math.floor(data.size / batchSize);

@@ -31,7 +31,7 @@ const refused: Readonly<Record<string, string>> = {
   "a module as metric with options": recipe({ data: "d.jsonl" }, compare({ metric: { name: "code.mjs", k: 1 } })),
   "a module to train on": recipe({}, { finetune: { data: "code.mjs" } }),
   "a module to validate on": recipe({ data: "d.jsonl" }, { finetune: { validation: "code.mjs" } }),
-  "a module to calibrate on": recipe({}, { static: { target: "any", data: "code.mjs" } }),
+  "a module to calibrate on": recipe({}, { quantize: { mode: "static", target: "any", calibrate: "code.mjs" } }),
 };
 
 describe("a JSON recipe runs nothing", () => {

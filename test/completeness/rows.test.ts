@@ -3,8 +3,9 @@ import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
 import * as z from "zod";
 import { steps } from "../../src/recipe/steps.ts";
+import type { Step } from "../../src/step.ts";
 import { models } from "./models.ts";
-import { optionsOf, otherOptions, otherSteps, pairwise, plans, type Row } from "./rows.ts";
+import { optionsOf, otherOptions, otherSteps, type Plan, pairwise, plans, type Row } from "./rows.ts";
 
 const inPlans = new Set([...plans.map(({ step }) => step), "equalize"]);
 
@@ -25,29 +26,31 @@ function choices(schema: unknown): readonly unknown[] | undefined {
   return inner.length > 0 ? inner : undefined;
 }
 
-const tried = (step: string, option: string): Set<unknown> =>
+const isOf = (plan: Plan, { name, mode }: Step) => plan.step === name && plan.fixed?.mode === mode;
+
+const tried = (step: Step, option: string): Set<unknown> =>
   new Set(
     plans.flatMap((plan) => {
-      const own = plan.step === step || step === "equalize" ? [...(plan.factors[option] ?? [])] : [];
-      return [...own, ...(plan.step === step && plan.fixed && option in plan.fixed ? [plan.fixed[option]] : [])];
+      const own = isOf(plan, step) || step.name === "equalize" ? [...(plan.factors[option] ?? [])] : [];
+      return [...own, ...(isOf(plan, step) && plan.fixed && option in plan.fixed ? [plan.fixed[option]] : [])];
     }),
   );
 
-test.each(steps.filter(({ name }) => inPlans.has(name)).map((step) => [step.name, step] as const))(
-  "every choice of %s is in a row",
-  (name, { options }) => {
-    const { properties = {} } = z.toJSONSchema(options, { unrepresentable: "any", io: "input" });
-    let count = 0;
-    for (const [option, schema] of Object.entries(properties)) {
-      if (Object.hasOwn(otherOptions, option) || (name === "equalize" && option !== "equalize")) continue;
-      const values = choices(schema) ?? [];
-      const own = tried(name, option);
-      for (const value of values) expect([...own], `${name}: ${option} "${value}"`).toContain(value);
-      count += values.length;
-    }
-    if (name !== "sparse" && name !== "float16") expect(count).toBeGreaterThan(2);
-  },
-);
+test.each(
+  steps.filter(({ name }) => inPlans.has(name)).map((step) => [`${step.name} ${step.mode ?? ""}`, step] as const),
+)("every choice of %s is in a row", (_, step) => {
+  const { name, mode, options } = step;
+  const { properties = {} } = z.toJSONSchema(options, { unrepresentable: "any", io: "input" });
+  let count = 0;
+  for (const [option, schema] of Object.entries(properties)) {
+    if (Object.hasOwn(otherOptions, option) || (name === "equalize" && option !== "equalize")) continue;
+    const values = choices(schema) ?? [];
+    const own = tried(step, option);
+    for (const value of values) expect([...own], `${name}: ${option} "${value}"`).toContain(value);
+    count += values.length;
+  }
+  if (name !== "sparse" && mode !== "float16") expect(count).toBeGreaterThan(2);
+});
 
 test("ten models and more, all of them there", () => {
   const small = models.filter(({ isLarge }) => !isLarge);

@@ -62,7 +62,7 @@ export const plans: readonly Plan[] = [
       minElements: [256, 1],
       sequential: [false, true],
     },
-    fixed: { iterations: 4, calibrationSamples: 4 },
+    fixed: { mode: "weights", iterations: 4, calibrationSamples: 4 },
     data: "calibrate",
     fits: (row) =>
       isSpec(row) &&
@@ -71,48 +71,51 @@ export const plans: readonly Plan[] = [
   },
   {
     name: "dynamic",
-    step: "dynamic",
+    step: "quantize",
     factors: {
       dtype: [undefined, ...dynamicDTypes],
       granularity: ["channel", "tensor"],
       target: targetNames,
       scale: ["absmax", "mse"],
       depthwise: [false, true],
-      constBOnly: [true, false],
+      activationProducts: [false, true],
       reduceRange: [undefined, true, false],
       minElements: [256, 1],
     },
+    fixed: { mode: "dynamic" },
     fits: () => true,
   },
   {
     name: "static",
-    step: "static",
+    step: "quantize",
     factors: {
       target: targetNames.filter((name) => name !== "web-webgpu"),
       activations: [undefined, ...activationDTypes],
-      weights: [undefined, "int8", "uint8", "int4", "int2"],
+      dtype: [undefined, "int8", "uint8", "int4", "int2"],
       granularity: ["channel", "tensor"],
       method: [...staticMethods, ...roundingMethodNames],
       scale: [undefined, "absmax", "mse"],
-      calibration: rangeNames,
+      ranges: rangeNames,
       symmetric: [false, true],
       correctBias: [false, true],
     },
-    fixed: { iterations: 4, samples: 4 },
-    data: "data",
-    fits: ({ method, weights }) => !isLearned(method) || weights === "int4" || weights === "int2",
+    fixed: { mode: "static", iterations: 4, calibrationSamples: 4 },
+    data: "calibrate",
+    fits: ({ method, dtype }) => !isLearned(method) || dtype === "int4" || dtype === "int2",
   },
   {
     name: "float16",
-    step: "float16",
+    step: "quantize",
     factors: { keepIo: [true, false], blocklist: ["", "Conv", "MatMul,Gemm", "LSTM"] },
+    fixed: { mode: "float16" },
     fits: () => true,
   },
   {
     name: "equalized",
     step: "quantize",
-    factors: { equalize: equalizers, dtype: ["int8", "int4"], insert: [false, true] },
-    before: ({ equalize, insert }) => ({ equalize: { equalize, insert, calibrationSamples: 4 } }),
+    fixed: { mode: "weights" },
+    factors: { equalize: equalizers, dtype: ["int8", "int4"], insertMul: [false, true] },
+    before: ({ equalize, insertMul }) => ({ equalize: { equalize, insertMul, calibrationSamples: 4 } }),
     fits: () => true,
   },
   {
@@ -197,7 +200,7 @@ export const needsData = ({ criterion, recover, ranking }: Row): boolean =>
 
 /** The options of a row as a recipe has them. */
 export function optionsOf({ fixed = {}, step }: Plan, row: Row): Record<string, unknown> {
-  const { model: _, equalize: __, insert: ___, ...own } = row;
+  const { model: _, equalize: __, insertMul: ___, ...own } = row;
   const { structure } = { ...fixed, ...own } as { structure?: string };
   const given = Object.entries({ ...fixed, ...own }).filter(([key, value]) => {
     if (value === undefined || value === "") return false;

@@ -11,8 +11,8 @@ export interface RangeMethod {
   readonly paper?: string;
   /** One line for help and documents. */
   readonly summary: string;
-  /** @param percent share of the values that percentile keeps */
-  create(settings: { readonly percent: number }): Collector<Range>;
+  /** @param percentile share of the values that the method of that name keeps, in percent */
+  create(settings: { readonly percentile: number }): Collector<Range>;
 }
 
 export const rangeMethods = {
@@ -24,7 +24,7 @@ export const rangeMethods = {
   },
   percentile: {
     summary: "what a share of the values lies in; the rest is cut off at both ends alike",
-    create: ({ percent }) => percentile(percent),
+    create: ({ percentile: share }) => percentile(share),
   },
   entropy: {
     paper:

@@ -5,8 +5,8 @@ import { loadModel } from "../../node/load.ts";
 import { NodeContext } from "../../recipe/node/context.ts";
 import { outputPaths } from "../../recipe/node/files.ts";
 import { Workspace } from "../../recipe/node/workspace.ts";
-import { parseOptions } from "../../recipe/parse-options.ts";
 import { compareModels, compareOptions } from "../../recipe/steps/compare.ts";
+import { parseOptions } from "../../util/options.ts";
 import { type CommandInput, flagNaming } from "../args.ts";
 import { compareText } from "../compare-text.ts";
 import { dataOptionsOf } from "../options-file.ts";
@@ -19,7 +19,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
   const [a = "", b = ""] = args;
   const { seed = 0, dataOptions: _, skipBad: __, json: ___, quiet: ____, verbose: _____, ...given } = options;
   const settings = await withTarget(given);
-  parseOptions(compareOptions, settings, "compare", flagNaming(command));
+  parseOptions(compareOptions, settings, "compare", { naming: flagNaming(command) });
   const [reference, candidate] = [loadModel(a), loadModel(b)];
   const report = await withProgress(io, async (progress) => {
     // Layer by layer, models are made to be measured: they are written where nothing of the user's lies.

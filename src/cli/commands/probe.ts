@@ -7,11 +7,11 @@ import { packageVersion } from "../../node/version.ts";
 import { writeText } from "../../node/write-text.ts";
 import { FileGuard } from "../../recipe/node/file-guard.ts";
 import { checkOutput } from "../../recipe/node/files.ts";
-import { parseOptions } from "../../recipe/parse-options.ts";
-import { runtimeOptions } from "../../recipe/steps/compare.ts";
+import { runtimeOptions } from "../../recipe/run-options.ts";
 import { workerRuntime } from "../../runtime/worker-runtime.ts";
 import type { Progress } from "../../step.ts";
 import { targetNamed } from "../../targets/targets.ts";
+import { parseOptions } from "../../util/options.ts";
 import { type CommandInput, flagNaming } from "../args.ts";
 import { probeText } from "../probe-text.ts";
 import { withProgress } from "../progress.ts";
@@ -27,7 +27,11 @@ const runtimes = {
 } as const;
 
 export async function run({ command, options, io }: CommandInput): Promise<number> {
-  const { runtime: name, threads = 1, output } = parseOptions(probeOptions, options, "probe", flagNaming(command));
+  const {
+    runtime: name,
+    threads = 1,
+    output,
+  } = parseOptions(probeOptions, options, "probe", { naming: flagNaming(command) });
   if (output !== undefined) checkOutput({ model: output, data: output, manifest: output }, new FileGuard());
   const { base, packageName } = runtimes[name];
   const machine = `${cpus()[0]?.model.trim() || "unknown processor"}, ${process.arch}, ${availableParallelism()} threads of hardware`;

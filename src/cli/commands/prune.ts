@@ -3,7 +3,6 @@ import { basename, dirname, extname, join } from "node:path";
 import type * as z from "zod";
 import { kindOf } from "../../recipe/node/files.ts";
 import { type Manifest, runRecipe } from "../../recipe/node/run-recipe.ts";
-import { parseOptions } from "../../recipe/parse-options.ts";
 import type { Recipe } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
@@ -11,6 +10,7 @@ import { needsTraining } from "../../recipe/steps/prune-advice.ts";
 import { pruneStepOptions } from "../../recipe/steps/prune-options.ts";
 import type { PruneStepReport } from "../../recipe/steps/prune-report.ts";
 import { TersorError } from "../../util/errors.ts";
+import { parseOptions } from "../../util/options.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
@@ -38,7 +38,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       vocabularyFiles: (options.vocabularyFiles as string | undefined) ?? stem(output),
     }),
   };
-  parseOptions(pruneStepOptions, prune, "prune", naming);
+  parseOptions(pruneStepOptions, prune, "prune", { naming });
   const isMeasured = options.data !== undefined || options.check === true || options.metric !== undefined;
   if (isMeasured && options.structure === "vocabulary")
     throw new TersorError(
@@ -56,7 +56,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
     "perLayer",
   ]);
   const compare: CompareOptions = { ...measuring, compressed: false };
-  parseOptions(compareOptions, compare, "prune", naming);
+  parseOptions(compareOptions, compare, "prune", { naming });
   const isSimplified = options.simplify !== false;
   // Batch norms that are folded into weights have no factors any more, and training does better with them: they are folded at the end.
   const keepsNorms = options.criterion === "bn-gamma" || prune.finetune !== undefined;

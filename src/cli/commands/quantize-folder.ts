@@ -1,8 +1,8 @@
 /** @file `tersor quantize FOLDER --layout transformers.js`. */
 import { type FolderFile, quantizeFolder } from "../../recipe/node/transformers-js.ts";
-import { parseOptions } from "../../recipe/parse-options.ts";
 import { folderOptions } from "../../recipe/transformers-js.ts";
 import { TersorError } from "../../util/errors.ts";
+import { parseOptions } from "../../util/options.ts";
 import { type CommandInput, flagNaming } from "../args.ts";
 import { withProgress } from "../progress.ts";
 import {
@@ -31,7 +31,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       "bad-recipe",
       `${naming([misfit])}: does not go with --layout, where the dtypes decide. Leave it out.`,
     );
-  parseOptions(folderOptions, given, "quantize", naming);
+  parseOptions(folderOptions, given, "quantize", { naming });
   const result = await withProgress(io, (progress) => quantizeFolder(folder, given, { signal: io.signal, progress }));
   io.json({ folder, ...result });
   const colors = palette(io.isTty, process.env);

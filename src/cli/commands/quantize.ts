@@ -3,10 +3,10 @@ import { basename, dirname, extname, join } from "node:path";
 import { type BoundOptions, boundOptions } from "../../recipe/bound/bound.ts";
 import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
-import { type OptionNaming, parseOptions } from "../../recipe/parse-options.ts";
 import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
+import { type OptionNaming, parseOptions } from "../../util/options.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
@@ -82,7 +82,7 @@ function boundFor(options: Options, naming: OptionNaming): Pick<Recipe, "bound">
     ...measuring,
     ...(maxDrop !== undefined && pick(options, ["metric"])),
   };
-  parseOptions(boundOptions, bound, "quantize", naming);
+  parseOptions(boundOptions, bound, "quantize", { naming });
   return { bound: bound as BoundOptions };
 }
 
@@ -99,7 +99,7 @@ async function compareStep(options: Options, naming: OptionNaming): Promise<Reci
   ]);
   const diagnosing = options.perLayer === true ? pick(options, ["target", "calibrate"]) : {};
   const compare: CompareOptions = { ...given, ...(await withTarget(diagnosing)), compressed: false };
-  parseOptions(compareOptions, compare, "quantize", naming);
+  parseOptions(compareOptions, compare, "quantize", { naming });
   return { compare };
 }
 

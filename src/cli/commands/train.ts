@@ -3,13 +3,13 @@ import { basename, dirname, extname, join } from "node:path";
 import type * as z from "zod";
 import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
-import { parseOptions } from "../../recipe/parse-options.ts";
 import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { distillOptions, hintLosses } from "../../recipe/steps/distill.ts";
 import { finetuneOptions } from "../../recipe/steps/finetune.ts";
 import type { shrinkOptions } from "../../recipe/steps/shrink.ts";
 import { TersorError } from "../../util/errors.ts";
+import { parseOptions } from "../../util/options.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
@@ -44,7 +44,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       "bad-recipe",
       "distill: no teacher: expected --teacher MODEL, or --shrink SHARE. Name the model to learn from, or have the student made of the model itself.",
     );
-  parseOptions(schemas[kind], own, kind, flagNaming(command));
+  parseOptions(schemas[kind], own, kind, { naming: flagNaming(command) });
   if (options.data === undefined)
     throw new TersorError("bad-recipe", `${kind}: no data: expected --data PATH. Name the samples to train on.`);
   const recipe: Recipe = {

@@ -109,7 +109,7 @@ describe("a folder of recordings", () => {
       ["N", "T", 8],
       /no recordings: expected files such as .wav/,
     ],
-    ["a wrong option", { path: "digits", hop: 0 }, ["N", "T", 8], /\(audio\): wrong options: "hop"/],
+    ["a wrong option", { path: "digits", hop: 0 }, ["N", "T", 8], /\(audio\): "hop": too small/],
   ])("refuses %s", async (_, spec, dims, message) => {
     await expect(read(spec, ...dims)).rejects.toThrow(message);
   });

@@ -125,7 +125,7 @@ async function decode(path: string, { channels, resize }: Target, options: Image
     if (error instanceof TersorError) throw error;
     throw new TersorError(
       "bad-data",
-      `${path}: not a readable image: ${messageOf(error)}. Repair it, or leave it out: skipBad, --skip-bad on the command line.`,
+      `${path}: not a readable image: ${messageOf(error)}. Repair it, or leave it out: skipBad.`,
       {
         cause: error,
       },

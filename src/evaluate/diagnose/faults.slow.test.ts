@@ -189,7 +189,7 @@ describe("planted faults", () => {
     const model = classifier(weights());
     const scale = 0.08;
     const dim = await changed(calibration, (x) => x.map((each, i) => (i < 8 ? each : each * scale)));
-    const list = await causesOf(model, await toStatic(model, { calibration: "min-max" }, dim));
+    const list = await causesOf(model, await toStatic(model, { ranges: "min-max" }, dim));
     expectFirst(list, "clipped", list[0]?.value ?? "");
     expect(list[0]?.message).toContain("leaves the range that calibration found");
   });
@@ -373,7 +373,7 @@ describe("planted faults", () => {
       });
       return datasetOf(seed, [0, 1, 2, 3, 4, 5, 6, 7].map(sample));
     };
-    const coded = await toStatic(model, { calibration: "min-max" }, rows("c"));
+    const coded = await toStatic(model, { ranges: "min-max" }, rows("c"));
     const list = await causesOf(model, coded, { data: rows("j") });
     expectFirst(list, "coarse-grid", "p", "warning");
     expect(list[0]?.message).toContain("Softmax");
@@ -399,7 +399,7 @@ describe("healthy models have no severe cause", () => {
   const model = classifier(weights());
   test.each([
     ["static", () => toStatic(model)],
-    ["static, min-max, node-x64", () => toStatic(model, { calibration: "min-max", target: "node-x64" })],
+    ["static, min-max, node-x64", () => toStatic(model, { ranges: "min-max", target: "node-x64" })],
     ["static, wasm", () => toStatic(model, { target: "web-wasm" })],
     ["dynamic", async () => quantizeDynamic(model, {}).model],
     ["float16", async () => toFloat16(model).model],

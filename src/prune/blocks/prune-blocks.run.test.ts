@@ -12,7 +12,7 @@ import { loadModel } from "../../node/load.ts";
 import { infer } from "../../ops/infer.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
-import { type PruneOptions, pruneOptions } from "../options.ts";
+import type { PruneOptions } from "../options.ts";
 import type { ChannelData } from "../prune-channels.ts";
 import { pruneBlocks } from "./prune-blocks.ts";
 import { findBlocks } from "./residual-blocks.ts";
@@ -26,7 +26,7 @@ async function dataFor(model: Model, count = 4, dims = {}): Promise<ChannelData>
   return { data: datasetOf("random", samples), open: (probed) => runtime.create(encode(probed), { threads: 1 }) };
 }
 
-const options = (given: PruneOptions) => pruneOptions.parse({ structure: "blocks", ...given });
+const options = (given: PruneOptions) => ({ structure: "blocks", ...given });
 
 /** Linear blocks on x [N, 2]: the first adds 0.01 x, the second turns x by a right angle, the third adds a constant to the first channel. */
 const linear = () =>

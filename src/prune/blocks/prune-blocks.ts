@@ -10,10 +10,11 @@ import { exposeWeights } from "../../passes/expose-weights.ts";
 import { mergeInitializers } from "../../passes/merge-initializers.ts";
 import { fromNumbers } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
+import { parseOptions } from "../../util/options.ts";
 import { keyOf, uniform } from "../../util/rng.ts";
 import type { ChannelCost } from "../channel-cost.ts";
 import { layerName } from "../groups.ts";
-import type { ParsedPruneOptions } from "../options.ts";
+import { type PruneOptions, type PruneSettings, pruneOptions } from "../options.ts";
 import { protectedLayers } from "../protect.ts";
 import type { ChannelData, ChannelResult } from "../prune-channels.ts";
 import { openSizes, usedShapes } from "../sample-shapes.ts";
@@ -53,10 +54,11 @@ const DEFAULT_CRITERION: BlockCriterion = "sqnr";
  */
 export async function pruneBlocks(
   given: Model,
-  options: ParsedPruneOptions,
-  calibration: ChannelData | undefined,
+  asked: PruneOptions | PruneSettings,
+  calibration?: ChannelData,
   inputShapes?: InputShapes,
 ): Promise<BlockResult> {
+  const options = parseOptions(pruneOptions, asked, "prune");
   const criterion = criterionOf(options, calibration);
   const source = exposeWeights(given).model;
   const model = source.clone();
@@ -109,7 +111,7 @@ export async function pruneBlocks(
 }
 
 function criterionOf(
-  { criterion, recover = "none" }: ParsedPruneOptions,
+  { criterion, recover = "none" }: PruneSettings,
   calibration: ChannelData | undefined,
 ): BlockCriterion {
   const chosen = blockCriteria.find((name) => name === (criterion ?? DEFAULT_CRITERION));
@@ -122,7 +124,7 @@ function criterionOf(
   if (!calibration && (chosen !== "random" || recover !== "none"))
     throw new TersorError(
       "bad-recipe",
-      `prune: ${needsData} needs calibration data: expected samples, got none. Name some with calibrate (on the command line: --calibrate).`,
+      `prune: ${needsData} needs calibration data: expected samples, got none. Name some with calibrate.`,
     );
   return chosen;
 }
@@ -163,7 +165,7 @@ class BlockMeter {
 
 type Enough = (removed: ReadonlySet<number>) => boolean;
 
-function targetOf(options: ParsedPruneOptions, count: number, before: ChannelCost): (meter: BlockMeter) => Enough {
+function targetOf(options: PruneSettings, count: number, before: ChannelCost): (meter: BlockMeter) => Enough {
   const { ratio = 0, count: wanted } = options;
   return (meter) => (removed) =>
     wanted !== undefined
@@ -171,7 +173,7 @@ function targetOf(options: ParsedPruneOptions, count: number, before: ChannelCos
       : shareOf(options, before, meter.cost(removed), removed.size, count) >= ratio - 1e-9;
 }
 
-function shareOf({ by }: ParsedPruneOptions, before: ChannelCost, after: ChannelCost, removed: number, count: number) {
+function shareOf({ by }: PruneSettings, before: ChannelCost, after: ChannelCost, removed: number, count: number) {
   if (by !== "params" && by !== "macs") return count > 0 ? removed / count : 0;
   return before[by] > 0 ? 1 - after[by] / before[by] : 0;
 }
@@ -187,7 +189,7 @@ interface Choice {
 async function choose(
   free: readonly number[],
   criterion: BlockCriterion,
-  options: ParsedPruneOptions,
+  options: PruneSettings,
   enough: () => Enough,
   model: Model,
   calibration: ChannelData | undefined,
@@ -226,7 +228,7 @@ async function choose(
   });
 }
 
-function randomScore({ seed = 0 }: ParsedPruneOptions, block: number): number {
+function randomScore({ seed = 0 }: PruneSettings, block: number): number {
   return uniform(seed, keyOf("blocks"), block);
 }
 
@@ -234,7 +236,7 @@ function randomScore({ seed = 0 }: ParsedPruneOptions, block: number): number {
 function without(
   source: Model,
   removed: ReadonlySet<number>,
-  recover: ParsedPruneOptions["recover"],
+  recover: PruneSettings["recover"],
   lines?: readonly BlockLine[],
 ): Model {
   const model = source.clone();
@@ -257,7 +259,7 @@ function recovered(
   block: ResidualBlock,
   around: Value,
   { scale, shift, mean }: BlockLine,
-  recover: ParsedPruneOptions["recover"],
+  recover: PruneSettings["recover"],
   types: Inference["types"],
 ): Value {
   const { join } = block;
@@ -275,7 +277,7 @@ function recovered(
   return recover === "mean" ? emit("Add", around, mean) : emit("Add", emit("Mul", around, scale), shift);
 }
 
-function missed({ ratio, by, count }: ParsedPruneOptions, share: number, blocks: readonly BlockReport[]): string {
+function missed({ ratio, by, count }: PruneSettings, share: number, blocks: readonly BlockReport[]): string {
   const what =
     count === undefined
       ? `${((ratio ?? 0) * 100).toFixed(0)} % of ${by === "channels" ? "blocks" : by}`

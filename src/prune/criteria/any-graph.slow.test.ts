@@ -7,7 +7,7 @@ import { encode } from "../../../test/wire.ts";
 import { datasetOf } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
-import { type PruneOptions, pruneOptions } from "../options.ts";
+import type { PruneOptions } from "../options.ts";
 import { pruneChannels } from "../prune-channels.ts";
 import { pruneWeights } from "../weights/prune-weights.ts";
 import { weightCriteria } from "../weights/saliency.ts";
@@ -37,7 +37,7 @@ it.each(Object.keys(criteria) as (keyof typeof criteria)[])(
     let removed = 0;
     await fc.assert(
       fc.asyncProperty(prunableModel(5), settings, fc.boolean(), async (model, given, labels) => {
-        const options = pruneOptions.parse({ ...given, criterion } satisfies PruneOptions);
+        const options = { ...given, criterion } satisfies PruneOptions;
         const prune = () => pruneChannels(model, options, calibration(labels));
         const result = await prune();
         const feeds = randomFeeds([x], 9);
@@ -61,7 +61,7 @@ it.each(Object.keys(criteria) as (keyof typeof criteria)[])(
 it.each(Object.keys(weightCriteria))("weights by %s", { timeout: 60_000 }, async (criterion) => {
   await fc.assert(
     fc.asyncProperty(prunableModel(5), fc.constantFrom(0.3, 0.8), fc.boolean(), async (model, ratio, labels) => {
-      const options = pruneOptions.parse({ structure: "weights", ratio, ranking: "layer", criterion } as PruneOptions);
+      const options = { structure: "weights", ratio, ranking: "layer", criterion } as PruneOptions;
       const { layers, model: pruned } = await pruneWeights(model, options, calibration(labels));
       await runModel(pruned, randomFeeds([x], 9));
       for (const { weights, zeros, reason } of layers()) {

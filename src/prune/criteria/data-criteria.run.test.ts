@@ -12,7 +12,7 @@ import { Rng } from "../../util/rng.ts";
 import type { Analysis, PortRow } from "../analysis.ts";
 import { maskCut } from "../cut.ts";
 import { findGroups } from "../groups.ts";
-import { type PruneOptions, pruneOptions } from "../options.ts";
+import type { PruneOptions } from "../options.ts";
 import { prepared } from "../prepare.ts";
 import { pruneChannels } from "../prune-channels.ts";
 import { pruneWeights } from "../weights/prune-weights.ts";
@@ -193,7 +193,7 @@ describe("wanda", () => {
 
 describe("single weights", () => {
   const zerosOf = async (options: PruneOptions, context = contextOf(true)) => {
-    const given = pruneOptions.parse({ structure: "weights", layers: "out", ratio: 0.25, ...options });
+    const given = { structure: "weights", layers: "out", ratio: 0.25, ...options };
     const { model: pruned, notes } = await pruneWeights(model, given, context.data);
     const numbers = pruned.graph.find("w3")?.tensor?.toFloat32() ?? new Float32Array();
     return { zeros: [...numbers.keys()].filter((i) => numbers[i] === 0), notes };
@@ -234,9 +234,9 @@ describe("single weights", () => {
       label: label % 2,
       inputs: { x: { dtype: "float32" as const, dims: [1, 2], data: Float32Array.of(1, label - 1) } },
     }));
-    const options = pruneOptions.parse({ structure: "weights", ratio: 0.5, criterion: "fisher" });
+    const options = { structure: "weights", ratio: 0.5, criterion: "fisher" } as const;
     const calibration = { ...contextOf(true).data, data: datasetOf("rows", rows) };
-    const { groups } = await pruneChannels(apart, pruneOptions.parse({ ratio: 0.5, criterion: "taylor" }), calibration);
+    const { groups } = await pruneChannels(apart, { ratio: 0.5, criterion: "taylor" }, calibration);
     expect(groups).toMatchObject([{ removed: 0, reason: 'criterion "taylor" finds nothing to look at' }]);
     const { layers } = await pruneWeights(apart, options, calibration);
     expect(layers().map(({ zeros, reason }) => [zeros, reason])).toEqual([

@@ -11,7 +11,7 @@ import { modelCost } from "../../ops/cost.ts";
 import { infer } from "../../ops/infer.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
-import { type PruneOptions, pruneOptions } from "../options.ts";
+import type { PruneOptions } from "../options.ts";
 import { pruneChannels } from "../prune-channels.ts";
 import type { Clock, LatencyTable } from "./latency-table.ts";
 import { segmentsOf, timingFeeds } from "./segments.ts";
@@ -55,7 +55,7 @@ function fakeClock(known?: LatencyTable) {
 }
 
 const prune = (options: PruneOptions, clock: Clock) =>
-  pruneChannels(model, pruneOptions.parse({ by: "latency", ...options }), undefined, undefined, { clock });
+  pruneChannels(model, { by: "latency", ...options }, undefined, undefined, { clock });
 
 describe("pieces of a model", () => {
   it("have a layer each with what follows it; equal ones have one key; each runs alone", async () => {

@@ -5,7 +5,7 @@ import type { Analysis } from "../analysis.ts";
 import { recoveryStats } from "../calibration.ts";
 import { describe } from "../gradients/channel-gradients.ts";
 import { gradientPass } from "../gradients/gradient-pass.ts";
-import type { ParsedPruneOptions } from "../options.ts";
+import type { PruneSettings } from "../options.ts";
 import type { ChannelData } from "../prune-channels.ts";
 import type { Evidence, WeightCriterion } from "./saliency.ts";
 import { rowsFirst, type WeightSite } from "./sites.ts";
@@ -20,7 +20,7 @@ export const noEvidence: Gathered = { of: () => ({}) };
 
 interface Around {
   readonly criterion: WeightCriterion;
-  readonly options: ParsedPruneOptions;
+  readonly options: PruneSettings;
   readonly calibration: ChannelData;
 }
 

@@ -5,8 +5,16 @@ import { Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource } from "../../util/bytes.ts";
 import { TersorError } from "../../util/errors.ts";
 import { pickByName } from "../../util/name-pattern.ts";
+import { parseOptions } from "../../util/options.ts";
 import { normalizeScores } from "../normalize.ts";
-import { type ChosenPruneOptions, type ParsedPruneOptions, type Structure, structureOf } from "../options.ts";
+import {
+  type ChosenPruneSettings,
+  type PruneOptions,
+  type PruneSettings,
+  pruneOptions,
+  type Structure,
+  structureOf,
+} from "../options.ts";
 import { withGramOpset } from "../prepare.ts";
 import type { ChannelData } from "../prune-channels.ts";
 import { patternOf, shareOf } from "./choose-columns.ts";
@@ -61,21 +69,22 @@ type Zeroing = (matrix: Float32Array) => void;
  */
 export async function pruneWeights(
   model: Model,
-  given: ParsedPruneOptions,
-  calibration: ChannelData | undefined,
+  asked: PruneOptions | PruneSettings,
+  calibration?: ChannelData,
   part = 1,
 ): Promise<WeightResult> {
-  const options: ChosenPruneOptions = { ...given, criterion: given.criterion ?? "l1" };
+  const given = parseOptions(pruneOptions, asked, "prune");
+  const options: ChosenPruneSettings = { ...given, criterion: given.criterion ?? "l1" };
   const structure = structureOf(options.structure);
   const criterion = checkOptions(options, structure, calibration);
   const source = criterion.needs === "second moments" ? withGramOpset(model) : model;
   const copy = exposeWeights(source).model.clone();
   const { analysis, sites } = weightSites(copy);
-  const asked = askedOf(sites, options);
+  const wishes = askedOf(sites, options);
   const reasons = new Map<WeightSite, string>();
   const wanted: { site: WeightSite; ratio: number }[] = [];
   for (const site of sites) {
-    const { ratio, reason } = asked.get(site) ?? {};
+    const { ratio, reason } = wishes.get(site) ?? {};
     const cause = reason ?? unfit(site, structure, options.criterion, criterion);
     if (cause) reasons.set(site, cause);
     else wanted.push({ site, ratio: part * (ratio ?? options.ratio ?? 0) });
@@ -106,7 +115,7 @@ export async function pruneWeights(
 }
 
 function checkOptions(
-  options: ChosenPruneOptions,
+  options: ChosenPruneSettings,
   structure: Structure,
   calibration: ChannelData | undefined,
 ): WeightCriterion {
@@ -121,7 +130,7 @@ function checkOptions(
     throw fail(`recover "${recover}" is for channels. Leave it out, or take criterion sparsegpt.`);
   if (row.needs !== "nothing" && !calibration)
     throw fail(
-      `criterion "${criterion}" needs calibration data: expected samples, got none. Name some with calibrate (on the command line: --calibrate).`,
+      `criterion "${criterion}" needs calibration data: expected samples, got none. Name some with calibrate.`,
     );
   if (structure.kind === "n:m" && (ratio !== undefined || threshold !== undefined))
     throw fail(
@@ -137,7 +146,7 @@ function checkOptions(
 }
 
 /** A ratio of its own, or why a layer is left alone. @throws bad-recipe */
-function askedOf(sites: readonly WeightSite[], { layers, protect }: ChosenPruneOptions) {
+function askedOf(sites: readonly WeightSite[], { layers, protect }: ChosenPruneSettings) {
   const asked = new Map<WeightSite, { readonly ratio?: number; readonly reason?: string }>();
   const parts = (text: string | undefined) =>
     (text ?? "").split(",").flatMap((part) => (part.trim() ? [part.trim()] : []));
@@ -170,7 +179,7 @@ function unfit(site: WeightSite, structure: Structure, name: string, { needs }: 
 }
 
 /** Decides what goes, for every weight. */
-function plan(jobs: readonly Job[], options: ChosenPruneOptions, structure: Structure): Map<WeightSite, Zeroing> {
+function plan(jobs: readonly Job[], options: ChosenPruneSettings, structure: Structure): Map<WeightSite, Zeroing> {
   const { criterion, threshold } = options;
   const scoresOf = (job: Job, matrix = matrixOf(job.site)): Float32Array => {
     const { rows, columns } = job.site;
@@ -253,7 +262,7 @@ function* generate(jobs: readonly Job[], scoresOf: (job: Job) => Float32Array): 
 function saliencyOf(
   { site, evidence }: Job,
   matrix: Float32Array,
-  { criterion, seed }: ChosenPruneOptions,
+  { criterion, seed }: ChosenPruneSettings,
 ): Float32Array {
   return weightCriteria[criterion as WeightCriterionName].saliency(site, matrix, evidence, seed ?? 0);
 }

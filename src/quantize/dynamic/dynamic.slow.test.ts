@@ -64,13 +64,13 @@ const cases: Readonly<Record<string, Case>> = {
     model: parse`(float[N,64] x, float[64,M] z) => (float[N,M] y) { y = MatMul(x, z) }`,
     feeds: { x: feed(5, 64), z: feed(64, 7) },
     ops: { DynamicQuantizeLinear: 1, [fused]: 1 },
-    options: { constBOnly: false },
+    options: { activationProducts: true },
   },
   "weight on the left": {
     model: parse`(float[64,N] x) => (float[24,N] y) <float[24,64] w = ${normal(24, 64)}> { y = MatMul(w, x) }`,
     feeds: { x: feed(64, 5) },
     ops: { "com.microsoft.MatMulIntegerToFloat": 1 },
-    options: { constBOnly: false },
+    options: { activationProducts: true },
   },
   Conv: {
     model: parse`(float[N,32,9,9] x) => (float[N,8,5,5] y) <float[8,16,3,3] w = ${normal(8, 16, 3, 3)}, float[8] b = ${normal(8)}> { y = Conv <group = 2, strides = [2,2], pads = [1,1,1,1]> (x, w, b) }`,

@@ -147,12 +147,12 @@ test("GRU stays float", () => {
   expect(quantizeDynamic(model, small).layers()[0]).toMatchObject({ status: "kept", reason });
 });
 
-test("a product of two activations, and a weight on the left, only without constBOnly", () => {
+test("a product of two activations, and a weight on the left, only with activationProducts", () => {
   const model = parse`(float[N,4] x, float[4,N] z) => (y, u) <float[3,4] w = ${normal(3, 4)}> { y = MatMul(x, z) u = MatMul(w, z) }`;
   const kept = quantizeDynamic(model, small);
-  expect(kept.layers()[0]?.reason).toBe("its weight is the first operand (constBOnly)");
+  expect(kept.layers()[0]?.reason).toBe("its weight is the first operand: activationProducts takes those");
   expect(kept.skipped).toHaveLength(1);
-  const all = quantizeDynamic(model, { ...small, constBOnly: false });
+  const all = quantizeDynamic(model, { ...small, activationProducts: true });
   expect(all.skipped).toEqual([]);
   expect(nodesOf(all.model).filter((line) => line.includes("DynamicQuantizeLinear"))).toHaveLength(2);
   expect(all.model.graph.find("w_scale")?.type).toMatchObject({ shape: [] });

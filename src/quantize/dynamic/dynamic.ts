@@ -6,6 +6,7 @@ import { removeDeadCode } from "../../passes/dead-code.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
 import { exceededLimits } from "../../targets/limits.ts";
 import { leastOf } from "../../util/append.ts";
+import { parseOptions } from "../../util/options.ts";
 import { own } from "../../util/own.ts";
 import { constantSizes } from "../constant-sizes.ts";
 import type { LayerRule } from "../layers.ts";
@@ -32,12 +33,12 @@ const OPSET = 11;
  */
 export function quantizeDynamic(
   model: Model,
-  options: DynamicOptions = {},
+  options: DynamicOptions | DynamicSettings = {},
   overrides: readonly LayerRule[] = [],
   weightsOnly: WeightsOnly = new Map(),
   inputShapes?: InputShapes,
 ): QuantizeResult {
-  const settings = dynamicOptions.parse(options);
+  const settings = parseOptions(dynamicOptions, options, "dynamic");
   const notes: string[] = [];
   const prepared = exposeWeights(model);
   let copy = prepared.modified ? prepared.model : model.clone();

@@ -39,7 +39,7 @@ export async function prepareDynamic(
   { minSqnr, mostFloat }: DynamicBound,
   running: CalibrateOptions,
 ): Promise<PreparedDynamic> {
-  const smooth = await smoothQuantOnData(model, data, { alpha: "auto", insert: false }, running);
+  const smooth = await smoothQuantOnData(model, data, { alpha: "auto", insertMul: false }, running);
   const typed = observable(smooth.model);
   const inputs = sharedInputs(typed);
   const stats = await inputStats(typed, inputs, data, running);

@@ -3,8 +3,8 @@ import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
+import { layersOption } from "../layers.ts";
 import { MIN_ELEMENTS } from "../left-float.ts";
-import { quantizeOptions } from "../quantize.ts";
 import { opKey } from "../sites.ts";
 
 export const dynamicDTypes = ["int8", "uint8"] as const;
@@ -27,16 +27,16 @@ export const dynamicOptions = z.strictObject({
     .optional()
     .describe("7 bits, whose products with uint8 can't saturate; by default for int8 where the target needs it"),
   scale: z.enum(["absmax", "mse"]).default("absmax").describe("how a weight's scale is chosen"),
-  constBOnly: z
+  activationProducts: z
     .boolean()
-    .default(true)
-    .describe("MatMul only where the second operand is a constant; otherwise products of activations as well"),
+    .default(false)
+    .describe("MatMul of two activations too, and with the weight as its first operand; otherwise of weights alone"),
   depthwise: z.boolean().default(false).describe("depthwise convolutions too: smaller, but slower than float"),
   fitCosts: z
     .boolean()
     .default(true)
     .describe("leave layers float that the target's counted costs say are slower quantized as they come"),
-  layers: quantizeOptions.shape.layers,
+  layers: layersOption,
   minElements: z
     .int()
     .min(1)
@@ -63,7 +63,6 @@ export function q8Preset(model: Model, perChannel = true): DynamicOptions {
     dtype: unsigned ? "uint8" : "int8",
     granularity: perChannel ? "channel" : "tensor",
     reduceRange: perChannel,
-    constBOnly: true,
     depthwise: true,
     fitCosts: false,
     minElements: 1,

@@ -8,7 +8,7 @@ import { TersorError } from "../../util/errors.ts";
 import { own } from "../../util/own.ts";
 import { type AskedLayer, askedLayers, type LayerRule } from "../layers.ts";
 import { findLayers, nodeName, opKey, type SkippedNode, type WeightLayer } from "../sites.ts";
-import { type QuantSpec, resolveSpec, specOptions } from "../spec.ts";
+import { granularityName, plainSpec, type QuantSpec, resolveSpec, withOwn } from "../spec.ts";
 import { type DynamicDType, type DynamicSettings, dynamicDTypes } from "./options.ts";
 import { type DynamicRule, dynamicRules, noInteger } from "./rules.ts";
 import { slowNodes } from "./worth.ts";
@@ -60,7 +60,7 @@ export function planDynamic(
   inputShapes?: InputShapes,
 ): DynamicPlan {
   const { layers, skipped } = findLayers(model);
-  const asked = askedLayers(layers, settings.layers as string | LayerRule[] | undefined, overrides);
+  const asked = askedLayers(layers, settings.layers, overrides);
   // Whoever names a layer has decided.
   const free = layers.filter(({ index }) => !asked[index]?.named).flatMap(({ sites }) => sites.map(({ node }) => node));
   const types = inferTypes(model, inputShapes ? { inputShapes } : {});
@@ -73,7 +73,8 @@ export function planDynamic(
       const inputs = inputsOf.get(node) ?? new Map<number, Draft>();
       inputsOf.set(node, inputs.set(input, draft));
     }
-  const products = settings.constBOnly || settings.layers !== undefined ? new Set<Node>() : floatProducts(model);
+  const products =
+    !settings.activationProducts || settings.layers !== undefined ? new Set<Node>() : floatProducts(model);
   const units: DynamicUnit[] = [];
   const coded = new Set<Node>();
   for (const node of nestedGraphs(model.graph).flatMap((graph) => graph.nodes)) {
@@ -134,18 +135,16 @@ function draftOf(
       "bad-recipe",
       `${subject}: dtype ${dtype}: expected ${dynamicDTypes.join(" or ")}. Others have no dynamic integer kernel.`,
     );
-  const granularity = options.granularity ?? settings.granularity;
-  if (granularity !== "tensor" && granularity !== "channel")
+  const granularity = options.granularity ?? { per: settings.granularity };
+  if (granularity.per !== "tensor" && granularity.per !== "channel")
     throw new TersorError(
       "bad-recipe",
-      `${subject}: granularity ${granularity}: expected tensor or channel. Integer kernels have no groups.`,
+      `${subject}: granularity ${granularityName(granularity)}: expected tensor or channel. Integer kernels have no groups.`,
     );
   const reduced = settings.reduceRange ?? (dtype === "int8" && target.saturates);
-  const scale = options.scale ?? settings.scale;
-  const spec = resolveSpec(
-    specOptions.parse({ ...options, dtype, granularity, scale, bits: options.bits ?? (reduced ? 7 : 8) }),
-    subject,
-  );
+  const scale = options.scale ?? { by: settings.scale };
+  const bits = options.bits ?? (reduced ? 7 : 8);
+  const spec = resolveSpec(withOwn(plainSpec, { ...options, dtype, granularity, scale, bits }), subject);
   const few = weight.size < settings.minElements && !named;
   const why =
     reason ??

@@ -44,8 +44,10 @@ const attentionInputs = { maskIndex: 3, past: 4, attentionBias: 5, pastLength: 6
 export const dynamicRules: Readonly<Record<string, DynamicRule>> = {
   MatMul: {
     activations: [0, 1],
-    obstacle: (_, weights, { constBOnly }) =>
-      weights.has(0) && constBOnly ? "its weight is the first operand (constBOnly)" : undefined,
+    obstacle: (_, weights, { activationProducts }) =>
+      weights.has(0) && !activationProducts
+        ? "its weight is the first operand: activationProducts takes those"
+        : undefined,
     write(unit, writer) {
       const { node } = unit;
       const form =

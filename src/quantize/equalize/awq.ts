@@ -9,6 +9,7 @@ import * as z from "zod";
 import { kernels } from "../../kernels/index.ts";
 import { largestOf, leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
+import { parseOptions } from "../../util/options.ts";
 import { dequantizeMatrix, hessianOf, matrixParams, nearestCodes, place } from "../methods/matrix.ts";
 import type { LayerStats, WeightMatrix } from "../methods/method.ts";
 import type { QuantSpec } from "../spec.ts";
@@ -36,7 +37,7 @@ export function searchInputScale(
   stats: LayerStats,
   options: z.input<typeof awqScaleOptions> = {},
 ): InputScale {
-  const { steps, outputs } = awqScaleOptions.parse(options);
+  const { steps, outputs } = parseOptions(awqScaleOptions, options, "awq");
   const samples = matrices.map((matrix) => someOutputs(matrix, outputs));
   const [first] = samples;
   if (!first) throw new TersorError("internal", "a scale search without layers.");

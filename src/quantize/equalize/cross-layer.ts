@@ -63,7 +63,7 @@ function equalizePair(value: Value, typeOf: TypeOf): number | undefined {
   });
   const change = Math.max(0, ...scale.map((s) => Math.abs(Math.log(s))));
   if (change < EVEN) return 0;
-  const place = foldInputScale(value, scale, [layer], typeOf, { insert: false, layersOnly: true });
+  const place = foldInputScale(value, scale, [layer], typeOf, { insertMul: false, layersOnly: true });
   return place && change;
 }
 

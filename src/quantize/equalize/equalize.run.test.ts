@@ -108,7 +108,7 @@ describe.each(Object.entries(cases))("%s", (_, { model, feeds, value, channels, 
     const { model: scaled, values } = scaleInputs(model, scales);
     expect(values).toMatchObject([{ value, place }]);
     expect(relativeError(expected, await runModel(scaled, feeds))).toBeLessThan(2e-5);
-    const kept = scaleInputs(model, scales, { insert: false });
+    const kept = scaleInputs(model, scales, { insertMul: false });
     expect(kept.modified).toBe(place === "producer");
   });
 });

@@ -16,7 +16,7 @@ export type FoldPlace = "producer" | "mul";
 
 export interface FoldOptions {
   /** Whether a Mul may be inserted where no constant takes the division in. */
-  readonly insert: boolean;
+  readonly insertMul: boolean;
   /** Whether only layers (not norms or other constants) may take it in, as cross-layer equalization wants it. */
   readonly layersOnly?: boolean;
 }
@@ -30,7 +30,7 @@ export function foldInputScale(
   scale: ArrayLike<number>,
   layers: readonly InputLayer[],
   typeOf: TypeOf,
-  { insert, layersOnly = false }: FoldOptions,
+  { insertMul, layersOnly = false }: FoldOptions,
 ): FoldPlace | undefined {
   const [first] = layers;
   if (!first) return undefined;
@@ -41,7 +41,7 @@ export function foldInputScale(
   const layout = { channels, fromEnd, rank: fromEnd === 1 ? rank : fromEnd + 1 };
   const onlyLayers = !value.isOutput && value.uses.size === layers.length;
   const edits = onlyLayers ? absorb(value, { layout, inverse, typeOf, layersOnly }, true) : undefined;
-  if (!edits && !insert) return undefined;
+  if (!edits && !insertMul) return undefined;
   for (const layer of layers) scaleInput(layer, scale);
   if (edits) {
     for (const edit of edits) edit();

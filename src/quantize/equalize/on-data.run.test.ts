@@ -47,14 +47,14 @@ const noiseOf = async (changed: Model) => {
 };
 
 test("smoothquant keeps the outputs and makes dynamic activations finer", async () => {
-  const result = await smoothQuantOnData(model, seen, { alpha: 0.5, insert: false }, running);
+  const result = await smoothQuantOnData(model, seen, { alpha: 0.5, insertMul: false }, running);
   expect(result.values.map(({ value, place }) => `${value} ${place}`)).toEqual(["h producer", "m producer"]);
   expect(relativeError(await runModel(model, unseen ?? {}), await runModel(result.model, unseen ?? {}))).toBeLessThan(
     1e-5,
   );
   const plain = await noiseOf(quantizeDynamic(model).model);
   expect(await noiseOf(quantizeDynamic(result.model).model)).toBeLessThan(plain * 0.5);
-  const { model: chosen } = await smoothQuantOnData(model, seen, { alpha: "auto", insert: false }, running);
+  const { model: chosen } = await smoothQuantOnData(model, seen, { alpha: "auto", insertMul: false }, running);
   expect(await noiseOf(quantizeDynamic(chosen).model)).toBeLessThan(plain * 0.6);
 });
 
@@ -79,7 +79,7 @@ test("layers that outliers would leave too few decibels get integer weights and 
 test("awq keeps the outputs and makes weights finer where activations are large", async () => {
   const options = { dtype: "int4", granularity: "group:32" } as const;
   const spec = resolveSpec(specOptions.parse(options), "test");
-  const result = await awqOnData(model, seen, spec, { insert: false }, running);
+  const result = await awqOnData(model, seen, spec, { insertMul: false }, running);
   expect(result.values.some(({ value, place }) => value === "h" && place === "producer")).toBe(true);
   expect(relativeError(await runModel(model, unseen ?? {}), await runModel(result.model, unseen ?? {}))).toBeLessThan(
     1e-5,

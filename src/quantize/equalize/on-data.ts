@@ -19,21 +19,21 @@ import { type EqualizeResult, scaleInputs, smoothQuant } from "./smoothquant.ts"
 export interface SmoothQuantOptions {
   readonly alpha: number | "auto";
   /** Whether a Mul is inserted where no constant takes the division in. */
-  readonly insert: boolean;
+  readonly insertMul: boolean;
 }
 
 /** SmoothQuant of the inputs of MatMul and Gemm. @throws as {@link calibrate} */
 export async function smoothQuantOnData(
   model: Model,
   data: Dataset,
-  { alpha, insert }: SmoothQuantOptions,
+  { alpha, insertMul }: SmoothQuantOptions,
   running: CalibrateOptions,
 ): Promise<EqualizeResult> {
   const typed = observable(model);
   const stats = await inputStats(typed, sharedInputs(typed), data, running);
   const absMax = new Map([...stats].map(([name, own]) => [name, own.absMax]));
   const meanSquare = new Map([...stats].map(([name, own]) => [name, own.meanSquare]));
-  return smoothQuant(model, absMax, { alpha, insert }, meanSquare);
+  return smoothQuant(model, absMax, { alpha, insertMul }, meanSquare);
 }
 
 /** What {@link outputNoise} needs to know, by name of the input. @throws as {@link calibrate} */
@@ -60,7 +60,7 @@ export async function awqOnData(
   model: Model,
   data: Dataset,
   spec: QuantSpec,
-  { insert }: { readonly insert: boolean },
+  { insertMul }: { readonly insertMul: boolean },
   running: CalibrateOptions,
 ): Promise<EqualizeResult> {
   const typed = observable(model);
@@ -79,7 +79,7 @@ export async function awqOnData(
   const better = scales
     .filter(([, { alpha }]) => alpha > 0)
     .map(([name, { inputScale }]) => [name, inputScale] as const);
-  return scaleInputs(model, new Map(better), { insert, operators: ["MatMul", "Gemm"] });
+  return scaleInputs(model, new Map(better), { insertMul, operators: ["MatMul", "Gemm"] });
 }
 
 export interface SharedInput {

@@ -11,6 +11,7 @@ import type { TypeOf } from "../../passes/fold-batch-norm/layers.ts";
 import { inferTypes } from "../../passes/infer-shapes.ts";
 import { edit } from "../../passes/pass.ts";
 import { TersorError } from "../../util/errors.ts";
+import { parseOptions } from "../../util/options.ts";
 import { foldInputScale } from "./fold-scale.ts";
 import { type InputLayer, inputLayers, largestPerInput } from "./input-layers.ts";
 import { layerSquares, outputNoise } from "./noise.ts";
@@ -22,7 +23,7 @@ export const smoothQuantOptions = z.strictObject({
     .describe(
       "share of the outliers that moves to the weights; auto: for every input the one from which least noise is expected",
     ),
-  insert: z.boolean().default(false).describe("insert a Mul where no constant of the model takes the division in"),
+  insertMul: z.boolean().default(false).describe("insert a Mul where no constant of the model takes the division in"),
   operators: z
     .array(z.enum(["MatMul", "Gemm", "Conv"]))
     .default(["MatMul", "Gemm"])
@@ -61,8 +62,8 @@ export function smoothQuant(
   options: z.input<typeof smoothQuantOptions> = {},
   meanSquare: ChannelStats = new Map(),
 ): EqualizeResult {
-  const { alpha, insert, operators } = smoothQuantOptions.parse(options);
-  return equalizeInputs(model, { insert, operators }, (value, layers) => {
+  const { alpha, insertMul, operators } = parseOptions(smoothQuantOptions, options, "smoothquant");
+  return equalizeInputs(model, { insertMul, operators }, (value, layers) => {
     const largest = checked(absMax.get(value.name), value, layers);
     if (!largest) return undefined;
     const weights = largestOf(layers);
@@ -102,17 +103,17 @@ function scaleOf(absMax: Float32Array, weights: Float64Array, alpha: number): nu
 export function scaleInputs(
   model: Model,
   scales: ChannelStats,
-  options: { readonly insert?: boolean; readonly operators?: readonly string[] } = {},
+  options: { readonly insertMul?: boolean; readonly operators?: readonly string[] } = {},
 ): EqualizeResult {
-  const { insert = true, operators = ["MatMul", "Gemm", "Conv"] } = options;
-  return equalizeInputs(model, { insert, operators }, (value) => scales.get(value.name));
+  const { insertMul = true, operators = ["MatMul", "Gemm", "Conv"] } = options;
+  return equalizeInputs(model, { insertMul, operators }, (value) => scales.get(value.name));
 }
 
 type Choose = (value: Value, layers: readonly InputLayer[]) => ArrayLike<number> | undefined;
 
 function equalizeInputs(
   model: Model,
-  { insert, operators }: { readonly insert: boolean; readonly operators: readonly string[] },
+  { insertMul, operators }: { readonly insertMul: boolean; readonly operators: readonly string[] },
   choose: Choose,
 ): EqualizeResult {
   const values: EqualizedValue[] = [];
@@ -125,7 +126,7 @@ function equalizeInputs(
         const layers = inputLayers(value).filter(({ node }) => node.graph === graph && operators.includes(node.opType));
         const scale = layers.length > 0 ? checked(choose(value, layers), value, layers) : undefined;
         if (!scale) continue;
-        const place = foldInputScale(value, scale, layers, typeOf, { insert });
+        const place = foldInputScale(value, scale, layers, typeOf, { insertMul });
         values.push({ value: value.name, layers: layers.map(({ node }) => nameOf(node)), place });
       }
     }

@@ -106,7 +106,7 @@ test("what calibration shows to overflow stays float32, and is right", async () 
   const wanted = await runModel(model, feeds);
   expect(toFloat16(model).kept).toEqual([]);
   const ranges = await magnitudes(model, data, { open });
-  const { model: half, kept } = toFloat16(model, { ranges });
+  const { model: half, kept } = toFloat16(model, { magnitudes: ranges });
   expect(kept.map(({ opType }) => opType)).toEqual(["Mul", "ReduceMean", "Sqrt"]);
   expect(kept[0]?.reason).toMatch(/^"s" reaches \d/);
   expect(leastSqnr(wanted, await runModel(half, feeds))).toBeGreaterThan(55);
@@ -174,7 +174,7 @@ describe("infinity in the float32 model is not an overflow", () => {
   const feeds = { x: hostTensor("float32", [1, 4], [1, -1, 0.5, 2]) };
   test.each(Object.entries(masked))("%s", async (_, model) => {
     const ranges = await magnitudes(model, data([feeds]), { open });
-    const { model: half, kept } = toFloat16(model, { ranges });
+    const { model: half, kept } = toFloat16(model, { magnitudes: ranges });
     expect(kept).toEqual([]);
     expect(leastSqnr(await runModel(model, feeds), await runModel(half, feeds))).toBeGreaterThan(50);
   });

@@ -183,7 +183,7 @@ describe("what stays float32", () => {
 
   test("what is known to overflow, by name", () => {
     const model = parse`(float[N] x) => (y) { a = Relu(x) b = Mul(a, a) y = Sqrt(b) }`;
-    const { kept, notes } = toFloat16(model, { ranges: new Map([["b", 1e6]]) });
+    const { kept, notes } = toFloat16(model, { magnitudes: new Map([["b", 1e6]]) });
     expect(kept.map(({ name, reason }) => `${name}: ${reason}`)).toEqual([
       'b: "b" reaches 1.000e+6, beyond 65504',
       'y: "b" reaches 1.000e+6, beyond 65504',

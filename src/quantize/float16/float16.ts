@@ -4,6 +4,7 @@ import type { Node } from "../../ir/node.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
 import { callsLeft } from "../../passes/inline-functions.ts";
+import { parseOptions } from "../../util/options.ts";
 import { floatConstants, leftFloat, rewrittenConstants } from "../left-float.ts";
 import type { QuantizeResult } from "../quantize.ts";
 import { layerReport } from "../report.ts";
@@ -23,7 +24,7 @@ export interface Float16Result extends QuantizeResult {
  * @throws bad-recipe for a blocklist that names no node
  */
 export function toFloat16(model: Model, options: Float16Options = {}): Float16Result {
-  const settings = float16Options.parse(options);
+  const settings = parseOptions(float16Options, options, "float16");
   const prepared = exposeWeights(model);
   const copy = prepared.modified ? prepared.model : model.clone();
   const defaults = copy.graph.inputs.filter(({ tensor }) => tensor?.dtype === "float32");
@@ -45,7 +46,7 @@ export function toFloat16(model: Model, options: Float16Options = {}): Float16Re
       ? [`${defaults.length} constants are no longer inputs as well (with defaults, such as "${defaults[0]?.name}")`]
       : []),
     ...clamped.map((name) => `constant "${name}": cut to what float16 holds, up to ${LARGEST}`),
-    ...(settings.ranges.size === 0
+    ...(settings.magnitudes.size === 0
       ? ["no calibration data: values beyond 65,504 in the model would become infinite (--calibrate shows which)"]
       : []),
   ];

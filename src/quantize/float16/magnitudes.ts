@@ -24,7 +24,7 @@ function finiteMagnitude(): Collector<number> {
 }
 
 /**
- * The largest finite |x| of every float32 value of the main graph, by name, in one pass over the data: the `ranges` of toFloat16.
+ * The largest finite |x| of every float32 value of the main graph, by name, in one pass over the data: the `magnitudes` of toFloat16.
  * @throws as {@link calibrate}; bad-data for NaN only, where it reaches an output
  */
 export async function magnitudes(model: Model, data: Dataset, running: CalibrateOptions): Promise<Map<string, number>> {

@@ -7,14 +7,14 @@ export const float16Options = z.strictObject({
     .union([z.string().transform((text) => text.split(",").map((part) => part.trim())), z.array(z.string())])
     .default([])
     .describe('operators and nodes that stay float32: "Softmax,head/*"'),
-  ranges: z
+  magnitudes: z
     .map(z.string(), z.number())
     .default(new Map())
     .describe("largest magnitude of values by name, from calibration: what goes beyond 65,504 stays float32"),
   measure: z.boolean().default(true).describe("measure every weight's SQNR"),
 });
 
-export interface Float16Options extends Omit<z.input<typeof float16Options>, "ranges"> {
-  readonly ranges?: ReadonlyMap<string, number>;
+export interface Float16Options extends Omit<z.input<typeof float16Options>, "magnitudes"> {
+  readonly magnitudes?: ReadonlyMap<string, number>;
 }
 export type Float16Settings = z.output<typeof float16Options>;

@@ -165,10 +165,10 @@ class Planner implements Float16Plan {
   }
 
   #overflow(node: Node, halfInputs: readonly number[]): string | undefined {
-    const { ranges } = this.#settings;
+    const { magnitudes } = this.#settings;
     const boundary = node.subgraphs().flatMap((graph) => [...graph.inputs, ...graph.outputs]);
     for (const value of [...node.inputs, ...node.outputs, ...boundary]) {
-      const largest = value && this.isFloat(value) ? ranges.get(value.name) : undefined;
+      const largest = value && this.isFloat(value) ? magnitudes.get(value.name) : undefined;
       if (largest !== undefined && !(largest <= LARGEST))
         return `"${value?.name}" reaches ${largest.toPrecision(4)}, beyond ${LARGEST}`;
     }

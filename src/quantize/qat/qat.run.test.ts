@@ -74,10 +74,10 @@ const holes = { net: zeroed(net, "w2", 0, 72), matmul: zeroed(matmul, "w", 0, 24
 
 const cases: Readonly<Record<string, () => Model | Promise<Model>>> = {
   "int8, exact in pairs": () => statically(net, { target: "node-x64" }),
-  "int8 with all codes": () => statically(net, { weights: "int8", target: "node-arm64" }),
-  "uint8 per tensor": () => statically(net, { weights: "uint8", granularity: "tensor" }),
-  "int4 widened": () => statically(net, { weights: "int4" }),
-  "int2 widened": () => statically(net, { weights: "int2" }),
+  "int8 with all codes": () => statically(net, { dtype: "int8", target: "node-arm64" }),
+  "uint8 per tensor": () => statically(net, { dtype: "uint8", granularity: "tensor" }),
+  "int4 widened": () => statically(net, { dtype: "int4" }),
+  "int2 widened": () => statically(net, { dtype: "int2" }),
   "int4 in groups": () => weightOnly({ dtype: "int4", granularity: "group:8", format: "dequantize" }),
   "uint4 with zero points": () =>
     weightOnly({ dtype: "uint4", symmetric: false, granularity: "group:8", format: "dequantize" }),
@@ -120,7 +120,7 @@ const originals = ({ weights }: Thawed) => weights.flatMap(({ name, isOriginal }
 
 describe("thaw", () => {
   it("begins with the float weights of an original, where they are what was rounded", async () => {
-    const model = await statically(net, { weights: "int4", scale: "absmax" });
+    const model = await statically(net, { dtype: "int4", scale: "absmax" });
     const open = thawed(model, { originals: [net] });
     expect(originals(open)).toEqual(["w1", "w2", "w3"]);
     expect(open.model.graph.find("w2")?.tensor?.toFloat32()).toEqual(net.graph.find("w2")?.tensor?.toFloat32());
@@ -262,7 +262,7 @@ describe("training", async () => {
   it.each([
     ["int2", "fixed", int2, 5],
     ["int2", "learned", int2, 5],
-    ["int4 with uint8 activations", "learned", await statically(trained, { weights: "int4" }), -1],
+    ["int4 with uint8 activations", "learned", await statically(trained, { dtype: "int4" }), -1],
   ] as const)("regains what %s loses, and exports what was trained: scales %s", async (_, scales, quantized, loss) => {
     const open = thawed(quantized, { originals: [trained], scales });
     const freezes = open.fixed.length > 0 ? { freeze: [...open.fixed] } : {};

@@ -86,7 +86,7 @@ const cases: Readonly<Record<string, Case>> = {
     float: convolutions,
     dims: [4, 6, 6],
     quantized: async (data) =>
-      (await quantizeStatic(convolutions, data, { weights: "int4", target: "node-x64" }, { open })).model,
+      (await quantizeStatic(convolutions, data, { dtype: "int4", target: "node-x64" }, { open })).model,
     // The first and the last layer keep 8 bits.
     layers: 2,
     blocks: ["c2,c3"],

@@ -64,8 +64,8 @@ async function noiseOf(options: StaticOptions): Promise<number> {
 }
 
 test("gptq brings 4-bit weights with 8-bit activations closer on unseen data", async () => {
-  const rtn = await noiseOf({ weights: "int4" });
-  expect(await noiseOf({ weights: "int4", method: "gptq" })).toBeLessThan(rtn * 0.7);
+  const rtn = await noiseOf({ dtype: "int4" });
+  expect(await noiseOf({ dtype: "int4", method: "gptq" })).toBeLessThan(rtn * 0.7);
 });
 
 test("gptq's codes cannot saturate where sums are kept in 16 bits", async () => {

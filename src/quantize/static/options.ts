@@ -4,7 +4,7 @@ import type { Collector, Range } from "../../calibrate/collector.ts";
 import { rangeMethods, rangeNames } from "../../calibrate/range/index.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
-import { quantizeOptions } from "../quantize.ts";
+import { layersOption } from "../layers.ts";
 
 export const activationDTypes = ["uint8", "int8"] as const;
 export type ActivationDType = (typeof activationDTypes)[number];
@@ -22,7 +22,7 @@ export const staticOptions = z.strictObject({
     .boolean()
     .default(false)
     .describe("zero point of activations in the middle, except of those that are never negative"),
-  weights: z
+  dtype: z
     .enum(["int8", "uint8", "int4", "int2"])
     .optional()
     .describe("codes of weights; the target's by default. int4 and int2 are stored in 4 and 2 bits and computed in 8"),
@@ -35,19 +35,19 @@ export const staticOptions = z.strictObject({
     .enum(["absmax", "mse"])
     .optional()
     .describe("how a weight's scale is chosen; mse for int4 and int2, else absmax"),
-  calibration: z.enum(rangeNames).default("mse").describe("how an activation's range is chosen"),
-  percent: z
+  ranges: z.enum(rangeNames).default("mse").describe("how an activation's range is chosen"),
+  percentile: z
     .number()
     .gt(50)
     .lte(100)
     .default(99.99)
-    .describe("calibration percentile: the share of values inside the range"),
+    .describe("ranges percentile: the share of values inside, in percent"),
   correctBias: z.boolean().default(true).describe("let the biases make up for the mean error of the weights' rounding"),
   fitCosts: z
     .boolean()
     .default(true)
     .describe("leave layers float where the target's counted costs say that integers are slower"),
-  layers: quantizeOptions.shape.layers,
+  layers: layersOption,
   measure: z.boolean().default(true).describe("measure every weight's SQNR"),
 });
 
@@ -56,5 +56,5 @@ export type StaticSettings = z.output<typeof staticOptions>;
 
 /** A new collector of the method asked for. */
 export function rangeCollector(settings: StaticSettings): Collector<Range> {
-  return rangeMethods[settings.calibration].create(settings);
+  return rangeMethods[settings.ranges].create(settings);
 }

@@ -8,10 +8,11 @@ import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { inferTypes } from "../../passes/infer-shapes.ts";
 import { TersorError } from "../../util/errors.ts";
-import { type AskedLayer, askedLayers, type LayerRule, parseLayerRules } from "../layers.ts";
+import { parseOptions } from "../../util/options.ts";
+import { type AskedLayer, askedLayers, type LayerRule } from "../layers.ts";
 import { type Observation, observations } from "../method-stats.ts";
 import { findLayers, opKey, type SkippedNode, type WeightLayer } from "../sites.ts";
-import { type QuantSpec, resolveSpec, type SpecOptions, specOptions } from "../spec.ts";
+import { type OwnSpec, plainSpec, type QuantSpec, resolveSpec } from "../spec.ts";
 import { type CodedValue, codeClasses } from "./classes.ts";
 import { type Flow, findFlow, hasWeight, isFixed, type Unit } from "./flow.ts";
 import { rangeCollector, type StaticOptions, type StaticSettings, staticOptions } from "./options.ts";
@@ -63,14 +64,14 @@ export function planStatic(
   overrides: readonly LayerRule[] = [],
   inputShapes?: InputShapes,
 ): StaticPlan {
-  const settings = staticOptions.parse(options);
+  const settings = parseOptions(staticOptions, options, "static");
   const notes: string[] = [];
   const need = Math.max(...codeTypes(settings).map((dtype) => PACKED_OPSETS[dtype] ?? OPSET));
   const copy = model.opset < need ? convertOpset(model, need).model.clone() : model.clone();
   if (model.opset < need) notes.push(`opset raised from ${model.opset} to ${need}: what is written needs it`);
   spreadBiases(copy.graph);
   const { layers } = findLayers(copy);
-  const asked = askedLayers(layers, settings.layers as string | LayerRule[] | undefined, overrides);
+  const asked = askedLayers(layers, settings.layers, overrides);
   const excluded = new Map<Node, string>();
   for (const [index, layer] of layers.entries()) {
     const { reason: kept, weightsOnly } = asked[index] as AskedLayer;
@@ -86,7 +87,7 @@ export function planStatic(
   );
   const sized = inputShapes ? inferTypes(copy, { inputShapes }) : types;
   // Packed weights are asked for their size.
-  const isPacked = settings.weights !== undefined && settings.weights in PACKED_OPSETS;
+  const isPacked = settings.dtype !== undefined && settings.dtype in PACKED_OPSETS;
   const worth =
     settings.fitCosts && !isPacked ? worthOf(flow, sized, settings.target, (node) => named.has(node)) : noWorth;
   for (const [node, reason] of worth.reasons) excluded.set(node, reason);
@@ -128,9 +129,8 @@ function hasBias(unit: Unit): boolean {
 }
 
 /** Types that codes of weights may have. */
-function codeTypes({ weights = "int8", layers }: StaticSettings): string[] {
-  const own = typeof layers === "string" ? parseLayerRules(layers) : ((layers ?? []) as LayerRule[]);
-  return [weights, ...own.flatMap(({ options }) => options.dtype ?? [])];
+function codeTypes({ dtype = "int8", layers = [] }: StaticSettings): string[] {
+  return [dtype, ...layers.flatMap(({ options }) => options.dtype ?? [])];
 }
 
 function plannedWeights(
@@ -149,11 +149,11 @@ function plannedWeights(
       return {
         layer,
         reason: weightsOnly,
-        floatSpec: resolveSpec(specOptions.parse({}), `weight "${layer.value.name}"`),
+        floatSpec: floatSpecOf(layer),
       };
     if (isUsed(layer)) {
       const isEdge = layer === used[0] || layer === used.at(-1);
-      if (isEdge && PACKED_OPSETS[settings.weights ?? ""] && !options.dtype)
+      if (isEdge && PACKED_OPSETS[settings.dtype ?? ""] && !options.dtype)
         return {
           layer,
           choice: choiceOf(layer, { ...options, dtype: "int8" }, settings),
@@ -177,7 +177,7 @@ function plannedWeights(
 
 /** Codes that are read as floats: int8 per channel. */
 function floatSpecOf({ value }: WeightLayer): QuantSpec {
-  return resolveSpec(specOptions.parse({}), `weight "${value.name}"`);
+  return resolveSpec(plainSpec, `weight "${value.name}"`);
 }
 
 /** What a layer may have of its own. */
@@ -194,10 +194,10 @@ function hasChannels({ weight, opType, sites }: WeightLayer): boolean {
 }
 
 /** The weight's codes: what was asked for the layer, else for all, else what suits the target. @throws bad-recipe */
-function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings): WeightChoice {
-  const { target, granularity, weights, scale } = settings;
+function choiceOf(layer: WeightLayer, own: OwnSpec, settings: StaticSettings): WeightChoice {
+  const { target, granularity, scale } = settings;
   const subject = `weight "${layer.value.name}"`;
-  const dtype = own.dtype ?? weights ?? target.weights.dtype;
+  const dtype = own.dtype ?? settings.dtype ?? target.weights.dtype;
   if (dtype !== "int8" && dtype !== "uint8" && dtype !== "int4" && dtype !== "int2")
     throw new TersorError(
       "bad-recipe",
@@ -209,7 +209,7 @@ function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings
       "bad-recipe",
       `${subject}: uint8 weights with int8 activations: there is no such kernel. Use int8 weights or uint8 activations.`,
     );
-  const per = own.granularity ?? granularity;
+  const per = own.granularity?.per ?? granularity;
   if (per !== "tensor" && per !== "channel")
     throw new TersorError(
       "bad-recipe",
@@ -227,7 +227,7 @@ function choiceOf(layer: WeightLayer, own: SpecOptions, settings: StaticSettings
   const wide = dtype === "uint8" || !sumsInPairs ? 8 : 7;
   const packed = { int4: 4, int2: 2 } as const;
   const bits = dtype === "int4" || dtype === "int2" ? packed[dtype] : ((own.bits as 4 | 7 | 8 | undefined) ?? wide);
-  const by = own.scale ?? scale ?? (bits <= 4 ? "mse" : "absmax");
+  const by = own.scale?.by ?? scale ?? (bits <= 4 ? "mse" : "absmax");
   if (by !== "absmax" && by !== "mse")
     throw new TersorError("bad-recipe", `${subject}: scale ${by}: expected absmax or mse.`);
   return {
@@ -248,8 +248,8 @@ function worthNotes({ reasons, ratio, machine }: Worth, { units }: Flow): string
   ];
 }
 
-function settingNotes({ target, weights, granularity }: StaticSettings): string[] {
-  if (!target.saturates || weights !== "int8") return [];
+function settingNotes({ target, dtype, granularity }: StaticSettings): string[] {
+  if (!target.saturates || dtype !== "int8") return [];
   return [
     `target ${target.name} sums 8-bit products in 16 bits: int8 weights${granularity === "channel" ? " per channel" : ""} are scaled so that no such sum overflows`,
   ];

@@ -139,7 +139,7 @@ async function kernelsOf(model: Model): Promise<Record<string, number>> {
 
 describe.each(Object.entries(cases))("%s", (_, { model, dims = [2, 8, 8, 8], kernels }) => {
   test("runs in integers, near to the float model, alike in every way", async () => {
-    const { model: result } = await quantized(model, dims, { target: "node-x64", calibration: "min-max" });
+    const { model: result } = await quantized(model, dims, { target: "node-x64", ranges: "min-max" });
     expect(await kernelsOf(result)).toMatchObject({ QuantizeLinear: 1, ...kernels });
     const feeds = { x: input(...dims) };
     const expected = await run(model, feeds, {});
@@ -154,11 +154,7 @@ describe.each(Object.entries(cases))("%s", (_, { model, dims = [2, 8, 8, 8], ker
 test("int8 weights per channel saturate without VNNI only where the target does not say so", async () => {
   const wide = parse`(float[N,32,4,4] x) => (y) <float[16,32,1,1] w = ${normal(16, 32, 1, 1)}> { y = Conv(x, w) }`;
   const feeds = { x: input(2, 32, 4, 4) };
-  for (const options of [
-    { target: "any" },
-    { target: "node-x64" },
-    { target: "node-x64", weights: "uint8" },
-  ] as const) {
+  for (const options of [{ target: "any" }, { target: "node-x64" }, { target: "node-x64", dtype: "uint8" }] as const) {
     const { model } = await quantized(wide, [2, 32, 4, 4], options);
     expect(await kernelsOf(model)).toMatchObject({ QLinearConv: 1 });
     const [on, off] = [await run(model, feeds, {}), await run(model, feeds, { optimization: "disabled" })];
@@ -167,7 +163,7 @@ test("int8 weights per channel saturate without VNNI only where the target does 
 });
 
 test.each(["int4", "int2"] as const)("%s weights run in the same integer kernels", async (weights) => {
-  const { model } = await quantized(between("e = Conv(c, u) t = Relu(e)"), [2, 8, 8, 8], { weights });
+  const { model } = await quantized(between("e = Conv(c, u) t = Relu(e)"), [2, 8, 8, 8], { dtype: weights });
   expect(await kernelsOf(model)).toMatchObject({ QLinearConv: 3, QuantizeLinear: 1 });
   const feeds = { x: input(2, 8, 8, 8) };
   const [node, web] = [await run(model, feeds, {}), await run(model, feeds, {}, "ort-web")];

@@ -243,7 +243,7 @@ describe("choices", () => {
         expect(Math.max(0, first) + Math.max(0, second)).toBeLessThanOrEqual(128);
       }
     expect(largest({ target: "web-wasm" })).toBe(127);
-    expect(weight({ target: "node-x64", weights: "uint8" })?.dtype).toBe("uint8");
+    expect(weight({ target: "node-x64", dtype: "uint8" })?.dtype).toBe("uint8");
     expect(quantized(conv("y = Relu(c)"), { target: "web-webgpu" }).layers()[0]?.reason).toMatch(
       /runs in float on web-webgpu/,
     );
@@ -254,7 +254,7 @@ describe("choices", () => {
     ["int2", 25],
   ] as const)("%s is stored packed and widened; first and last layers keep 8 bits", (weights, opset) => {
     const middle = `, float[4,4,1,1] v = ${w}, float[4,4,1,1] u = ${w}`;
-    const { model, layers } = quantized(conv("d = Conv(c, v) y = Conv(d, u)", middle), { weights });
+    const { model, layers } = quantized(conv("d = Conv(c, v) y = Conv(d, u)", middle), { dtype: weights });
     expect(layers().map(({ spec }) => spec)).toEqual(["int8 channel", `${weights} channel mse`, "int8 channel"]);
     expect(model.graph.find("v_quantized")?.tensor?.dtype).toBe(weights);
     expect(model.opset).toBe(opset);
@@ -291,7 +291,7 @@ describe("choices", () => {
   test("contradictions and missing ranges are errors", () => {
     const text = conv("y = Relu(c)");
     expect(() => planStatic(text, { target: "node-x46" })).toThrow(/Nearest: node-x64/);
-    expect(() => planStatic(text, { activations: "int8", weights: "uint8" })).toThrow(/there is no such kernel/);
+    expect(() => planStatic(text, { activations: "int8", dtype: "uint8" })).toThrow(/there is no such kernel/);
     expect(() => planStatic(text, { layers: "*@group:32" })).toThrow(/expected tensor or channel/);
     expect(() => planStatic(text, { layers: "*@stochastic" })).toThrow(/option rounding: .*expected dtype, bits/);
     expect(() => planStatic(text, { layers: "*@3bit" })).toThrow(/bits 3: expected 4, 7 or 8/);

@@ -106,9 +106,9 @@ describe("a bound on a drop", () => {
 
 describe("a bound on the outputs", () => {
   it.each([
-    ["static", { static: { granularity: "tensor", data: raw } }, 30],
-    ["dynamic", { dynamic: { granularity: "tensor" } }, 30],
-    ["float16", { float16: {} }, 40],
+    ["static", { quantize: { mode: "static", granularity: "tensor", calibrate: raw } }, 30],
+    ["dynamic", { quantize: { mode: "dynamic", granularity: "tensor" } }, 30],
+    ["float16", { quantize: { mode: "float16" } }, 40],
   ] as const)("is kept by %s", async (_, step, minSqnr) => {
     const { bound, met } = await boundOf(step as RecipeStep, { data: raw, bound: { minSqnr } });
     expect(met).toBe(true);

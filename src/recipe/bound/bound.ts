@@ -2,7 +2,8 @@
 import * as z from "zod";
 import { leastOf } from "../../util/append.ts";
 import type { Agreement } from "../compare.ts";
-import { compareOptions, inputOptions, runtimeOptions } from "../steps/compare.ts";
+import { inputOptions, runtimeOptions } from "../run-options.ts";
+import { compareOptions } from "../steps/compare.ts";
 
 export const boundOptions = z
   .strictObject({
@@ -23,7 +24,7 @@ export const boundOptions = z
     rounds: z.int().min(1).max(1000).default(24).describe("models tried at most"),
   })
   .refine((bound) => (bound.maxDrop === undefined) !== (bound.minSqnr === undefined), {
-    message: "a bound is either maxDrop or minSqnr (on the command line: --max-drop or --min-sqnr)",
+    message: "a bound is either maxDrop or minSqnr",
   });
 
 export type BoundOptions = z.input<typeof boundOptions>;

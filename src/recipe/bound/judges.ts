@@ -31,7 +31,7 @@ export async function judgesOf(bound: BoundSettings, { inputs }: Session, ctx: S
   if (!given && bound.maxDrop !== undefined)
     throw new TersorError(
       "bad-recipe",
-      "maxDrop: a drop of what the model is for can't be measured without data: expected labelled samples. Name some (on the command line: --data), or bound the outputs with minSqnr (--min-sqnr).",
+      "maxDrop: a drop of what the model is for can't be measured without data: expected labelled samples. Name some with data, or bound the outputs with minSqnr (--min-sqnr).",
     );
   const { samples, shapes } = bound;
   const all = chooseInputs(given, inputs, { samples, shapes, seed: ctx.seed });
@@ -51,10 +51,7 @@ async function metricOf({ metric }: BoundSettings, data: Dataset, ctx: StepConte
     const [what, advice] =
       sample.label === undefined
         ? ["has no label", "Give data with labels"]
-        : [
-            "has a text as its label",
-            'Name a metric, such as {"name":"cer","charset":"FILE"} (on the command line: --metric)',
-          ];
+        : ["has a text as its label", 'Name a metric, such as {"name":"cer","charset":"FILE"}'];
     throw new TersorError(
       "bad-data",
       `maxDrop: sample "${sample.id}" of ${data.name} ${what}: expected one that a metric follows from. ${advice}, or bound the outputs with minSqnr (--min-sqnr).`,

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { parse } from "../../ir/text/index.ts";
 import { findLayers, type WeightLayer } from "../../quantize/sites.ts";
+import { specOptions } from "../../quantize/spec.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { type RuleLadder, rulesAt, weightRungs } from "./ladders.ts";
 
@@ -13,7 +14,7 @@ const model = parse`<ir_version: 8, opset_import: ["": 17]>
 const [first, second] = findLayers(model).layers as [WeightLayer, WeightLayer];
 
 const labels = (layer: WeightLayer, options: object, hasData = false) =>
-  weightRungs(layer, options, hasData).map(({ label }) => label);
+  weightRungs(layer, specOptions.parse(options), hasData).map(({ label }) => label);
 
 it("improves codes of the same width first, then widens them", () => {
   expect(labels(first, { dtype: "int4", granularity: "tensor" })).toEqual([
@@ -54,15 +55,15 @@ it("goes on from what was asked for", () => {
 
 it("never costs less on a later rung", () => {
   for (const dtype of ["int2", "uint4", "int8"] as const)
-    for (const granularity of ["tensor", "channel", "group:16", "group:32"]) {
-      const bits = weightRungs(first, { dtype, granularity }, true).map((rung) => rung.bits);
+    for (const granularity of ["tensor", "channel", "group:16", "group:32"] as const) {
+      const bits = weightRungs(first, specOptions.parse({ dtype, granularity }), true).map((rung) => rung.bits);
       expect(bits).toEqual(bits.toSorted((a, b) => a - b));
     }
 });
 
 it("makes rules of the layers that are not as asked for", () => {
-  const rungs = weightRungs(first, { dtype: "int4" }, false);
+  const rungs = weightRungs(first, specOptions.parse({ dtype: "int4" }), false);
   const ladder: RuleLadder = { index: 3, name: "first", weight: "w1", outputs: ["a"], rungs };
   expect(rulesAt([ladder], [0])).toEqual([]);
-  expect(rulesAt([ladder], [1])).toEqual([{ match: "3", keep: false, options: { scale: "mse" } }]);
+  expect(rulesAt([ladder], [1])).toEqual([{ match: "3", keep: false, options: { scale: { by: "mse" } } }]);
 });

@@ -6,11 +6,12 @@ import type { WeightLayer } from "../../quantize/sites.ts";
 import {
   describeSpec,
   isInteger,
+  type OwnSpec,
   type QuantSpec,
   resolveSpec,
-  type SpecOptions,
-  specOptions,
+  type SpecSettings,
   type WeightDType,
+  withOwn,
 } from "../../quantize/spec.ts";
 import type { StaticSettings } from "../../quantize/static/options.ts";
 import type { StaticPlan } from "../../quantize/static/plan.ts";
@@ -83,21 +84,24 @@ const wider: Partial<Record<WeightDType, WeightDType>> = {
 };
 
 interface Change {
-  readonly options: SpecOptions;
+  readonly options: OwnSpec;
   applies(spec: QuantSpec, layer: WeightLayer): boolean;
 }
 
 /** What improves codes of the same width, in this order. */
 function improvements(hasData: boolean): readonly Change[] {
   return [
-    { options: { scale: "mse" }, applies: ({ scale }) => scale.by === "absmax" },
-    { options: { granularity: "channel" }, applies: ({ granularity: { per } }) => per === "tensor" || per === "model" },
+    { options: { scale: { by: "mse" } }, applies: ({ scale }) => scale.by === "absmax" },
+    {
+      options: { granularity: { per: "channel" } },
+      applies: ({ granularity: { per } }) => per === "tensor" || per === "model",
+    },
     {
       options: { method: hasData ? "gptq" : "hqq", rounding: "nearest" },
       applies: ({ method }) => method === "rtn",
     },
     {
-      options: { granularity: `group:${GROUP}` },
+      options: { granularity: { per: "group", size: GROUP } },
       applies: ({ dtype, granularity }, { weight, axes }) =>
         dtypeInfo(dtype).bits <= 4 &&
         granularity.per === "channel" &&
@@ -108,17 +112,17 @@ function improvements(hasData: boolean): readonly Change[] {
 
 /**
  * Rungs of weight quantization: scales by mse, per channel, a better method, groups; wider codes; float16.
- * @param asked the layer's options, as they are written
+ * @param asked the layer's options
  * @param hasData whether methods that look at data may be used
  */
-export function weightRungs(layer: WeightLayer, asked: SpecOptions, hasData: boolean): RuleRung[] {
+export function weightRungs(layer: WeightLayer, asked: SpecSettings, hasData: boolean): RuleRung[] {
   const subject = `weight "${layer.value.name}"`;
-  let own: SpecOptions = {};
-  let spec = resolveSpec(specOptions.parse(asked), subject);
+  let own: OwnSpec = {};
+  let spec = resolveSpec(asked, subject);
   const rungs: RuleRung[] = [];
-  const add = (options: SpecOptions) => {
+  const add = (options: OwnSpec) => {
     own = { ...own, ...options };
-    spec = resolveSpec(specOptions.parse({ ...asked, ...own }), subject);
+    spec = resolveSpec(withOwn(asked, own), subject);
     rungs.push({ label: describeSpec(spec), bits: costOf(spec), rule: { options: own, keep: false } });
   };
   add({});
@@ -129,9 +133,10 @@ export function weightRungs(layer: WeightLayer, asked: SpecOptions, hasData: boo
   return rungs;
 }
 
-function nextWider({ dtype, bits, granularity }: QuantSpec): SpecOptions | undefined {
+function nextWider({ dtype, bits, granularity }: QuantSpec): OwnSpec | undefined {
   // Eight bits per channel lose so little that groups would only cost.
-  const coarse = granularity.per === "group" && granularity.size === GROUP ? ({ granularity: "channel" } as const) : {};
+  const coarse =
+    granularity.per === "group" && granularity.size === GROUP ? ({ granularity: { per: "channel" } } as const) : {};
   const next = wider[dtype];
   if (next) return { dtype: next, bits: undefined, ...(dtypeInfo(next).bits === 8 && { method: "rtn", ...coarse }) };
   return isInteger(dtype) && bits < 8 ? { bits: 8, method: "rtn", ...coarse } : undefined;
@@ -145,9 +150,9 @@ function costOf({ dtype, bits, granularity }: QuantSpec): number {
 
 function staticRungs(choice: WeightChoice, settings: StaticSettings): RuleRung[] {
   const { dtype, bits, perChannel, scale } = choice;
-  let own: SpecOptions = {};
+  let own: OwnSpec = {};
   const rungs: RuleRung[] = [];
-  const add = (label: string, cost: number, options: SpecOptions) => {
+  const add = (label: string, cost: number, options: OwnSpec) => {
     own = { ...own, ...options };
     rungs.push({ label, bits: cost, rule: { options: own, keep: false } });
   };
@@ -155,14 +160,14 @@ function staticRungs(choice: WeightChoice, settings: StaticSettings): RuleRung[]
   const per = perChannel ? "channel" : "tensor";
   add(`${dtype} ${per}`, stored, {});
   // Scales of 7 bits are chosen by what can't overflow.
-  if (scale === "absmax" && bits !== 7) add(`${dtype} ${per} mse`, stored, { scale: "mse" });
+  if (scale === "absmax" && bits !== 7) add(`${dtype} ${per} mse`, stored, { scale: { by: "mse" } });
   const canSplit =
     !perChannel && settings.granularity === "tensor" && (settings.target.weights.perChannel || bits === 4);
-  if (canSplit) add(`${dtype} channel`, stored, { granularity: "channel" });
+  if (canSplit) add(`${dtype} channel`, stored, { granularity: { per: "channel" } });
   if (bits === 4)
     add(`int8 ${canSplit ? "channel" : per}`, 8, {
       dtype: "int8",
-      scale: "absmax",
+      scale: { by: "absmax" },
       ...(dtype !== "int4" && { bits: settings.target.saturates ? 7 : 8 }),
     });
   rungs.push(weightsOnlyRung());
@@ -170,17 +175,17 @@ function staticRungs(choice: WeightChoice, settings: StaticSettings): RuleRung[]
 }
 
 function dynamicRungs(spec: QuantSpec): RuleRung[] {
-  let own: SpecOptions = {};
+  let own: OwnSpec = {};
   let current = spec;
   const rungs: RuleRung[] = [];
-  const add = (options: SpecOptions, changed: Partial<QuantSpec>) => {
+  const add = (options: OwnSpec, changed: Partial<QuantSpec>) => {
     own = { ...own, ...options };
     current = { ...current, ...changed };
     rungs.push({ label: describeSpec(current), bits: 8, rule: { options: own, keep: false } });
   };
   add({}, {});
-  if (spec.scale.by === "absmax") add({ scale: "mse" }, { scale: { by: "mse" } });
-  if (spec.granularity.per !== "channel") add({ granularity: "channel" }, { granularity: { per: "channel" } });
+  if (spec.scale.by === "absmax") add({ scale: { by: "mse" } }, { scale: { by: "mse" } });
+  if (spec.granularity.per !== "channel") add({ granularity: { per: "channel" } }, { granularity: { per: "channel" } });
   if (spec.bits < 8) add({ dtype: "uint8", bits: 8 }, { dtype: "uint8", bits: 8, symmetric: false });
   rungs.push(weightsOnlyRung());
   return rungs;

@@ -103,10 +103,16 @@ const recordings = { path: "waves.bin", dtype: "float32", dims: [1, length] };
 
 describe("on real samples", () => {
   it("repairs a front end that static quantization makes useless, and is still smaller", async () => {
-    const asked = await judge(mel, { static: { data: recordings, layers: "*" } }, { asAsked: true });
+    const asked = await judge(
+      mel,
+      { quantize: { mode: "static", calibrate: recordings, layers: "*" } },
+      { asAsked: true },
+    );
     expect(asked.report).toMatchObject({ verdict: "low", output: "y" });
     expect(asked.report.sqnr).toBeLessThan(20);
-    const { report, ok, bytes, before } = await judge(mel, { static: { data: recordings, layers: "*" } });
+    const { report, ok, bytes, before } = await judge(mel, {
+      quantize: { mode: "static", calibrate: recordings, layers: "*" },
+    });
     expect(report).toMatchObject({ verdict: "repaired", sqnrAsAsked: asked.report.sqnr, data: { samples: 16 } });
     expect(report.sqnr).toBeGreaterThanOrEqual(20);
     expect(report.changes?.length).toBeGreaterThan(0);
@@ -125,7 +131,7 @@ describe("on real samples", () => {
         c = Mul(b, small)
         [second] y = MatMul(c, w2)
       }`);
-    const { report, ok, skipped } = await judge(loud, { float16: {} }, { data: numbers });
+    const { report, ok, skipped } = await judge(loud, { quantize: { mode: "float16" } }, { data: numbers });
     expect(JSON.stringify(skipped)).toContain("beyond 65504");
     expect(report).toMatchObject({ verdict: "kept", output: "y" });
     expect(ok).toBe(true);
@@ -152,9 +158,9 @@ describe("on real samples", () => {
   });
 
   it("keeps what is good as it was asked for", async () => {
-    const { report, bytes } = await judge(plain, { dynamic: {} }, { data: numbers });
+    const { report, bytes } = await judge(plain, { quantize: { mode: "dynamic" } }, { data: numbers });
     expect(report).toMatchObject({ verdict: "kept", data: { madeUp: false } });
-    expect(bytes).toEqual((await judge(plain, { dynamic: {} }, { asAsked: true })).bytes);
+    expect(bytes).toEqual((await judge(plain, { quantize: { mode: "dynamic" } }, { asAsked: true })).bytes);
   });
 });
 

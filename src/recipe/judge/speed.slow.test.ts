@@ -50,14 +50,16 @@ it("a slower result says so, with the reason and the next command", async () => 
 });
 
 it("what is made for another machine is not timed here", async () => {
-  expect((await run({ static: { target: "web-wasm", layers: "*" } })).speed).toBeUndefined();
+  expect((await run({ quantize: { mode: "static", target: "web-wasm", layers: "*" } })).speed).toBeUndefined();
 });
 
 it("the clock decides where it is asked to, and its decisions give the same bytes without a clock", async () => {
-  const fitted = await run({ static: { target: "node-x64-vnni" } }, { fitLatency: true });
+  const fitted = await run({ quantize: { mode: "static", target: "node-x64-vnni" } }, { fitLatency: true });
   const report = fitted.manifest.steps[0]?.report.fitLatency as FitLatencyReport;
   expect(report.ratio).toBeLessThanOrEqual(report.ratioAsAsked);
   expect(report.layers.map(({ match }) => match)).toEqual(["0", "1", "2", "3"]);
-  const again = await run({ static: { target: "node-x64-vnni", layers: report.layers } } as unknown as RecipeStep);
+  const again = await run({
+    quantize: { mode: "static", target: "node-x64-vnni", layers: report.layers },
+  } as unknown as RecipeStep);
   expect(again.bytes.equals(fitted.bytes)).toBe(true);
 });

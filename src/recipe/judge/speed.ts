@@ -42,7 +42,7 @@ export async function measureSpeed(
   ctx: StepContext,
   isAtHand: (target: Target | undefined) => boolean,
 ): Promise<SpeedReport | undefined> {
-  const last = steps.findLast(({ step }) => step.variants ?? reasons[step.name]);
+  const last = steps.findLast(({ step }) => step.variants ?? reasons[step.mode ?? step.name]);
   const isMeasured = steps.some(({ step, options }) => step.name === "compare" && (options.runs ?? 1) !== 0);
   if (!last || isMeasured || !isAtHand(last.options.target as Target | undefined)) return undefined;
   try {
@@ -84,7 +84,7 @@ async function timed(
     { warmup: 1, rounds: ROUNDS, runs: runsInTurn(ms), signal },
   );
   const ratio = ratios.after as LatencyRatio;
-  const because = reasons[step.name];
+  const because = reasons[step.mode ?? step.name];
   return {
     before: models.before?.p50 as number,
     after: models.after?.p50 as number,
@@ -105,9 +105,9 @@ export async function firstFeeds(session: Session, data: Parameters<typeof take>
   return undefined;
 }
 
-/** Why a step's result may be slower, and the next command. */
+/** Why the result of a step, or of a mode of it, may be slower, and the next command. */
 const reasons: Readonly<Record<string, string>> = {
-  quantize:
+  weights:
     "integer weights alone are decoded at every run. Integer arithmetic needs samples: `--calibrate SAMPLES`; for language models `--dynamic` or `--dtype int4 --granularity group:32`",
   static:
     "small layers, and the ways between integers and floats, cost more here than integers save. `--fit-latency` lets the clock decide which layers stay float",

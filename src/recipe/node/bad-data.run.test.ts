@@ -104,7 +104,7 @@ it.each(rows)("refuses $what", async ({ model = image, file, content, says }) =>
   const folder = temporaryFolder();
   writeFileSync(join(folder, "m.onnx"), model);
   writeFileSync(join(folder, file), content);
-  const recipe = { model: "m.onnx", output: "q.onnx", data: file, steps: [{ static: {} }] };
+  const recipe = { model: "m.onnx", output: "q.onnx", data: file, steps: [{ quantize: { mode: "static" } }] } as const;
   const error: unknown = await runRecipe(recipe, { folder }).then(
     () => undefined,
     (reason: unknown) => reason,

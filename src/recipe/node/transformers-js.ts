@@ -17,9 +17,9 @@ import type { Progress, StepContext } from "../../step.ts";
 import { leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
 import { parseJson } from "../../util/json.ts";
+import { parseOptions } from "../../util/options.ts";
 import { readRegular } from "../../util/regular-file.ts";
 import { chooseInputs, compareLatency, type InputChoice, measureAgreement } from "../compare.ts";
-import { parseOptions } from "../parse-options.ts";
 import { simplifyForStep } from "../steps/simplify.ts";
 import {
   type FolderOptions,

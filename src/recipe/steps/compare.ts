@@ -7,43 +7,13 @@ import { diagnose } from "../../evaluate/diagnose/diagnose.ts";
 import type { LatencyReport } from "../../evaluate/latency.ts";
 import { joinModels, type LayerFidelity, measureLayers } from "../../evaluate/layer-fidelity.ts";
 import type { Model } from "../../ir/model.ts";
-import { runtimeNames } from "../../runtime/in-process.ts";
 import type { ModelSize, Step, StepContext } from "../../step.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
+import { parseOptions } from "../../util/options.ts";
 import { type Agreement, chooseInputs, compareLatency, measureAgreement, sampleBatches } from "../compare.ts";
 import { countParams } from "../describe-model.ts";
-
-/** Where inputs come from, for every step that runs models. */
-export const inputOptions = {
-  data: z
-    .union([z.string().min(1), z.record(z.string(), z.unknown())])
-    .optional()
-    .describe("samples: a path, or an object of data options; without, made-up inputs"),
-  samples: z.int().min(1).optional().describe("use the first samples only; default all, or 8 made-up ones"),
-  shapes: z
-    .record(z.string(), z.array(z.int().min(0)))
-    .optional()
-    .describe("shapes of made-up inputs by name, where the model leaves them open"),
-};
-
-/** How models are run. */
-export const runtimeOptions = {
-  runtime: z
-    .enum(runtimeNames as ["ort-node", "ort-web"])
-    .default("ort-node")
-    .describe("what runs the models"),
-  threads: z
-    .int()
-    .min(1)
-    .max(1024)
-    .optional()
-    .describe("threads within an operator; default: the runtime's own choice"),
-  optimization: z
-    .enum(["disabled", "basic", "extended", "all"])
-    .default("all")
-    .describe("graph optimizations that the runtime makes at load"),
-};
+import { inputOptions, runtimeOptions } from "../run-options.ts";
 
 export const compareOptions = z.strictObject({
   ...inputOptions,
@@ -105,7 +75,7 @@ export const compareStep: Step<typeof compareOptions> = {
 export async function compareModels(
   reference: Model,
   candidate: Model,
-  options: CompareOptions,
+  options: CompareOptions | z.output<typeof compareOptions>,
   ctx: StepContext,
 ): Promise<CompareReport> {
   const {
@@ -118,7 +88,7 @@ export async function compareModels(
     target,
     calibrate,
     ...rest
-  } = compareOptions.parse(options);
+  } = parseOptions(compareOptions, options, "compare");
   const { threads, optimization } = rest;
   const chosen = metric === undefined ? undefined : await ctx.metric(metric);
   const settings = { runtime, optimization, ...(threads !== undefined && { threads }) };

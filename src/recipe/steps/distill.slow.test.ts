@@ -45,7 +45,7 @@ const options = { epochs: 6, rate: 0.005, validation: 0, threads: 1 };
 describe("a quantized student", () => {
   it("learns from the recipe's original, from the float weights that it was rounded from", async () => {
     const folder = folderWithTeacher();
-    const toInt4 = { static: { weights: "int4", granularity: "tensor" } } as const;
+    const toInt4 = { quantize: { mode: "static", dtype: "int4", granularity: "tensor" } } as const;
     await run(folder, "teacher.onnx", "int4.onnx", [toInt4]);
     const { quantized, trained, history } = await run(folder, "teacher.onnx", "trained.onnx", [
       toInt4,
@@ -59,7 +59,9 @@ describe("a quantized student", () => {
 
   it("learns from another file, its scales as well, and can be trained again", async () => {
     const folder = folderWithTeacher();
-    await run(folder, "teacher.onnx", "int4.onnx", [{ static: { weights: "int4", granularity: "tensor" } }]);
+    await run(folder, "teacher.onnx", "int4.onnx", [
+      { quantize: { mode: "static", dtype: "int4", granularity: "tensor" } },
+    ]);
     const learned = { ...options, teacher: "teacher.onnx", scales: "learned" } as const;
     const first = await run(folder, "int4.onnx", "once.onnx", [{ distill: learned }]);
     expect(first.quantized).toMatchObject({ fromOriginal: 3, scales: "learned" });

@@ -84,13 +84,13 @@ export const distillStep: Step<typeof distillOptions> = {
   writes: filesOfTraining,
   async run(model, options, ctx) {
     if (ctx.dryRun) return { model, report: () => ({ notes: ["training is left out of a dry run"] }) };
-    const { output, teacherOutput, soft, temperature, labels, hints = [], hintEpochs, ...rest } = options;
+    const { output, teacherOutput, soft, temperature, labels, hints, hintEpochs, ...rest } = options;
     if (hintEpochs !== undefined && hints.length === 0)
       throw new TersorError(
         "bad-recipe",
         "distill: hintEpochs without hints: expected values to learn from. Name some.",
       );
-    if (hintEpochs !== undefined && hintEpochs >= (options.epochs ?? Number.POSITIVE_INFINITY))
+    if (hintEpochs !== undefined && hintEpochs >= options.epochs)
       throw new TersorError(
         "bad-recipe",
         `distill: hintEpochs ${hintEpochs}: expected fewer than all ${options.epochs} epochs: nothing else would be learned.`,
@@ -113,10 +113,10 @@ export const distillStep: Step<typeof distillOptions> = {
       const since = hintEpochs ?? 0;
       const until = hintEpochs === undefined ? {} : { until: hintEpochs };
       return [
-        { name: soft ?? "kl", output: student, target, weight: 1 - share, temperature: temperature ?? 4, since },
+        { name: soft, output: student, target, weight: 1 - share, temperature, since },
         ...(share > 0 ? [{ name: "cross-entropy", output: student, weight: share, since } as const] : []),
-        ...hints.map(({ student: value, teacher: other, loss: name = "mse", ...how }): LossOptions => {
-          return { project: "auto", ...how, name, output: value, target: `teacher:${other}`, ...until };
+        ...hints.map(({ student: value, teacher: other, loss: name, ...how }): LossOptions => {
+          return { ...how, name, output: value, target: `teacher:${other}`, ...until };
         }),
       ];
     };

@@ -4,23 +4,21 @@ import type { Model } from "../../ir/model.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { quantizeDynamic } from "../../quantize/dynamic/dynamic.ts";
 import { type PreparedDynamic, prepareDynamic } from "../../quantize/dynamic/on-data.ts";
-import { type DynamicOptions, dynamicOptions } from "../../quantize/dynamic/options.ts";
+import { type DynamicSettings, dynamicOptions } from "../../quantize/dynamic/options.ts";
 import { planDynamic } from "../../quantize/dynamic/plan.ts";
 import { shapesOf } from "../../quantize/layer-size.ts";
 import type { LayerRule } from "../../quantize/layers.ts";
 import type { Step, StepContext, StepResult } from "../../step.ts";
+import { ownOptions } from "../../util/options.ts";
 import { dynamicLadders, rulesAt } from "../bound/ladders.ts";
-import { openCalibration } from "../calibration.ts";
+import { calibrationOptions, openCalibration } from "../calibration.ts";
 import { quantizeReport } from "../quantize-report.ts";
-import { inputOptions, runtimeOptions } from "./compare.ts";
 
 export const dynamicStepOptions = dynamicOptions.extend({
-  calibrate: inputOptions.data.describe(
+  ...calibrationOptions,
+  calibrate: calibrationOptions.calibrate.describe(
     "samples that show outliers of activations: they move into weights, and layers that keep too many get integer weights alone",
   ),
-  calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
-  batchSize: z.int().min(1).optional().describe("samples in one calibration run; default the model's, else 1"),
-  threads: runtimeOptions.threads,
   minActivationSqnr: z
     .number()
     .optional()
@@ -30,20 +28,19 @@ export const dynamicStepOptions = dynamicOptions.extend({
 });
 
 export const dynamicStep: Step<typeof dynamicStepOptions> = {
-  name: "dynamic",
+  name: "quantize",
+  mode: "dynamic",
   summary:
     "Quantize weights to 8 bits, and activations while the model runs: integer products, with or without calibration.",
   options: dynamicStepOptions,
   needs: [],
   async run(model, options, ctx) {
-    return dynamicResult(await prepared(model, options, ctx), ownOptions(options), []);
+    return dynamicResult(await prepared(model, options, ctx), ownOptions(dynamicOptions, options), []);
   },
   async variants(model, options, ctx) {
     const ready = await prepared(model, options, ctx);
-    const own = ownOptions(options);
-    const ladders = dynamicLadders(
-      planDynamic(ready.model, dynamicOptions.parse(own), [], ready.weightsOnly, ready.shapes),
-    );
+    const own = ownOptions(dynamicOptions, options);
+    const ladders = dynamicLadders(planDynamic(ready.model, own, [], ready.weightsOnly, ready.shapes));
     return { ladders, apply: async (levels) => dynamicResult(ready, own, rulesAt(ladders, levels)) };
   },
 };
@@ -51,28 +48,16 @@ export const dynamicStep: Step<typeof dynamicStepOptions> = {
 /** What accuracy may cost of the speed. */
 const FAIR = { minSqnr: 32, mostFloat: 0.25 };
 
-type Options = z.input<typeof dynamicStepOptions>;
-
-/** The part of the options that dynamic quantization itself knows. */
-function ownOptions(options: Options): DynamicOptions {
-  const known = Object.entries(options).filter(([name]) => name in dynamicOptions.shape);
-  return Object.fromEntries(known);
-}
+type Options = z.output<typeof dynamicStepOptions>;
 
 type Ready = Omit<PreparedDynamic, "scaled"> & { readonly notes: readonly string[]; readonly shapes?: InputShapes };
 
 async function prepared(model: Model, options: Options, ctx: StepContext): Promise<Ready> {
-  const {
-    calibrate,
-    calibrationSamples: samples,
-    batchSize,
-    threads,
-    minActivationSqnr,
-  } = dynamicStepOptions.parse(options);
+  const { calibrate, minActivationSqnr } = options;
   const unchanged = { model, weightsOnly: new Map<string, string>() };
   if (calibrate === undefined) return { ...unchanged, notes: [] };
   if (ctx.dryRun) return { ...unchanged, notes: ["calibration is left out of a dry run"] };
-  const calibration = await openCalibration(model, { data: calibrate, samples, batchSize, threads }, ctx);
+  const calibration = await openCalibration(model, options, ctx);
   if (!calibration) return { ...unchanged, notes: [] };
   const { data, running, show } = calibration;
   const ready = await show((onProgress) =>
@@ -90,7 +75,7 @@ async function prepared(model: Model, options: Options, ctx: StepContext): Promi
 
 function dynamicResult(
   { model, weightsOnly, notes, shapes }: Ready,
-  options: DynamicOptions,
+  options: DynamicSettings,
   overrides: readonly LayerRule[],
 ): StepResult {
   const result = quantizeDynamic(model, options, overrides, weightsOnly, shapes);

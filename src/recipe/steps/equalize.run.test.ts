@@ -8,7 +8,7 @@ import { inProcessRuntime } from "../../runtime/in-process.ts";
 import type { StepContext } from "../../step.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
-import { equalizeStep } from "./equalize.ts";
+import { equalizeStep, equalizeStepOptions } from "./equalize.ts";
 
 const rng = new Rng(6, "equalize step");
 const normal = (...dims: number[]) =>
@@ -42,7 +42,11 @@ const context: StepContext = {
 };
 
 test("outputs stay, and every method says what it moved", async () => {
-  const options = { equalize: "cross-layer,smoothquant,awq", calibrate: "feeds", dtype: "int4" } as const;
+  const options = equalizeStepOptions.parse({
+    equalize: "cross-layer,smoothquant,awq",
+    calibrate: "feeds",
+    dtype: "int4",
+  });
   const { model: even, report } = await equalizeStep.run(model, options, context);
   expect(report().notes).toEqual([
     "cross-layer: 1 pair of neighbouring layers evened out",
@@ -53,9 +57,12 @@ test("outputs stay, and every method says what it moved", async () => {
 });
 
 test("what looks at activations asks for data; a dry run does nothing", async () => {
-  await expect(equalizeStep.run(model, { equalize: ["awq"] }, context)).rejects.toThrow(
+  await expect(equalizeStep.run(model, equalizeStepOptions.parse({ equalize: ["awq"] }), context)).rejects.toThrow(
     /equalize awq: needs to see activations: expected calibration data/,
   );
-  const dry = await equalizeStep.run(model, { equalize: ["awq"] }, { ...context, dryRun: true });
+  const dry = await equalizeStep.run(model, equalizeStepOptions.parse({ equalize: ["awq"] }), {
+    ...context,
+    dryRun: true,
+  });
   expect(dry.model).toBe(model);
 });

@@ -4,11 +4,11 @@ import type { Model } from "../../ir/model.ts";
 import { equalizeCrossLayer } from "../../quantize/equalize/cross-layer.ts";
 import { awqOnData, smoothQuantOnData } from "../../quantize/equalize/on-data.ts";
 import { type EqualizeResult, smoothQuantOptions } from "../../quantize/equalize/smoothquant.ts";
-import { isInteger, resolveSpec, specOptions } from "../../quantize/spec.ts";
+import { isInteger, plainSpec, resolveSpec, specOptions, withOwn } from "../../quantize/spec.ts";
 import type { Step, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
-import { type CalibrationData, openCalibration } from "../calibration.ts";
-import { inputOptions, runtimeOptions } from "./compare.ts";
+import { ownOptions } from "../../util/options.ts";
+import { type CalibrationData, calibrationOptions, openCalibration } from "../calibration.ts";
 
 export const equalizers = ["cross-layer", "smoothquant", "awq"] as const;
 export type EqualizerName = (typeof equalizers)[number];
@@ -28,20 +28,17 @@ export const equalizeStepOptions = z.strictObject({
       "what to do, in order: cross-layer evens out the channels of neighbouring layers; smoothquant moves outliers of activations into weights; awq gives the weights that large activations meet finer steps",
     ),
   alpha: smoothQuantOptions.shape.alpha.describe("smoothquant: the share of the outliers that moves to the weights"),
-  insert: z
+  insertMul: z
     .boolean()
     .default(false)
     .describe("smoothquant and awq: insert a Mul where no constant of the model can take the scale in"),
   dtype: specOptions.shape.dtype.describe("awq: what the weights will be stored as"),
   granularity: specOptions.shape.granularity.describe("awq: which weights will share a scale"),
-  calibrate: inputOptions.data.describe("samples for smoothquant and awq; do not measure on the same ones"),
-  calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
-  batchSize: z.int().min(1).optional().describe("samples in one calibration run; default the model's, else 1"),
-  threads: runtimeOptions.threads,
+  ...calibrationOptions,
+  calibrate: calibrationOptions.calibrate.describe("samples for smoothquant and awq; do not measure on the same ones"),
 });
 
-type Options = z.input<typeof equalizeStepOptions>;
-type Settings = z.output<typeof equalizeStepOptions>;
+type Options = z.output<typeof equalizeStepOptions>;
 
 interface Equalized {
   readonly model: Model;
@@ -49,18 +46,19 @@ interface Equalized {
   readonly done: string;
 }
 
-type OnData = (model: Model, settings: Settings, calibration: CalibrationData) => Promise<EqualizeResult>;
+type OnData = (model: Model, settings: Options, calibration: CalibrationData) => Promise<EqualizeResult>;
 
 const onData: Readonly<Record<Exclude<EqualizerName, "cross-layer">, OnData>> = {
   smoothquant: (model, settings, { data, running, show }) =>
-    show((onProgress) => smoothQuantOnData(model, data, settings, { ...running, onProgress })),
+    show((onProgress) =>
+      smoothQuantOnData(model, data, ownOptions(smoothQuantOptions, settings), { ...running, onProgress }),
+    ),
   awq: (model, settings, { data, running, show }) => {
-    const { dtype, insert } = settings;
+    const { dtype, insertMul, granularity } = settings;
     if (!isInteger(dtype))
       throw new TersorError("bad-recipe", `equalize awq: dtype ${dtype}: expected integers. Leave awq out.`);
-    const { granularity } = settings;
-    const spec = resolveSpec({ ...specOptions.parse({ dtype }), granularity }, "equalize awq");
-    return show((onProgress) => awqOnData(model, data, spec, { insert }, { ...running, onProgress }));
+    const spec = resolveSpec(withOwn(plainSpec, { dtype, granularity }), "equalize awq");
+    return show((onProgress) => awqOnData(model, data, spec, { insertMul }, { ...running, onProgress }));
   },
 };
 
@@ -74,7 +72,7 @@ export const equalizeStep: Step<typeof equalizeStepOptions> = {
     if (ctx.dryRun) return { model, report: () => ({ notes: ["equalization is left out of a dry run"] }) };
     const notes: string[] = [];
     let current = model;
-    for (const name of equalizeStepOptions.parse(options).equalize) {
+    for (const name of options.equalize) {
       const result = await equalizeBy(name, current, options, ctx);
       current = result.model;
       notes.push(`${name}: ${result.done}`);
@@ -88,16 +86,13 @@ async function equalizeBy(name: EqualizerName, model: Model, options: Options, c
     const { model: even, pairs } = equalizeCrossLayer(model);
     return { model: even, done: `${pairs} ${pairs === 1 ? "pair" : "pairs"} of neighbouring layers evened out` };
   }
-  const settings = equalizeStepOptions.parse(options);
-  const { calibrate, calibrationSamples: samples, batchSize, threads } = settings;
-  const named = { data: calibrate, samples, batchSize, threads };
-  const calibration = calibrate === undefined ? undefined : await openCalibration(model, named, ctx);
+  const calibration = options.calibrate === undefined ? undefined : await openCalibration(model, options, ctx);
   if (!calibration)
     throw new TersorError(
       "bad-recipe",
-      `equalize ${name}: needs to see activations: expected calibration data. Name some (on the command line: --calibrate), or use cross-layer.`,
+      `equalize ${name}: needs to see activations: expected calibration data. Name some with calibrate, or use cross-layer.`,
     );
-  const { model: scaled, values } = await onData[name](model, settings, calibration);
+  const { model: scaled, values } = await onData[name](model, options, calibration);
   const moved = values.filter(({ place }) => place !== undefined).length;
   const rest = values.length - moved;
   const left = rest > 0 ? `; ${rest} more have nothing in front that could take their scale in` : "";

@@ -9,15 +9,17 @@ import type { Step, StepContext } from "../../step.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../../train/checkpoint.ts";
 import { splitTarget } from "../../train/emit-losses.ts";
 import { type FitEnvironment, fit } from "../../train/fit.ts";
-import type { LossOptions, LossSettings } from "../../train/loss-rule.ts";
-import { type TrainOptions, trainOptions } from "../../train/options.ts";
+import { type LossOptions, type LossSettings, lossOptions } from "../../train/loss-rule.ts";
+import { type TrainSettings, trainOptions } from "../../train/options.ts";
 import { TersorError } from "../../util/errors.ts";
+import { ownOptions, parseOptions } from "../../util/options.ts";
 import { classNotes } from "../class-notes.ts";
 import { inputsOf } from "../inputs-of.ts";
 import { openTeacher } from "../open-teacher.ts";
 import { modelNamed, openQuantized } from "../quantized-training.ts";
+import { inputOptions, runtimeOptions } from "../run-options.ts";
 import { afterLogits, judgedOn, withOutputs } from "../training-outputs.ts";
-import { compareOptions, inputOptions, runtimeOptions } from "./compare.ts";
+import { compareOptions } from "./compare.ts";
 import { type DataParts, reportOf, type TrainReport } from "./train-report.ts";
 
 /** Where training data comes from, how the result is judged, and what is kept on the way. */
@@ -59,6 +61,8 @@ export const finetuneOptions = trainOptions.extend({
 });
 
 export type FinetuneOptions = z.input<typeof finetuneOptions>;
+/** Parsed; `loss` may be left to the caller. */
+export type FinetuneSettings = Omit<z.output<typeof finetuneOptions>, "loss"> & { readonly loss?: LossSettings[] };
 
 /** Files that a training writes. */
 export function filesOfTraining({
@@ -102,23 +106,21 @@ interface Trained {
  */
 export async function trainModel(
   model: Model,
-  written: FinetuneOptions,
+  options: FinetuneSettings,
   ctx: StepContext,
   losses?: LossesFor,
 ): Promise<Trained> {
-  const teacher = written.teacher === undefined ? undefined : await modelNamed(written.teacher, ctx);
-  const open = openQuantized(model, quantizedOptions(written), teacher, ctx);
-  if (!open) return trainFloats(model, written, { ctx, teacher, losses });
-  const freeze = [...(written.freeze ?? []), ...open.fixed];
-  const options = { ...written, ...(freeze.length > 0 && { freeze }) };
+  const teacher = options.teacher === undefined ? undefined : await modelNamed(options.teacher, ctx);
+  const open = openQuantized(model, options, teacher, ctx);
+  if (!open) return trainFloats(model, options, { ctx, teacher, losses });
+  const freeze = [...(options.freeze ?? []), ...open.fixed];
+  const settings = { ...options, ...(freeze.length > 0 && { freeze }) };
   // Further optimizations would compute in integers, which saturate on some machines, and not as the gradient sees it.
   const session = { optimization: "basic" } as const;
-  const { model: trained, report } = await trainFloats(open.thawed.model, options, { ctx, teacher, losses, session });
+  const { model: trained, report } = await trainFloats(open.thawed.model, settings, { ctx, teacher, losses, session });
   const notes = [...(report.notes ?? []), ...open.notes];
   return { model: await open.close(trained), report: { ...report, quantized: open.about, notes } };
 }
-
-const quantizedOptions = ({ scales = "fixed", prunedZeros = false }: FinetuneOptions) => ({ scales, prunedZeros });
 
 interface Around {
   readonly ctx: StepContext;
@@ -129,18 +131,18 @@ interface Around {
 
 async function trainFloats(
   model: Model,
-  written: FinetuneOptions,
+  options: FinetuneSettings,
   { ctx, teacher, losses, session = {} }: Around,
 ): Promise<Trained> {
-  const options = finetuneOptions.parse(written);
   const { threads, log } = options;
   const sessionOptions = threads === undefined ? {} : { threads };
   const runtime = await ctx.runtime(options.runtime);
   const parts = await dataOf(options, inputsOf(model), ctx);
-  const given = losses ? [...losses(parts.first)] : written.loss && (await withCharsets(options.loss, ctx));
-  const asked = { ...trainingOptions(written), ...(given !== undefined && { loss: given }) };
-  const { loss, notes: taken } = withOutputs(trainOptions.parse(asked).loss, model, parts.first);
-  const training = { ...asked, loss: loss.map((each) => afterLogits(each, teacher)) };
+  const given = losses
+    ? losses(parts.first).map((each) => parseOptions(lossOptions, each, "loss"))
+    : await withCharsets(options.loss ?? [], ctx);
+  const { loss, notes: taken } = withOutputs(given, model, parts.first);
+  const training = ownOptions(trainOptions, options, { loss: loss.map((each) => afterLogits(each, teacher)) });
   const { validation, notes: judged } = judgedOn(parts, model, loss);
   const about = loss.some(({ target }) => target === "label") ? classNotes(parts.training, model, loss[0]?.output) : [];
   const values = training.loss.flatMap(({ target }) => {
@@ -226,21 +228,14 @@ function withCharsets(losses: readonly LossSettings[], ctx: StepContext): Promis
   );
 }
 
-/** The part of the options that training itself knows. */
-function trainingOptions(options: FinetuneOptions): TrainOptions {
-  const known = new Set(Object.keys(trainOptions.shape));
-  return Object.fromEntries(Object.entries(options).filter(([key]) => known.has(key)));
-}
-
 /** Training and validation data without a sample in common. @throws bad-recipe where there is none */
 async function dataOf(
-  options: z.output<typeof finetuneOptions>,
+  options: FinetuneSettings,
   inputs: Parameters<StepContext["data"]>[1],
   ctx: StepContext,
 ): Promise<DataParts> {
   const all = await ctx.data(options.data, inputs);
-  if (!all)
-    throw new TersorError("bad-recipe", "training: no data: name samples with data (on the command line: --data).");
+  if (!all) throw new TersorError("bad-recipe", "training: no data: name samples with data.");
   const data = options.samples === undefined ? all : take(all, options.samples);
   const { validation: share } = options;
   const isShare = typeof share === "number";
@@ -261,18 +256,14 @@ async function firstSample(data: Dataset) {
 }
 
 /** What a checkpoint must share with the training that it resumes. */
-function identityOf(model: Model, teacher: Model | undefined, options: TrainOptions, parts: DataParts): string {
+function identityOf(model: Model, teacher: Model | undefined, options: TrainSettings, parts: DataParts): string {
   const weights = (each: Model) =>
     each.graph.initializers.flatMap(({ tensor }) => (tensor && tensor.dtype !== "string" ? [hashTensor(tensor)] : []));
   const data = [parts.training, parts.validation?.data].map((each) => each && [each.name, each.size]);
   return JSON.stringify([options, data, weights(model), teacher ? weights(teacher) : []]);
 }
 
-async function resumeFrom(
-  { resume, checkpoint }: z.output<typeof finetuneOptions>,
-  identity: string,
-  ctx: StepContext,
-) {
+async function resumeFrom({ resume, checkpoint }: FinetuneSettings, identity: string, ctx: StepContext) {
   if (!resume) return undefined;
   if (checkpoint === undefined)
     throw new TersorError("bad-recipe", "resume: there is no checkpoint to go on from. Name its file with checkpoint.");

@@ -1,5 +1,5 @@
 /** @file Step: the whole model in float16, weights and arithmetic; with data, what float16 can't hold stays float32. */
-import * as z from "zod";
+import type * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import { type Float16Result, toFloat16 } from "../../quantize/float16/float16.ts";
 import { magnitudes } from "../../quantize/float16/magnitudes.ts";
@@ -7,27 +7,21 @@ import { float16Options } from "../../quantize/float16/options.ts";
 import { findLayers } from "../../quantize/sites.ts";
 import type { Step, StepContext, StepResult } from "../../step.ts";
 import { float16Rungs, laddersOf } from "../bound/ladders.ts";
-import { openCalibration } from "../calibration.ts";
+import { calibrationOptions, openCalibration } from "../calibration.ts";
 import { quantizeReport } from "../quantize-report.ts";
-import { inputOptions, runtimeOptions } from "./compare.ts";
 
-export const float16StepOptions = float16Options.omit({ ranges: true }).extend({
-  calibrate: inputOptions.data.describe(
+export const float16StepOptions = float16Options.omit({ magnitudes: true }).extend({
+  ...calibrationOptions,
+  calibrate: calibrationOptions.calibrate.describe(
     "samples that show which values go beyond 65,504: what computes them stays float32; default: a few of the recipe's data",
   ),
-  calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
-  batchSize: z
-    .int()
-    .min(1)
-    .optional()
-    .describe("samples in one calibration run; default the model's fixed batch size, else 1"),
-  threads: runtimeOptions.threads,
 });
 
-type Options = z.input<typeof float16StepOptions>;
+type Options = z.output<typeof float16StepOptions>;
 
 export const float16Step: Step<typeof float16StepOptions> = {
-  name: "float16",
+  name: "quantize",
+  mode: "float16",
   summary: "Turn weights, values and arithmetic into float16, for runtimes that compute in it.",
   options: float16StepOptions,
   needs: [],
@@ -59,12 +53,11 @@ const FEW = 16;
 
 /** Runs the model on the calibration data, else on a few samples of the recipe's; not at all where there are none. */
 async function look(model: Model, options: Options, ctx: StepContext): Promise<Seen | undefined> {
-  const { calibrate, calibrationSamples, batchSize, threads } = float16StepOptions.parse(options);
+  const { calibrate, calibrationSamples } = options;
   if (ctx.dryRun) return undefined;
   // Processors without float16 compute in float32: what overflows would show nowhere but in the values' sizes.
   const most = calibrate === undefined ? FEW : calibrationSamples;
-  const named = { data: calibrate, samples: most, batchSize, threads };
-  const opened = await openCalibration(model, named, ctx);
+  const opened = await openCalibration(model, { ...options, calibrationSamples: most }, ctx);
   if (!opened) return undefined;
   const { data, running, show } = opened;
   let samples = 0;
@@ -85,9 +78,9 @@ function convert(
   seen: Seen | undefined,
   blocked: readonly string[] = [],
 ): Float16Result {
-  const { keepIo, blocklist, measure } = float16StepOptions.parse(options);
-  const ranges = seen && { ranges: seen.ranges };
-  return toFloat16(model, { keepIo, measure, blocklist: [...blocklist, ...blocked], ...ranges });
+  const { keepIo, blocklist, measure } = options;
+  const largest = seen && { magnitudes: seen.ranges };
+  return toFloat16(model, { keepIo, measure, blocklist: [...blocklist, ...blocked], ...largest });
 }
 
 function stepResult(result: Float16Result, seen: Seen | undefined): StepResult {

@@ -21,4 +21,4 @@ export function advised(report: PruneStepReport): PruneStepReport {
 }
 
 const unseen =
-  "nothing looked at outputs: name samples with calibrate (on the command line: --calibrate), then they decide what goes, weights are solved anew, and the result is judged";
+  "nothing looked at outputs: name samples with calibrate, then they decide what goes, weights are solved anew, and the result is judged";

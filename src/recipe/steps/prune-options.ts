@@ -4,20 +4,16 @@ import { pruneOptions, type Structure } from "../../prune/options.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
 import { TersorError } from "../../util/errors.ts";
-import { inputOptions, runtimeOptions } from "./compare.ts";
+import { calibrationOptions } from "../calibration.ts";
+import { inputOptions, runtimeOptions } from "../run-options.ts";
 import { scheduleOptions } from "./prune-schedule.ts";
 import { vocabularyOptions } from "./prune-vocabulary.ts";
 
 export const pruneStepOptions = pruneOptions.extend({
-  calibrate: inputOptions.data.describe(
+  ...calibrationOptions,
+  calibrate: calibrationOptions.calibrate.describe(
     "samples for criteria and recovery that look at data; do not measure on the same ones",
   ),
-  calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
-  batchSize: z
-    .int()
-    .min(1)
-    .optional()
-    .describe("samples in one calibration run; default the model's fixed batch size, else 1"),
   target: z
     .union([z.string().transform(targetNamed), targetSchema])
     .optional()

@@ -82,15 +82,18 @@ describe("zeros stay exactly zero", () => {
     ["hqq", [{ quantize: { ...ptq.quantize, dtype: "uint4", symmetric: false, method: "hqq" } }]],
     ["gptq", [{ quantize: { ...ptq.quantize, dtype: "int4", method: "gptq", calibrate: "x.npy" } }]],
     ["awq", [{ quantize: { ...ptq.quantize, dtype: "int4", method: "awq", calibrate: "x.npy" } }]],
-    ["static", [{ static: { target: "node-x64", samples: 16 } }]],
+    ["static", [{ quantize: { mode: "static", target: "node-x64", calibrationSamples: 16 } }]],
     [
       "static with gptq, after cross-layer equalization",
-      [{ equalize: { equalize: ["cross-layer"] } }, { static: { target: "any", method: "gptq", samples: 16 } }],
+      [
+        { equalize: { equalize: ["cross-layer"] } },
+        { quantize: { mode: "static", target: "any", method: "gptq", calibrationSamples: 16 } },
+      ],
     ],
     [
       "static, trained in integers",
       [
-        { static: { target: "node-x64", samples: 16 } },
+        { quantize: { mode: "static", target: "node-x64", calibrationSamples: 16 } },
         { distill: { teacher: "original", epochs: 4, rate: 0.01, batchSize: 8, prunedZeros: true } },
       ],
     ],
@@ -102,7 +105,10 @@ describe("zeros stay exactly zero", () => {
 
   it("but not where training in integers is not told", { timeout: 30_000 }, async () => {
     const distill = { teacher: "original", epochs: 4, rate: 0.01, batchSize: 8 };
-    const { revived } = await lost([{ static: { target: "node-x64", samples: 16 } }, { distill }]);
+    const { revived } = await lost([
+      { quantize: { mode: "static", target: "node-x64", calibrationSamples: 16 } },
+      { distill },
+    ]);
     expect(revived.length).toBeGreaterThan(0);
   });
 });

@@ -19,6 +19,7 @@ const training = finetuneOptions.omit({ loss: true, teacher: true, checkpoint: t
     .describe(
       "what is learned: labels (auto, where the data has classes or numbers), or what the original model gives",
     ),
+  seed: z.int().min(0).optional().describe("seed of the order of samples and of augmentation; default the recipe's"),
 });
 
 export const scheduleOptions = {
@@ -31,7 +32,7 @@ export const scheduleOptions = {
 };
 
 export type ScheduleName = z.output<typeof scheduleOptions.schedule>;
-export type FinetuneBetween = z.input<typeof training>;
+export type FinetuneBetween = z.output<typeof training>;
 
 const DEFAULT_STEPS = 5;
 
@@ -60,7 +61,7 @@ export function shareOfRest(goal: number, gone: number): number {
  */
 export async function trainBetween(
   model: Model,
-  { from = "auto", ...options }: FinetuneBetween,
+  { from, ...options }: FinetuneBetween,
   freeze: readonly string[],
   ctx: StepContext,
 ): Promise<{ readonly model: Model; readonly report: TrainReport }> {
@@ -70,10 +71,12 @@ export async function trainBetween(
   return trainModel(
     model,
     {
-      seed: ctx.seed,
       ...options,
+      checkpoint: undefined,
+      resume: false,
+      seed: options.seed ?? ctx.seed,
       ...(frozen.length > 0 && { freeze: frozen }),
-      ...(!isLabelled && { teacher: "original" }),
+      teacher: isLabelled ? undefined : "original",
     },
     ctx,
     () => (isLabelled ? onLabels(sample) : afterOriginal(model)),

@@ -13,7 +13,7 @@ import { type HostTensor, hostTensor, numbersOf } from "../../tensor/host-tensor
 import { elementCount, type TypedArray } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
 import { sampleBatches } from "../compare.ts";
-import type { runtimeOptions } from "./compare.ts";
+import type { runtimeOptions } from "../run-options.ts";
 
 export const vocabularyOptions = {
   corpus: z
@@ -63,7 +63,7 @@ export async function cutVocabulary(model: Model, options: Options, ctx: StepCon
   if (corpus === undefined)
     throw new TersorError(
       "bad-recipe",
-      "prune: structure vocabulary needs a corpus: expected data with all texts that count. Name it with corpus (on the command line: --corpus).",
+      "prune: structure vocabulary needs a corpus: expected data with all texts that count. Name it with corpus.",
     );
   if (files === undefined && !ctx.dryRun)
     throw new TersorError(

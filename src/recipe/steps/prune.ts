@@ -1,17 +1,17 @@
 /** @file Step: removes channels or residual blocks, or puts zeros into weights. */
 
-import type * as z from "zod";
 import type { Sample } from "../../data/dataset.ts";
 import { metricForLabel, settleMetric } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { pruneBlocks } from "../../prune/blocks/prune-blocks.ts";
-import { type ParsedPruneOptions, pruneOptions, structureOf } from "../../prune/options.ts";
+import { type PruneSettings, pruneOptions, structureOf } from "../../prune/options.ts";
 import { type ChannelData, type KeptReport, pruneChannels } from "../../prune/prune-channels.ts";
 import { pruneWeights } from "../../prune/weights/prune-weights.ts";
 import type { Step, StepContext } from "../../step.ts";
 import { targetNamed } from "../../targets/targets.ts";
 import { TersorError } from "../../util/errors.ts";
+import { ownOptions } from "../../util/options.ts";
 import { openCalibration } from "../calibration.ts";
 import { countParams } from "../describe-model.ts";
 import { filesOfTraining } from "./finetune.ts";
@@ -32,9 +32,9 @@ export const pruneStep: Step<typeof pruneStepOptions> = {
     ...filesOfTraining(finetune),
     ...(vocabularyFiles === undefined ? [] : vocabularyPaths(vocabularyFiles, tokenizer !== undefined)),
   ],
-  async run(model, given, ctx) {
-    const result = await runPrune(model, given, ctx);
-    const isTrained = given.finetune !== undefined && !ctx.dryRun;
+  async run(model, options, ctx) {
+    const result = await runPrune(model, options, ctx);
+    const isTrained = options.finetune !== undefined && !ctx.dryRun;
     return { model: result.model, report: () => (isTrained ? result.report() : advised(result.report())) };
   },
 };
@@ -42,21 +42,20 @@ export const pruneStep: Step<typeof pruneStepOptions> = {
 /** Prunes, and leaves it to the caller to say what comes next. */
 export async function runPrune(
   model: Model,
-  given: z.input<typeof pruneStepOptions>,
+  options: PruneStepOptions,
   ctx: StepContext,
 ): Promise<{ readonly model: Model; report(): PruneStepReport }> {
-  const options = pruneStepOptions.parse(given);
   const { kind } = structureOf(options.structure);
-  const own = pruneOptions.parse({ ...pick(given, Object.keys(pruneOptions.shape)), seed: options.seed ?? ctx.seed });
+  const own = ownOptions(pruneOptions, options, { seed: options.seed ?? ctx.seed });
   checkShare(options, kind, kind in cutKinds);
-  const plan: Plan = { options, own, finetune: given.finetune, ctx };
+  const plan: Plan = { options, own, finetune: options.finetune, ctx };
   return runSchedule(model, plan, kind in cutKinds ? cutKinds[kind as keyof typeof cutKinds] : zeroWeights);
 }
 
 interface Plan {
   readonly options: PruneStepOptions;
   /** Those of pruning itself, of all steps together. */
-  readonly own: ParsedPruneOptions;
+  readonly own: PruneSettings;
   readonly finetune: FinetuneBetween | undefined;
   readonly ctx: StepContext;
 }
@@ -160,7 +159,7 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const known = before?.report().approach;
   const chosen = known && { criterion: known.criteria[0], ranking: known.ranking };
   // Once is enough to look at: the model that was given.
-  const given = { ...own, ...chosen, ratio, sensitivity: own.sensitivity && !before };
+  const given = ownOptions(pruneOptions, own, { ...chosen, ratio, sensitivity: own.sensitivity && !before });
   const clock = own.by === "latency" ? await clockFor(options, ctx) : undefined;
   const { target = targetNamed(options.runtime === "ort-web" ? "web-wasm" : "any") } = options;
   const multiple = target.widths?.depthwise;
@@ -211,19 +210,12 @@ async function sizes(before: Model, after: Model, { compressed }: PruneStepOptio
 /** Does something with the data that criteria and recovery may look at; undefined where none is named. Shows how far it is. */
 async function withCalibration<T>(
   model: Model,
-  { calibrate, calibrationSamples: samples, batchSize, threads }: PruneStepOptions,
+  options: PruneStepOptions,
   ctx: StepContext,
   work: (data: ChannelData | undefined) => Promise<T>,
 ): Promise<T> {
-  const calibration =
-    calibrate === undefined
-      ? undefined
-      : await openCalibration(model, { data: calibrate, samples, batchSize, threads }, ctx);
+  const calibration = options.calibrate === undefined ? undefined : await openCalibration(model, options, ctx);
   if (!calibration) return work(undefined);
   const { data, running, show } = calibration;
   return show((onProgress) => work({ data, ...running, onProgress }));
-}
-
-function pick(options: object, keys: readonly string[]): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(options).filter(([key]) => keys.includes(key)));
 }

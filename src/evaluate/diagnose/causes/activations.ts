@@ -145,7 +145,7 @@ function partsOf({ parts, seen }: SiteEvidence): { largest: number; noise: numbe
 export const clipped: CauseRow = {
   kind: "clipped",
   title: "values beyond the calibrated range",
-  advice: "Calibrate on more, and more typical, samples, or with --calibration min-max.",
+  advice: "Calibrate on more, and more typical, samples, or with --ranges min-max.",
   test: (evidence) =>
     fitting(evidence).flatMap((site) =>
       bySite(evidence, site, "clipped", `"${site.value}" leaves the range that calibration found: ${text(site)}`),
@@ -155,7 +155,7 @@ export const clipped: CauseRow = {
 export const unusedRange: CauseRow = {
   kind: "unused-range",
   title: "calibrated range far too wide",
-  advice: "Calibrate on samples like those the model will see; --calibration percentile leaves rare extremes out.",
+  advice: "Calibrate on samples like those the model will see; --ranges percentile leaves rare extremes out.",
   explains: ["coarse-grid"],
   test: (evidence) =>
     fitting(evidence)

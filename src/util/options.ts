@@ -1,7 +1,10 @@
-/** @file Checks options against a schema, with errors that name the option and what may have been meant. */
+/**
+ * @file Options at the door: checked once against a schema, with errors that name the option and the nearest known one. What comes out
+ * goes through every further door as it is.
+ */
 import type { z } from "zod";
-import { TersorError } from "../util/errors.ts";
-import { nearestNames } from "../util/nearest.ts";
+import { type ErrorCode, TersorError } from "./errors.ts";
+import { nearestNames } from "./nearest.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -10,30 +13,50 @@ export type OptionNaming = (path: readonly PropertyKey[]) => string;
 
 const byPath: OptionNaming = (path) => `"${path.map(String).join(".")}"`;
 
-/** The parsed options. @throws bad-recipe naming every wrong option in one line; `subject` opens the message. */
+export interface DoorOptions {
+  /** How messages name options; by their path when absent. */
+  readonly naming?: OptionNaming;
+  /** Of the error; bad-recipe when absent. */
+  readonly code?: ErrorCode;
+}
+
+/** Options that came out of a schema: they need not go through it again. */
+const parsed = new WeakMap<object, z.ZodType>();
+
+/**
+ * The options, checked and with every default filled in; the same object when they came from here.
+ * @throws TersorError naming every wrong option in one line; `subject` opens the message
+ */
 export function parseOptions<T>(
   schema: z.ZodType<T>,
   value: unknown,
   subject: string,
-  naming: OptionNaming = byPath,
+  { naming = byPath, code = "bad-recipe" }: DoorOptions = {},
 ): T {
+  if (typeof value === "object" && value !== null && parsed.get(value) === schema) return value as T;
   const result = schema.safeParse(value, { reportInput: true });
-  if (result.success) return result.data;
+  if (result.success) return settled(schema, result.data);
   const texts = result.error.issues.map((issue) => describe(issue, schema, naming));
-  throw new TersorError("bad-recipe", `${subject}: ${[...new Set(texts)].join("; ")}.`, { cause: result.error });
+  throw new TersorError(code, `${subject}: ${[...new Set(texts)].join("; ")}.`, { cause: result.error });
 }
 
-/**
- * Options as they are written, checked, with every default filled in: what steps are run with and manifests record.
- * @throws bad-recipe as {@link parseOptions}.
- */
-export function resolveOptions(
-  schema: z.ZodObject,
-  value: unknown,
-  subject: string,
-  naming: OptionNaming = byPath,
-): Record<string, unknown> {
-  parseOptions(schema, value, subject, naming);
+/** The options of `schema` out of those of a schema that extends it, with `changes`: checked there, so not again. */
+export function ownOptions<S extends z.ZodObject>(
+  schema: S,
+  options: Readonly<Record<string, unknown>>,
+  changes: Partial<z.output<S>> = {},
+): z.output<S> {
+  const own = Object.keys(schema.shape).flatMap((key) => (key in options ? [[key, options[key]]] : []));
+  return settled(schema, { ...Object.fromEntries(own), ...changes } as z.output<S>);
+}
+
+function settled<T>(schema: z.ZodType, options: T): T {
+  if (typeof options === "object" && options !== null) parsed.set(options, schema);
+  return options;
+}
+
+/** Options as they are written, with every default filled in: what manifests record. `value` is checked already. */
+export function writtenOptions(schema: z.ZodObject, value: unknown): Record<string, unknown> {
   const given = value as Readonly<Record<string, unknown>>;
   const entries = Object.entries(schema.shape).map(([key, field]) => [key, given[key] ?? defaultOf(field)] as const);
   return Object.fromEntries(entries.filter(([, option]) => option !== undefined));
@@ -60,6 +83,10 @@ function describe(issue: Issue, schema: z.ZodType, naming: OptionNaming): string
     const inner = issue.errors.flat().filter((each) => each.code !== "invalid_type" || each.path.length > 0);
     const [first] = inner;
     if (first) return describe({ ...first, path: [...issue.path, ...first.path] } as Issue, schema, naming);
+    const kinds = issue.errors.flat().flatMap((each) => (each.code === "invalid_type" ? [each.expected] : []));
+    const got =
+      issue.input === undefined ? "nothing" : typeof issue.input === "object" ? "an object" : shown(issue.input);
+    if (kinds.length > 0) return `${where}expected ${[...new Set(kinds)].join(" or ")}, got ${got}`;
   }
   const got = issue.input === undefined || typeof issue.input === "object" ? "" : `, got ${shown(issue.input)}`;
   const expected = issue.message.replace(/^Invalid input: /, "").replace(/, received .*$/, "");
@@ -95,13 +122,14 @@ function keysAt(schema: z.ZodType, path: readonly PropertyKey[]): readonly strin
   return [];
 }
 
-/** The schema inside of optional, default and prefault. */
+/** The schema inside of optional, default, prefault and transformations. */
 function unwrap(schema: unknown): unknown {
   let current = schema;
   while (typeof current === "object" && current !== null && "_zod" in current) {
-    const { innerType } = (current as { _zod: { def: { innerType?: unknown } } })._zod.def;
-    if (innerType === undefined) break;
-    current = innerType;
+    const { innerType, in: before } = (current as { _zod: { def: { innerType?: unknown; in?: unknown } } })._zod.def;
+    const inner = innerType ?? before;
+    if (inner === undefined) break;
+    current = inner;
   }
   return current;
 }
