@@ -1,5 +1,4 @@
 /** @file Opens regular files and nothing else, in Node: what a device, pipe or socket gives may never begin, or never end. */
-// biome-ignore lint/style/noRestrictedImports: both src/node and src/data/node need it, and neither may import the other.
 import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats, statSync } from "node:fs";
 
 /** The code of the error for what is no file; Node's own errors have codes of the same kind. */
