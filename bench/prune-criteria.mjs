@@ -14,7 +14,7 @@ import { loadModel } from "../dist/node/load.js";
 import { measureSize } from "../dist/node/size.js";
 import { constantToInitializer } from "../dist/passes/constant-to-initializer.js";
 import { pruneOptions } from "../dist/prune/options.js";
-import { pruneChannels } from "../dist/prune/prune-channels.js";
+import { pruneChannels } from "../dist/prune/channels/prune-channels.js";
 import { inputsOf } from "../dist/recipe/inputs-of.js";
 import { runRecipe } from "../dist/recipe/node/run-recipe.js";
 import { cifarTrain } from "./prune-tasks.mjs";

@@ -16,7 +16,7 @@ import { Graph } from "../dist/ir/graph.js";
 import { Model } from "../dist/ir/model.js";
 import { tensorType } from "../dist/ir/types.js";
 import { pruneOptions } from "../dist/prune/options.js";
-import { pruneChannels } from "../dist/prune/prune-channels.js";
+import { pruneChannels } from "../dist/prune/channels/prune-channels.js";
 import { shareOf } from "../dist/prune/weights/choose-columns.js";
 import { sparseGpt } from "../dist/prune/weights/sparsegpt.js";
 import { lineBelow } from "../dist/prune/weights/units.js";

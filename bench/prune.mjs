@@ -12,7 +12,7 @@ import { collect, datasetOf, take } from "../dist/data/dataset.js";
 import { chooseMetric } from "../dist/evaluate/choose-metric.js";
 import { loadModel } from "../dist/node/load.js";
 import { pruneOptions } from "../dist/prune/options.js";
-import { pruneChannels } from "../dist/prune/prune-channels.js";
+import { pruneChannels } from "../dist/prune/channels/prune-channels.js";
 import { markdown } from "./measure.mjs";
 import { cifarTrain, judge, proveCut } from "./prune-tasks.mjs";
 import { dataSpecs, defaultShared, ocrCharset, openSession, openSpec, simplified, zoo } from "./zoo.mjs";

@@ -97,15 +97,15 @@ export type { EncodedMessage } from "./proto/encode.ts";
 export { chunksOfMessage, toBlob, writeTo } from "./proto/write.ts";
 export { type BlockReport, type BlockResult, pruneBlocks } from "./prune/blocks/prune-blocks.ts";
 export { criteria as pruneCriteria } from "./prune/criteria/index.ts";
-export type { Clock, LatencyTable, TimeModels } from "./prune/latency/latency-table.ts";
+export type { Clock, LatencyTable, TimeModels } from "./prune/channels/latency/latency-table.ts";
 export { type PruneOptions, pruneOptions } from "./prune/options.ts";
 export {
   type ChannelData,
   type ChannelResult,
   type PruneSurroundings,
   pruneChannels,
-} from "./prune/prune-channels.ts";
-export type { SensitivityReport } from "./prune/sensitivity.ts";
+} from "./prune/channels/prune-channels.ts";
+export type { SensitivityReport } from "./prune/channels/sensitivity.ts";
 export { type PrunedTokenizer, pruneTokenizer } from "./prune/vocabulary/prune-tokenizer.ts";
 export { pruneVocabulary, type VocabularyResult, vocabularyOf } from "./prune/vocabulary/prune-vocabulary.ts";
 export { pruneWeights, type WeightResult } from "./prune/weights/prune-weights.ts";

@@ -1,8 +1,8 @@
 /** @file Random cuts of models, and both things that can be made of one: the model without what goes, and with zeros in its place. */
 import type { Model } from "../src/ir/model.ts";
-import { applyCut, type Cut, maskCut } from "../src/prune/cut.ts";
-import { type Channeled, findGroups } from "../src/prune/groups.ts";
-import { prepared } from "../src/prune/prepare.ts";
+import { applyCut, type Cut, maskCut } from "../src/prune/graph/cut.ts";
+import { type Channeled, findGroups } from "../src/prune/graph/groups.ts";
+import { prepared } from "../src/prune/graph/prepare.ts";
 import { Rng } from "../src/util/rng.ts";
 
 /** About the given share of the channels of every group, so that no axis is left with nothing. */

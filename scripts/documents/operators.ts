@@ -4,7 +4,7 @@ import { gradientRule, isConstantAlmostEverywhere } from "../../src/autodiff/rul
 import { macRules } from "../../src/ops/macs.ts";
 import { knownOps, schemaVersions } from "../../src/ops/schema.ts";
 import { shapeRule } from "../../src/ops/shapes/index.ts";
-import { channelRules } from "../../src/prune/channel-rules.ts";
+import { channelRules } from "../../src/prune/graph/channel-rules.ts";
 import { dynamicRules, noInteger } from "../../src/quantize/dynamic/rules.ts";
 import { floatReasons, integerRules, movingRules } from "../../src/quantize/static/rules.ts";
 import { weightOps } from "../../src/quantize/weight-rules.ts";

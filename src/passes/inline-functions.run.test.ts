@@ -8,7 +8,7 @@ import { Graph } from "../ir/graph.ts";
 import type { FunctionDef, Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
 import { parse } from "../ir/text/index.ts";
-import { pruneChannels } from "../prune/prune-channels.ts";
+import { pruneChannels } from "../prune/channels/prune-channels.ts";
 import { pruneWeights } from "../prune/weights/prune-weights.ts";
 import { quantizeDynamic } from "../quantize/dynamic/dynamic.ts";
 import { toFloat16 } from "../quantize/float16/float16.ts";

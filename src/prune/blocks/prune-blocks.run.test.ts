@@ -13,7 +13,7 @@ import { infer } from "../../ops/infer.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
 import type { PruneOptions } from "../options.ts";
-import type { ChannelData } from "../prune-channels.ts";
+import type { ChannelData } from "../channels/prune-channels.ts";
 import { pruneBlocks } from "./prune-blocks.ts";
 import { findBlocks } from "./residual-blocks.ts";
 

@@ -8,9 +8,9 @@ import type { Value } from "../../ir/value.ts";
 import { constantsOfNode } from "../../ops/cost.ts";
 import type { Inference } from "../../ops/infer.ts";
 import { sameDim } from "../../ops/symbolic/dim.ts";
-import type { Obstacle } from "../analysis.ts";
-import { layerName } from "../groups.ts";
-import { shapeOf } from "../port.ts";
+import type { Obstacle } from "../graph/analysis.ts";
+import { layerName } from "../graph/groups.ts";
+import { shapeOf } from "../graph/port.ts";
 
 export interface ResidualBlock {
   /** Its layers with weights: the first and the last. */

@@ -5,8 +5,8 @@ import { throwIfAborted } from "../../runtime/abort.ts";
 import type { Feeds, Outputs, Session } from "../../runtime/runtime.ts";
 import { hostTensor, numbersOf } from "../../tensor/host-tensor.ts";
 import { TersorError } from "../../util/errors.ts";
-import { addNoise, type NoiseSums } from "../noise.ts";
-import type { ChannelData } from "../prune-channels.ts";
+import { addNoise, type NoiseSums } from "../evidence/noise.ts";
+import type { ChannelData } from "../channels/prune-channels.ts";
 import type { GatedModel } from "./gates.ts";
 
 /** Per channel, the best line from what goes into a block to what comes out of it: y ≈ scale · x + shift. */

@@ -1,7 +1,7 @@
 /** @file Criterion: mean magnitude of what the next layers read of a channel, over calibration data. */
-import { channelStats } from "../calibration.ts";
-import { byAtom } from "../per-atom.ts";
-import { summedReads } from "../reads.ts";
+import { channelStats } from "../evidence/calibration.ts";
+import { byAtom } from "../graph/per-atom.ts";
+import { summedReads } from "../graph/reads.ts";
 import type { Criterion } from "./criterion.ts";
 
 export const activationNorm: Criterion = {

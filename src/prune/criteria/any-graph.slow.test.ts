@@ -8,7 +8,7 @@ import { datasetOf } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
 import type { PruneOptions } from "../options.ts";
-import { pruneChannels } from "../prune-channels.ts";
+import { pruneChannels } from "../channels/prune-channels.ts";
 import { pruneWeights } from "../weights/prune-weights.ts";
 import { weightCriteria } from "../weights/saliency.ts";
 import { criteria } from "./index.ts";

@@ -1,7 +1,7 @@
 /** @file What a criterion is: how much the channels of a layer matter. */
-import type { Analysis, PortRow } from "../analysis.ts";
-import type { Objective } from "../gradients/objective.ts";
-import type { ChannelData } from "../prune-channels.ts";
+import type { Analysis, PortRow } from "../graph/analysis.ts";
+import type { Objective } from "../evidence/gradients/objective.ts";
+import type { ChannelData } from "../channels/prune-channels.ts";
 
 /** The channels that one layer makes, with what is known of each. */
 export interface ChannelSlice {

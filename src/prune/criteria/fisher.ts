@@ -1,5 +1,5 @@
 /** @file Criterion: Fisher information of a channel's gate, which all layers that read it share. */
-import { gateGradients } from "../gradients/channel-gradients.ts";
+import { gateGradients } from "../evidence/gradients/channel-gradients.ts";
 import type { Criterion } from "./criterion.ts";
 
 export const fisher: Criterion = {

@@ -1,5 +1,5 @@
 /** @file Criterion: diagonal of the Hessian, by the Gauss-Newton matrix, whose diagonal random signs estimate. */
-import { weightGradients } from "../gradients/channel-gradients.ts";
+import { weightGradients } from "../evidence/gradients/channel-gradients.ts";
 import type { Criterion } from "./criterion.ts";
 
 export const obd: Criterion = {

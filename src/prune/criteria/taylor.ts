@@ -1,5 +1,5 @@
 /** @file Criterion: first-order Taylor expansion: how much the loss changes, squared, when a channel's weights become zero. */
-import { weightGradients } from "../gradients/channel-gradients.ts";
+import { weightGradients } from "../evidence/gradients/channel-gradients.ts";
 import type { Criterion } from "./criterion.ts";
 
 export const taylor: Criterion = {

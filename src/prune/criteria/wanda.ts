@@ -1,7 +1,7 @@
 /** @file Criterion: weights that read a channel, times the norm of what they read. */
-import { channelStats } from "../calibration.ts";
-import { addByAtom, byAtom } from "../per-atom.ts";
-import { channelSums, summedReads } from "../reads.ts";
+import { channelStats } from "../evidence/calibration.ts";
+import { addByAtom, byAtom } from "../graph/per-atom.ts";
+import { channelSums, summedReads } from "../graph/reads.ts";
 import type { Criterion } from "./criterion.ts";
 
 export const wanda: Criterion = {

@@ -6,10 +6,10 @@ import { exposeWeights } from "../../passes/expose-weights.ts";
 import { mergeInitializers } from "../../passes/merge-initializers.ts";
 import { fromNumbers, int64 } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
-import { type Analysis, analyze, type Obstacle } from "../analysis.ts";
-import { applyCut } from "../cut.ts";
-import { atomsOf } from "../groups.ts";
-import { prepared } from "../prepare.ts";
+import { type Analysis, analyze, type Obstacle } from "../graph/analysis.ts";
+import { applyCut } from "../graph/cut.ts";
+import { atomsOf } from "../graph/groups.ts";
+import { prepared } from "../graph/prepare.ts";
 import { findVocabulary } from "./find-vocabulary.ts";
 
 export interface VocabularyResult {

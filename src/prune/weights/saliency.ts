@@ -3,7 +3,7 @@ import type { Emitter } from "../../autodiff/emitter.ts";
 import type { Gram } from "../../calibrate/gram.ts";
 import type { Value } from "../../ir/value.ts";
 import { keyOf, uniform } from "../../util/rng.ts";
-import type { Objective } from "../gradients/objective.ts";
+import type { Objective } from "../evidence/gradients/objective.ts";
 import type { WeightSite } from "./sites.ts";
 
 /** What calibration gives of one weight. */

@@ -3,7 +3,7 @@ import { expect, it } from "vitest";
 import { encode } from "../../../test/wire.ts";
 import type { Model } from "../../ir/model.ts";
 import { parse } from "../../ir/text/index.ts";
-import type { ChannelResult } from "../../prune/prune-channels.ts";
+import type { ChannelResult } from "../../prune/channels/prune-channels.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
 import type { StepContext } from "../../step.ts";
 import { boundsMet } from "../run-steps.ts";

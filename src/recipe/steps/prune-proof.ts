@@ -2,7 +2,7 @@
 import { FidelityMeter } from "../../evaluate/fidelity.ts";
 import type { Model } from "../../ir/model.ts";
 import type { BlockResult } from "../../prune/blocks/prune-blocks.ts";
-import type { ChannelResult } from "../../prune/prune-channels.ts";
+import type { ChannelResult } from "../../prune/channels/prune-channels.ts";
 import type { StepContext } from "../../step.ts";
 import { chooseInputs, sampleBatches } from "../compare.ts";
 import type { PruneStepOptions } from "./prune-options.ts";

@@ -1,11 +1,11 @@
 /** @file Report of the step `prune`. */
 
-import type { Approach } from "../../prune/approach.ts";
+import type { Approach } from "../../prune/channels/approach.ts";
 import type { BlockReport, BlockResult } from "../../prune/blocks/prune-blocks.ts";
-import type { LatencyReport } from "../../prune/latency/select-by-latency.ts";
-import type { ChannelResult, GroupReport, KeptReport } from "../../prune/prune-channels.ts";
-import type { Unrecovered } from "../../prune/recover/recovery.ts";
-import type { SensitivityReport } from "../../prune/sensitivity.ts";
+import type { LatencyReport } from "../../prune/channels/latency/select-by-latency.ts";
+import type { ChannelResult, GroupReport, KeptReport } from "../../prune/channels/prune-channels.ts";
+import type { Unrecovered } from "../../prune/channels/recover/recovery.ts";
+import type { SensitivityReport } from "../../prune/channels/sensitivity.ts";
 import type { WeightReport } from "../../prune/weights/prune-weights.ts";
 import type { ModelSize, StepReport } from "../../step.ts";
 import type { BeforeAfter } from "./compare.ts";

@@ -2,7 +2,7 @@
 import * as z from "zod";
 import type { Sample } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
-import { hasClass } from "../../prune/gradients/objective.ts";
+import { hasClass } from "../../prune/evidence/gradients/objective.ts";
 import type { StepContext } from "../../step.ts";
 import type { LossOptions } from "../../train/loss-rule.ts";
 import { TersorError } from "../../util/errors.ts";

@@ -6,7 +6,7 @@ import type { Model } from "../../ir/model.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { pruneBlocks } from "../../prune/blocks/prune-blocks.ts";
 import { type PruneSettings, pruneOptions, structureOf } from "../../prune/options.ts";
-import { type ChannelData, type KeptReport, pruneChannels } from "../../prune/prune-channels.ts";
+import { type ChannelData, type KeptReport, pruneChannels } from "../../prune/channels/prune-channels.ts";
 import { pruneWeights } from "../../prune/weights/prune-weights.ts";
 import type { Step, StepContext } from "../../step.ts";
 import { targetNamed } from "../../targets/targets.ts";
