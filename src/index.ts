@@ -56,7 +56,8 @@ export {
 } from "./evaluate/latency.ts";
 export type { Metric, MetricAccumulator } from "./evaluate/metric.ts";
 export { metrics } from "./evaluate/metrics.ts";
-export { type ProbeFindings, type ProbeOptions, type ProbeReport, probe } from "./evaluate/probe/probe.ts";
+export type { ProbeFindings, ProbeOptions } from "./evaluate/probe/findings.ts";
+export { type ProbeReport, probe } from "./evaluate/probe/probe.ts";
 export {
   type Attribute,
   type AttributeReference,
@@ -96,16 +97,13 @@ export { type SparseConstant, sparseInitializers } from "./passes/sparse-initial
 export type { EncodedMessage } from "./proto/encode.ts";
 export { chunksOfMessage, toBlob, writeTo } from "./proto/write.ts";
 export { type BlockReport, type BlockResult, pruneBlocks } from "./prune/blocks/prune-blocks.ts";
-export { criteria as pruneCriteria } from "./prune/criteria/index.ts";
 export type { Clock, LatencyTable, TimeModels } from "./prune/channels/latency/latency-table.ts";
-export { type PruneOptions, pruneOptions } from "./prune/options.ts";
-export {
-  type ChannelData,
-  type ChannelResult,
-  type PruneSurroundings,
-  pruneChannels,
-} from "./prune/channels/prune-channels.ts";
+export { type ChannelResult, pruneChannels } from "./prune/channels/prune-channels.ts";
 export type { SensitivityReport } from "./prune/channels/sensitivity.ts";
+export type { PruneSurroundings } from "./prune/channels/surroundings.ts";
+export { criteria as pruneCriteria } from "./prune/criteria/index.ts";
+export type { ChannelData } from "./prune/evidence/channel-data.ts";
+export { type PruneOptions, pruneOptions } from "./prune/options.ts";
 export { type PrunedTokenizer, pruneTokenizer } from "./prune/vocabulary/prune-tokenizer.ts";
 export { pruneVocabulary, type VocabularyResult, vocabularyOf } from "./prune/vocabulary/prune-vocabulary.ts";
 export { pruneWeights, type WeightResult } from "./prune/weights/prune-weights.ts";
@@ -139,17 +137,9 @@ export { defineConfig, parseRecipe, type Recipe, type RecipeStep, recipeJsonSche
 export { runSteps, type StepRecord } from "./recipe/run-steps.ts";
 export type { CompareOptions, CompareReport } from "./recipe/steps/compare.ts";
 export { steps } from "./recipe/steps.ts";
+export type { Feeds, IoInfo, Outputs } from "./runtime/io.ts";
 export { ortWeb } from "./runtime/ort-web.ts";
-export type {
-  CallOptions,
-  Feeds,
-  IoInfo,
-  ModelSource,
-  Outputs,
-  Runtime,
-  Session,
-  SessionOptions,
-} from "./runtime/runtime.ts";
+export type { CallOptions, ModelSource, Runtime, Session, SessionOptions } from "./runtime/runtime.ts";
 export type { DataSpec, ModelSize, Progress, Step, StepContext, StepReport, StepResult } from "./step.ts";
 export type { Target } from "./targets/target.ts";
 export { parseTarget, targetNamed, targets } from "./targets/targets.ts";

@@ -12,7 +12,7 @@ import { opKey } from "../src/quantize/sites.ts";
 import { planStatic } from "../src/quantize/static/plan.ts";
 import { quantizeStatic } from "../src/quantize/static/static.ts";
 import { inProcessRuntime, type RuntimeName } from "../src/runtime/in-process.ts";
-import type { Feeds } from "../src/runtime/runtime.ts";
+import type { Feeds } from "../src/runtime/io.ts";
 import { type HostTensor, hostTensor } from "../src/tensor/host-tensor.ts";
 import { elementCount } from "../src/tensor/tensor.ts";
 import { leastSqnr, optimizedOps } from "./optimized-graph.ts";

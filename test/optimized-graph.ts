@@ -7,7 +7,7 @@ import { FidelityMeter } from "../src/evaluate/fidelity.ts";
 import { type Model, nestedGraphs } from "../src/ir/model.ts";
 import { loadModel } from "../src/node/load.ts";
 import { opKey } from "../src/quantize/sites.ts";
-import type { Outputs } from "../src/runtime/runtime.ts";
+import type { Outputs } from "../src/runtime/io.ts";
 import { encode } from "./wire.ts";
 
 /** How many nodes of each operator the optimized graph has, subgraphs included. */

@@ -5,7 +5,7 @@ import { withSession } from "../../test/run-model.ts";
 import type { Model } from "../ir/model.ts";
 import type { Value } from "../ir/value.ts";
 import { loadModel } from "../node/load.ts";
-import type { Feeds } from "../runtime/runtime.ts";
+import type { Feeds } from "../runtime/io.ts";
 import { type HostTensor, hostTensor, numbersOf } from "../tensor/host-tensor.ts";
 import { elementCount, fromNumbers } from "../tensor/tensor.ts";
 import { gradient } from "./gradient.ts";

@@ -1,6 +1,7 @@
 /** @file The one memory that kernels work in: grown on demand, handed out by moving a pointer, reused for every tensor. */
 import { invariant, TersorError } from "../util/errors.ts";
-import { type Pointer, type Views, viewsOf } from "./raw.ts";
+import type { Pointer } from "./pointer.ts";
+import { type Views, viewsOf } from "./raw.ts";
 import type { WasmMemory } from "./web-assembly.ts";
 
 /** Something whose buffer can be made larger; growing may replace the buffer. */

@@ -9,7 +9,7 @@
 import { invariant } from "../util/errors.ts";
 import { CHUNK } from "./chunks.ts";
 import type { Kernels, RangeMode, Rounding } from "./kernels.ts";
-import type { Pointer } from "./raw.ts";
+import type { Pointer } from "./pointer.ts";
 
 export interface GatherBlocksSpec {
   readonly bits: 2 | 4 | 8;

@@ -9,20 +9,14 @@ import { type WasmModule, webAssembly } from "./web-assembly.ts";
 
 export { Arena } from "./arena.ts";
 export type { Columns, Runs } from "./chunks.ts";
+export type { CodeRange } from "./code-range.ts";
 export {
   type GatherBlocksOutput,
   type GatherBlocksSpec,
   gatherBlocksSizes,
   quantizeGatherBlocks,
 } from "./gather-blocks.ts";
-export {
-  type CodeRange,
-  Kernels,
-  type RangeMode,
-  type Rounding,
-  type SliceParams,
-  type Stochastic,
-} from "./kernels.ts";
+export { Kernels, type RangeMode, type Rounding, type SliceParams, type Stochastic } from "./kernels.ts";
 export { type GptqPanel, type HqqSpec, Linalg, type Matrix, type Product, SUM_ROWS } from "./linalg.ts";
 export {
   type MatMulNBitsOutput,
@@ -30,7 +24,7 @@ export {
   matMulNBitsSizes,
   quantizeMatMulNBits,
 } from "./matmul-nbits.ts";
-export type { Pointer } from "./raw.ts";
+export type { Pointer } from "./pointer.ts";
 
 export interface KernelOptions {
   /**

@@ -3,15 +3,11 @@ import { invariant } from "../util/errors.ts";
 import { streamKeys } from "../util/rng.ts";
 import type { Arena } from "./arena.ts";
 import { CHUNK, type Columns, eachColumnChunk, eachRunChunk, type Runs } from "./chunks.ts";
+import type { CodeRange } from "./code-range.ts";
 import { Linalg } from "./linalg.ts";
-import type { Pointer, RawKernels } from "./raw.ts";
+import type { Pointer } from "./pointer.ts";
+import type { RawKernels } from "./raw.ts";
 import { selectAcross, type VisitAll } from "./select.ts";
-
-/** The range of integer codes, inclusive, within [-128, 127] or [0, 255]. */
-export interface CodeRange {
-  readonly qmin: number;
-  readonly qmax: number;
-}
 
 /** One scale (f32) and one zero point (i32) per slice. Without zero points they are 0. */
 export interface SliceParams {

@@ -2,8 +2,9 @@
 import { invariant } from "../util/errors.ts";
 import type { Arena } from "./arena.ts";
 import { CHUNK, eachColumnChunk, eachRunChunk, type Runs } from "./chunks.ts";
-import type { CodeRange } from "./kernels.ts";
-import type { Pointer, RawKernels } from "./raw.ts";
+import type { CodeRange } from "./code-range.ts";
+import type { Pointer } from "./pointer.ts";
+import type { RawKernels } from "./raw.ts";
 
 /** A row-major f32 matrix; rows are `stride` elements apart. */
 export interface Matrix {

@@ -9,7 +9,7 @@
 import { invariant } from "../util/errors.ts";
 import type { Columns } from "./chunks.ts";
 import type { Kernels, RangeMode, Rounding, SliceParams } from "./kernels.ts";
-import type { Pointer } from "./raw.ts";
+import type { Pointer } from "./pointer.ts";
 
 export interface MatMulNBitsSpec {
   readonly bits: 2 | 4 | 8;

@@ -2,7 +2,7 @@
  * @file The contract of the second group of kernels: matrix products and factors, GPTQ, HQQ and codebooks. As raw.ts: byte
  * addresses, element counts, strides in elements, IEEE f32 in the order written.
  */
-import type { Pointer } from "./raw.ts";
+import type { Pointer } from "./pointer.ts";
 
 export interface RawLinalg {
   /**

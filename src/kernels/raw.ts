@@ -9,10 +9,8 @@
  * Arithmetic is IEEE f32 in the order written; where a sum is taken, its order is part of the contract.
  */
 
+import type { Pointer } from "./pointer.ts";
 import type { RawLinalg } from "./raw-linalg.ts";
-
-/** A byte address. */
-export type Pointer = number;
 
 export interface RawKernels extends RawLinalg {
   /** out[i] f32 = max(out[i], |x|). Returns 1 if a result is not finite (NaN and infinity are the greatest), else 0. */

@@ -3,7 +3,8 @@
 import { invariant } from "../util/errors.ts";
 import type { Arena } from "./arena.ts";
 import { CHUNK } from "./chunks.ts";
-import type { Pointer, RawKernels } from "./raw.ts";
+import type { Pointer } from "./pointer.ts";
+import type { RawKernels } from "./raw.ts";
 
 /** Visits all elements, in any pieces. */
 export type VisitAll = (visit: (x: Pointer, n: number) => void) => void;

@@ -8,7 +8,7 @@ import type { Value } from "../ir/value.ts";
 import { loadModel } from "../node/load.ts";
 import { type InferOptions, infer } from "../ops/infer.ts";
 import { bindDim } from "../ops/symbolic/dim.ts";
-import type { Feeds, Outputs } from "../runtime/runtime.ts";
+import type { Feeds, Outputs } from "../runtime/io.ts";
 import { hostTensor } from "../tensor/host-tensor.ts";
 
 interface RealModel {

@@ -2,9 +2,9 @@
 import { describe, expect, it } from "vitest";
 import { parse } from "../ir/text/index.ts";
 import { float32, type Tensor } from "../tensor/tensor.ts";
+import { pruneChannels } from "./channels/prune-channels.ts";
 import { criteria } from "./criteria/index.ts";
 import { type PruneOptions, pruneOptions, structureOf } from "./options.ts";
-import { pruneChannels } from "./channels/prune-channels.ts";
 import { pruneWeights } from "./weights/prune-weights.ts";
 
 /** Four hidden neurons of magnitudes 1, 4, 2 and 3, then another layer. */

@@ -4,7 +4,7 @@ import { fakeQuantize } from "../../test/naive-quantize.ts";
 import { relativeError, runModel } from "../../test/run-model.ts";
 import type { Model } from "../ir/model.ts";
 import { parse } from "../ir/text/index.ts";
-import type { Feeds, Outputs } from "../runtime/runtime.ts";
+import type { Feeds, Outputs } from "../runtime/io.ts";
 import { float32, fromNumbers, type Tensor } from "../tensor/tensor.ts";
 import { Rng } from "../util/rng.ts";
 import { quantizeCodebook } from "./methods/codebook.ts";

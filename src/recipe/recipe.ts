@@ -5,7 +5,7 @@ import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
 import { parseOptions, writtenOptions } from "../util/options.ts";
 import { type BoundOptions, type BoundSettings, boundOptions } from "./bound/bound.ts";
-import type { JudgeOptions } from "./judge/judge.ts";
+import type { BoundStep, JudgeOptions } from "./bound-step.ts";
 import type { compareStep } from "./steps/compare.ts";
 import type { distillStep } from "./steps/distill.ts";
 import type { dynamicStep } from "./steps/dynamic.ts";
@@ -91,19 +91,6 @@ const recipeSchema = z.strictObject({
     .describe("leave every layer as asked for: useless outputs are said, but not repaired"),
   steps: z.array(z.record(z.string(), z.unknown())).min(1).describe("what to do, in order"),
 });
-
-/** A step with its options, checked and complete. */
-export interface BoundStep {
-  readonly step: Step;
-  /** Parsed: what the step is run with. */
-  readonly options: Readonly<Record<string, unknown>>;
-  /** As in the recipe, with every default filled in: what the manifest records. */
-  readonly written: Readonly<Record<string, unknown>>;
-  /** The step treats layers better until it holds. */
-  readonly bound?: BoundSettings;
-  /** The step's outputs are looked at. */
-  readonly judge?: JudgeOptions;
-}
 
 export interface ParsedRecipe extends Omit<z.output<typeof recipeSchema>, "steps"> {
   readonly steps: readonly BoundStep[];

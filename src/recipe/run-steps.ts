@@ -3,9 +3,9 @@ import type { Model } from "../ir/model.ts";
 import type { StepContext, StepReport, StepResult } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
 import { type BoundReport, runBound } from "./bound/run-bound.ts";
+import type { BoundStep } from "./bound-step.ts";
 import { type JudgedReport, runJudged } from "./judge/judge.ts";
 import { isFailure } from "./judge/verdict.ts";
-import type { BoundStep } from "./recipe.ts";
 
 /** What a manifest says of one step. */
 export interface StepRecord {

@@ -2,7 +2,8 @@
 import { byteSize } from "../tensor/dtype.ts";
 import { elementCount, viewAs } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
-import type { Feeds, HostTensor, IoInfo } from "./runtime.ts";
+import type { Feeds, IoInfo } from "./io.ts";
+import type { HostTensor } from "./runtime.ts";
 import type { SlotMap } from "./slots.ts";
 
 /** @throws shape-mismatch for a feed that is missing, unknown, or not of its input's type and shape. */

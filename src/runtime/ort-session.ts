@@ -5,14 +5,12 @@ import type { TypedArray } from "../tensor/tensor.ts";
 import { messageOf, TersorError } from "../util/errors.ts";
 import { abortable, throwIfAborted } from "./abort.ts";
 import { checkFeeds, checkFetches, splitFetches } from "./feeds.ts";
+import type { Feeds, IoInfo, Outputs } from "./io.ts";
 import type {
   CallOptions,
-  Feeds,
   HostTensor,
-  IoInfo,
   LogSeverity,
   ModelSource,
-  Outputs,
   RunOptions,
   Runtime,
   Session,

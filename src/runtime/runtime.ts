@@ -1,6 +1,6 @@
 /** @file The interface of a runtime: model bytes in, tensors out. It knows nothing of graphs. */
-import type { DType } from "../tensor/dtype.ts";
 import type { HostTensor } from "../tensor/host-tensor.ts";
+import type { Feeds, IoInfo, Outputs } from "./io.ts";
 import type { SlotMap, Slots } from "./slots.ts";
 
 export type { HostTensor };
@@ -45,16 +45,6 @@ export interface Session {
   /** Frees the session. Calling it twice is harmless; running afterwards fails. */
   release(): Promise<void>;
 }
-
-export interface IoInfo {
-  readonly name: string;
-  readonly dtype: DType;
-  /** A number where fixed, a name where symbolic, null where unknown. Empty for a scalar and where the rank is unknown. */
-  readonly dims: readonly (number | string | null)[];
-}
-
-export type Feeds = Readonly<Record<string, HostTensor>>;
-export type Outputs = Readonly<Record<string, HostTensor>>;
 
 export interface CallOptions {
   /**

@@ -1,9 +1,10 @@
 /** @file Tensors that stay where models run: what one run leaves there, the next one takes, without a message or a copy. */
 
+import type { HostTensor } from "../tensor/host-tensor.ts";
 import { elementCount } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
 import { freeMemory } from "./free-memory.ts";
-import type { Feeds, HostTensor, IoInfo, Outputs } from "./runtime.ts";
+import type { Feeds, IoInfo, Outputs } from "./io.ts";
 
 /** Shared by the sessions of one runtime. The tensors belong to the runtime: what goes in is not to be written any more. */
 export interface Slots {

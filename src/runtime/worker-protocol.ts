@@ -4,18 +4,8 @@ import { type TypedArray, viewAs } from "../tensor/tensor.ts";
 import { type ErrorCode, messageOf, TersorError } from "../util/errors.ts";
 import { abortable, throwIfAborted } from "./abort.ts";
 import { checkFeeds, splitFetches } from "./feeds.ts";
-import type {
-  CallOptions,
-  Feeds,
-  HostTensor,
-  IoInfo,
-  ModelSource,
-  Outputs,
-  RunOptions,
-  Runtime,
-  Session,
-  SessionOptions,
-} from "./runtime.ts";
+import type { Feeds, IoInfo, Outputs } from "./io.ts";
+import type { CallOptions, HostTensor, ModelSource, RunOptions, Runtime, Session, SessionOptions } from "./runtime.ts";
 import type { SlotMap, Slots } from "./slots.ts";
 
 /** What a worker_threads port, a Worker and a browser's worker scope have in common, after a line of adaptation. */

@@ -2,7 +2,8 @@
 import type { Batch } from "../data/batch.ts";
 import { openModel } from "../evaluate/open-model.ts";
 import type { Model } from "../ir/model.ts";
-import type { Outputs, Runtime, Session, SessionOptions } from "../runtime/runtime.ts";
+import type { Outputs } from "../runtime/io.ts";
+import type { Runtime, Session, SessionOptions } from "../runtime/runtime.ts";
 import { type HostTensor, hostTensor } from "../tensor/host-tensor.ts";
 import { elementCount, type TypedArray } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";

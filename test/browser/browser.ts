@@ -6,7 +6,7 @@ import { basename, delimiter, extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium, type Page } from "playwright-core";
 import type { Model } from "../../src/ir/model.ts";
-import type { Feeds, Outputs } from "../../src/runtime/runtime.ts";
+import type { Feeds, Outputs } from "../../src/runtime/io.ts";
 import type { DType } from "../../src/tensor/dtype.ts";
 import { hostTensor } from "../../src/tensor/host-tensor.ts";
 import { encode } from "../wire.ts";

@@ -5,7 +5,7 @@ import type { Model } from "../../src/ir/model.ts";
 import { parse, print } from "../../src/ir/text/index.ts";
 import type { Value } from "../../src/ir/value.ts";
 import { inferTypes } from "../../src/passes/infer-shapes.ts";
-import type { Feeds, Outputs } from "../../src/runtime/runtime.ts";
+import type { Feeds, Outputs } from "../../src/runtime/io.ts";
 import { type HostTensor, hostTensor, numbersOf } from "../../src/tensor/host-tensor.ts";
 import { elementCount, fromNumbers } from "../../src/tensor/tensor.ts";
 import { Rng } from "../../src/util/rng.ts";

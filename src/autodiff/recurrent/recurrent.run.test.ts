@@ -5,7 +5,7 @@ import { relativeError, runModel } from "../../../test/run-model.ts";
 import { encode } from "../../../test/wire.ts";
 import { parse } from "../../ir/text/index.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
-import type { Feeds, Outputs } from "../../runtime/runtime.ts";
+import type { Feeds, Outputs } from "../../runtime/io.ts";
 import { type HostTensor, hostTensor, numbersOf } from "../../tensor/host-tensor.ts";
 import { elementCount } from "../../tensor/tensor.ts";
 import { gradient } from "../gradient.ts";

@@ -1,4 +1,6 @@
 /** @file What a cause of lost accuracy is, and what a row of the table of causes looks like. */
+
+import { digits } from "./digits.ts";
 import type { Evidence } from "./evidence.ts";
 
 /** severe: the layer's SQNR is below 20 dB because of it. warning: below 27 dB, or the model is not what was wanted. */
@@ -54,8 +56,6 @@ export function severityOf(noise: number): Severity {
   return noise >= WARNING ? "warning" : "note";
 }
 
-/** Numbers in messages. */
-export const digits = (x: number): string => String(Number(x.toPrecision(3)));
 /** A range in messages. */
 export const span = (min: number, max: number): string => `${digits(min)} to ${digits(max)}`;
 /** The first few of a list of channels, with their number where there are more. */

@@ -1,7 +1,7 @@
 /** @file Statistics of a model's inputs, and how those of two data sets differ: preprocessing that is not the same shows here. */
 import type { Dataset } from "../../data/dataset.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
-import { digits } from "./cause.ts";
+import { digits } from "./digits.ts";
 
 /** Of one input over all samples. */
 export interface InputStatistics {

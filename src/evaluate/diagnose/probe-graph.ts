@@ -4,7 +4,7 @@ import { attr } from "../../ir/attribute.ts";
 import type { Model } from "../../ir/model.ts";
 import { type Shape, tensorType, type ValueType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
-import type { Outputs } from "../../runtime/runtime.ts";
+import type { Outputs } from "../../runtime/io.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { float32, fromNumbers, int64 } from "../../tensor/tensor.ts";
 import type { Codes } from "./sites.ts";

@@ -1,6 +1,6 @@
 /** @file A target's row from what a probe found. */
 import { type KernelFact, type KernelName, kernelNames, type Target, targetSchema } from "../../targets/target.ts";
-import type { ProbeFindings, ProbeOptions } from "./probe.ts";
+import type { ProbeFindings, ProbeOptions } from "./findings.ts";
 import type { SpeedResult } from "./speed.ts";
 
 type About = Pick<ProbeOptions, "base" | "name" | "machine" | "measuredWith" | "threads">;

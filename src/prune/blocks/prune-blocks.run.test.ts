@@ -12,8 +12,8 @@ import { loadModel } from "../../node/load.ts";
 import { infer } from "../../ops/infer.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
+import type { ChannelData } from "../evidence/channel-data.ts";
 import type { PruneOptions } from "../options.ts";
-import type { ChannelData } from "../channels/prune-channels.ts";
 import { pruneBlocks } from "./prune-blocks.ts";
 import { findBlocks } from "./residual-blocks.ts";
 

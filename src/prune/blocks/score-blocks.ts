@@ -2,11 +2,12 @@
 import { type Batch, batches, fixedBatch } from "../../data/batch.ts";
 import { paddingOf } from "../../data/padding.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
-import type { Feeds, Outputs, Session } from "../../runtime/runtime.ts";
+import type { Feeds, Outputs } from "../../runtime/io.ts";
+import type { Session } from "../../runtime/runtime.ts";
 import { hostTensor, numbersOf } from "../../tensor/host-tensor.ts";
 import { TersorError } from "../../util/errors.ts";
+import type { ChannelData } from "../evidence/channel-data.ts";
 import { addNoise, type NoiseSums } from "../evidence/noise.ts";
-import type { ChannelData } from "../channels/prune-channels.ts";
 import type { GatedModel } from "./gates.ts";
 
 /** Per channel, the best line from what goes into a block to what comes out of it: y ≈ scale · x + shift. */

@@ -1,20 +1,20 @@
 /** @file Tries ways of choosing channels, and keeps the one that the outputs lose least by. */
 import type { Node } from "../../ir/node.ts";
 import { TersorError } from "../../util/errors.ts";
-import { type Candidate, needsGradients, type Tried } from "./approach.ts";
-import type { CostMeter } from "./channel-cost.ts";
+import type { Reference } from "../evidence/held-out.ts";
+import { decibelsOf } from "../evidence/noise.ts";
 import type { Cut } from "../graph/cut.ts";
 import type { Group } from "../graph/groups.ts";
-import type { Reference } from "../evidence/held-out.ts";
+import type { PruneSettings } from "../options.ts";
+import { type Candidate, needsGradients, type Tried } from "./approach.ts";
+import type { CostMeter } from "./channel-cost.ts";
 import { type Clock, LatencyMeter } from "./latency/latency-table.ts";
 import { type LatencyReport, selectByLatency } from "./latency/select-by-latency.ts";
-import { decibelsOf } from "../evidence/noise.ts";
-import type { PruneSettings } from "../options.ts";
-import type { PruneSurroundings } from "./prune-channels.ts";
 import type { GroupScores } from "./score-groups.ts";
 import { type ScoredGroup, type Selection, selectChannels } from "./select.ts";
 import type { SensitivityCurve } from "./sensitivity.ts";
 import { rankedBySensitivity, savings } from "./sensitivity-ranking.ts";
+import type { PruneSurroundings } from "./surroundings.ts";
 import type { Recovery, Workbench } from "./workbench.ts";
 
 /** What one way takes. */

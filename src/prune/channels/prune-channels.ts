@@ -1,25 +1,24 @@
 /** @file Structured pruning: finds the channels that can go, ranks them, takes them out, makes up for them, and says what stayed and why. */
-import type { CalibrateOptions } from "../../calibrate/calibrate.ts";
-import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { TersorError } from "../../util/errors.ts";
 import { parseOptions } from "../../util/options.ts";
+import { type CriterionName, criteria } from "../criteria/index.ts";
+import type { ChannelData } from "../evidence/channel-data.ts";
+import { partsOf, referenceOf } from "../evidence/held-out.ts";
+import { decibelsOf } from "../evidence/noise.ts";
+import { openSizes, usedShapes } from "../evidence/sample-shapes.ts";
+import type { Cut } from "../graph/cut.ts";
+import { type Group, layerName } from "../graph/groups.ts";
+import { withGramOpset } from "../graph/prepare.ts";
+import { type PruneOptions, type PruneSettings, pruneOptions } from "../options.ts";
 import { type Approach, type Candidate, candidatesFor } from "./approach.ts";
 import type { ChannelCost } from "./channel-cost.ts";
 import { isGrouped, selectorFor, trialRecovery, tryAll } from "./choose-approach.ts";
-import { type CriterionName, criteria } from "../criteria/index.ts";
-import type { Cut } from "../graph/cut.ts";
-import { type Group, layerName } from "../graph/groups.ts";
-import { partsOf, referenceOf } from "../evidence/held-out.ts";
-import type { Clock } from "./latency/latency-table.ts";
 import type { LatencyReport } from "./latency/select-by-latency.ts";
-import { decibelsOf } from "../evidence/noise.ts";
-import { type PruneOptions, type PruneSettings, pruneOptions } from "../options.ts";
-import { withGramOpset } from "../graph/prepare.ts";
 import type { Unrecovered } from "./recover/recovery.ts";
-import { openSizes, usedShapes } from "../evidence/sample-shapes.ts";
-import type { SensitivityOptions, SensitivityReport } from "./sensitivity.ts";
+import type { SensitivityReport } from "./sensitivity.ts";
+import type { PruneSurroundings } from "./surroundings.ts";
 import { Workbench } from "./workbench.ts";
 
 export interface GroupReport {
@@ -64,20 +63,6 @@ export interface ChannelResult {
   readonly sensitivity?: SensitivityReport;
   readonly latency?: LatencyReport;
   readonly notes: readonly string[];
-}
-
-export interface ChannelData extends CalibrateOptions {
-  readonly data: Dataset;
-}
-
-/** What only some options need. */
-export interface PruneSurroundings {
-  /** What sensitivity judges by besides, from a sample's label. */
-  readonly judgeFor?: SensitivityOptions["judgeFor"];
-  /** Channels that kernels work on at once: what stays is a multiple of it in networks with grouped convolutions, unless something else is asked for. */
-  readonly multiple?: number | undefined;
-  /** What times models, for `by: "latency"`. */
-  readonly clock?: Clock | undefined;
 }
 
 /**

@@ -10,8 +10,8 @@ import { inProcessRuntime } from "../../runtime/in-process.ts";
 import { float32, fromNumbers } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
 import type { PruneOptions } from "../options.ts";
-import { pruneChannels } from "./prune-channels.ts";
 import { pruneWeights } from "../weights/prune-weights.ts";
+import { pruneChannels } from "./prune-channels.ts";
 
 const rng = new Rng(4, "recovery");
 const normal = (dims: readonly number[]) =>

@@ -1,12 +1,12 @@
 /** @file Scores of all groups: by the criterion that was asked for, or by those that do best with what there is to look at. */
 import { TersorError } from "../../util/errors.ts";
-import type { Analysis } from "../graph/analysis.ts";
 import { type CriterionName, criteria } from "../criteria/index.ts";
+import type { ChannelData } from "../evidence/channel-data.ts";
+import type { Analysis } from "../graph/analysis.ts";
 import type { Channeled, Group } from "../graph/groups.ts";
 import { headGroups } from "../graph/heads.ts";
-import type { PruneSettings } from "../options.ts";
 import { protectedLayers } from "../graph/protect.ts";
-import type { ChannelData } from "./prune-channels.ts";
+import type { PruneSettings } from "../options.ts";
 import { scoresOf } from "./scores.ts";
 import type { ScoredGroup } from "./select.ts";
 

@@ -1,10 +1,10 @@
 /** @file Scores of the atoms of a group: from its layers' channels, by a criterion, brought to one scale. */
 import type { Tensor } from "../../tensor/tensor.ts";
 import { elementCount } from "../../tensor/tensor.ts";
-import type { Analysis, PortRow } from "../graph/analysis.ts";
 import type { ChannelSlice, Criterion, Measured } from "../criteria/criterion.ts";
-import type { Group } from "../graph/groups.ts";
 import { type Normalization, normalizeScores } from "../criteria/normalize.ts";
+import type { Analysis, PortRow } from "../graph/analysis.ts";
+import type { Group } from "../graph/groups.ts";
 import { byAtom } from "../graph/per-atom.ts";
 import { numbersOf } from "../graph/weight-numbers.ts";
 

@@ -1,9 +1,9 @@
 /** @file Which channels go: by rank within each group or among all, to a share of channels, parameters or MACs. */
 
 import { TersorError } from "../../util/errors.ts";
-import type { ChannelCost, CostMeter } from "./channel-cost.ts";
 import type { Cut } from "../graph/cut.ts";
 import type { Channeled, Group } from "../graph/groups.ts";
+import type { ChannelCost, CostMeter } from "./channel-cost.ts";
 
 export interface SelectOptions {
   /** Share to remove, 0 to 1. */

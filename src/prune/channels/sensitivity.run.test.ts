@@ -15,8 +15,8 @@ import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
 import { maskCut } from "../graph/cut.ts";
 import { findGroups } from "../graph/groups.ts";
-import type { PruneOptions } from "../options.ts";
 import { prepared } from "../graph/prepare.ts";
+import type { PruneOptions } from "../options.ts";
 import { pruneChannels } from "./prune-channels.ts";
 
 const rng = new Rng(5, "sensitivity");

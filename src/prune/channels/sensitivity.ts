@@ -4,16 +4,17 @@ import type { Sample } from "../../data/dataset.ts";
 import { attr } from "../../ir/attribute.ts";
 import type { Node } from "../../ir/node.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
-import type { Feeds, Outputs, Session } from "../../runtime/runtime.ts";
+import type { Feeds, Outputs } from "../../runtime/io.ts";
+import type { Session } from "../../runtime/runtime.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { fromNumbers } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
+import type { ChannelData } from "../evidence/channel-data.ts";
+import { decibelsOf, NoiseMeter } from "../evidence/noise.ts";
 import type { Analysis, PortRow } from "../graph/analysis.ts";
 import { maskSums } from "../graph/cut.ts";
 import { atomsOf, type Group } from "../graph/groups.ts";
-import { decibelsOf, NoiseMeter } from "../evidence/noise.ts";
-import type { ChannelData } from "./prune-channels.ts";
 import type { ScoredGroup } from "./select.ts";
 
 /** One share of one group. */

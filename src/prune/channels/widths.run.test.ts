@@ -10,8 +10,8 @@ import { inProcessRuntime } from "../../runtime/in-process.ts";
 import { targetNamed } from "../../targets/targets.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
-import { trialRecovery } from "./choose-approach.ts";
 import { type PruneOptions, pruneOptions } from "../options.ts";
+import { trialRecovery } from "./choose-approach.ts";
 import { pruneChannels } from "./prune-channels.ts";
 import { Workbench } from "./workbench.ts";
 

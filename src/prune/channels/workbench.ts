@@ -8,19 +8,20 @@ import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
 import { mergeInitializers } from "../../passes/merge-initializers.ts";
 import { elementCount } from "../../tensor/tensor.ts";
-import type { Analysis } from "../graph/analysis.ts";
-import type { Candidate } from "./approach.ts";
 import { recoveryStats } from "../evidence/calibration.ts";
-import { CostMeter } from "./channel-cost.ts";
+import type { ChannelData } from "../evidence/channel-data.ts";
+import type { Analysis } from "../graph/analysis.ts";
 import { applyCut, type Cut, maskCut } from "../graph/cut.ts";
 import { type Channeled, findGroups } from "../graph/groups.ts";
-import type { PruneSettings } from "../options.ts";
 import { prepared } from "../graph/prepare.ts";
-import type { ChannelData, PruneSurroundings } from "./prune-channels.ts";
 import { findReaders, obstacleToSolving, type Reader } from "../graph/readers.ts";
+import type { PruneSettings } from "../options.ts";
+import type { Candidate } from "./approach.ts";
+import { CostMeter } from "./channel-cost.ts";
 import { foldMeans, type RecoveryStats, recoverable, solveWeights, type Unrecovered } from "./recover/recovery.ts";
 import { type GroupScores, scoreGroups } from "./score-groups.ts";
 import { measureSensitivity } from "./sensitivity.ts";
+import type { PruneSurroundings } from "./surroundings.ts";
 
 export type Recovery = "none" | "mean" | "least-squares";
 

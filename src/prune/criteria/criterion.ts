@@ -1,7 +1,8 @@
 /** @file What a criterion is: how much the channels of a layer matter. */
-import type { Analysis, PortRow } from "../graph/analysis.ts";
+
+import type { ChannelData } from "../evidence/channel-data.ts";
 import type { Objective } from "../evidence/gradients/objective.ts";
-import type { ChannelData } from "../channels/prune-channels.ts";
+import type { Analysis, PortRow } from "../graph/analysis.ts";
 
 /** The channels that one layer makes, with what is known of each. */
 export interface ChannelSlice {

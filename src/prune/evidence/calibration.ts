@@ -4,9 +4,9 @@ import { perChannel } from "../../calibrate/channels.ts";
 import type { Collector } from "../../calibrate/collector.ts";
 import { type Gram, gramOf } from "../../calibrate/gram.ts";
 import type { Dataset } from "../../data/dataset.ts";
+import type { RecoveryStats } from "../channels/recover/recovery.ts";
 import type { Analysis, PortRow } from "../graph/analysis.ts";
 import type { Reader } from "../graph/readers.ts";
-import type { RecoveryStats } from "../channels/recover/recovery.ts";
 
 type Stats = Float32Array | Gram;
 

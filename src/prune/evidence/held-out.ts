@@ -3,9 +3,9 @@ import { type Batch, batches, fixedBatch } from "../../data/batch.ts";
 import { collect, type Dataset, datasetOf, isIndexed, type Sample, select, take } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
-import type { Outputs } from "../../runtime/runtime.ts";
+import type { Outputs } from "../../runtime/io.ts";
+import type { ChannelData } from "./channel-data.ts";
 import { NoiseMeter } from "./noise.ts";
-import type { ChannelData } from "../channels/prune-channels.ts";
 
 /** Every so many samples one is set apart, and no more than this: what is compared is much the same for more. */
 const EVERY = 4;

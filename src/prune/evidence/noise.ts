@@ -1,6 +1,6 @@
 /** @file Noise to signal of outputs against others, summed up by output. */
 import { eachReal, hasPositions, type Padding, paddingOf } from "../../data/padding.ts";
-import type { Feeds, Outputs } from "../../runtime/runtime.ts";
+import type { Feeds, Outputs } from "../../runtime/io.ts";
 import { type HostTensor, numbersOf } from "../../tensor/host-tensor.ts";
 
 export interface NoiseSums {

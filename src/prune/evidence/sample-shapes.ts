@@ -2,7 +2,7 @@
 import type { Model } from "../../ir/model.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import { own } from "../../util/own.ts";
-import type { ChannelData } from "../channels/prune-channels.ts";
+import type { ChannelData } from "./channel-data.ts";
 
 /** What is given, else what the first sample has; undefined without either. */
 export async function usedShapes(

@@ -5,7 +5,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Dim } from "../../ir/types.ts";
 import { einsumTerms } from "../../ops/shapes/linalg.ts";
 import { elementCount } from "../../tensor/tensor.ts";
-import type { BiasPlace, Form } from "./readers.ts";
+import type { BiasPlace, Form } from "./reader-form.ts";
 
 interface Inputs {
   readonly node: Node;

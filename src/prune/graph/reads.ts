@@ -1,6 +1,7 @@
 /** @file Which weights read which channel: what criteria of activations go by. */
 import type { Analysis, PortRow } from "./analysis.ts";
-import { type Layout, type Reader, readersOf } from "./readers.ts";
+import type { Layout } from "./reader-form.ts";
+import { type Reader, readersOf } from "./readers.ts";
 import { numbersOf } from "./weight-numbers.ts";
 
 /** An axis that a layer sums over. */

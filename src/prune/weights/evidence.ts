@@ -1,12 +1,12 @@
 /** @file What criteria of single weights look at in calibration data, gathered in one pass. */
 import type { Emitter } from "../../autodiff/emitter.ts";
 import type { Value } from "../../ir/value.ts";
-import type { Analysis } from "../graph/analysis.ts";
 import { recoveryStats } from "../evidence/calibration.ts";
+import type { ChannelData } from "../evidence/channel-data.ts";
 import { describe } from "../evidence/gradients/channel-gradients.ts";
 import { gradientPass } from "../evidence/gradients/gradient-pass.ts";
+import type { Analysis } from "../graph/analysis.ts";
 import type { PruneSettings } from "../options.ts";
-import type { ChannelData } from "../channels/prune-channels.ts";
 import type { Evidence, WeightCriterion } from "./saliency.ts";
 import { rowsFirst, type WeightSite } from "./sites.ts";
 

@@ -7,6 +7,8 @@ import { TersorError } from "../../util/errors.ts";
 import { pickByName } from "../../util/name-pattern.ts";
 import { parseOptions } from "../../util/options.ts";
 import { normalizeScores } from "../criteria/normalize.ts";
+import type { ChannelData } from "../evidence/channel-data.ts";
+import { withGramOpset } from "../graph/prepare.ts";
 import {
   type ChosenPruneSettings,
   type PruneOptions,
@@ -15,8 +17,6 @@ import {
   type Structure,
   structureOf,
 } from "../options.ts";
-import { withGramOpset } from "../graph/prepare.ts";
-import type { ChannelData } from "../channels/prune-channels.ts";
 import { patternOf, shareOf } from "./choose-columns.ts";
 import { gatherEvidence, noEvidence } from "./evidence.ts";
 import {

@@ -3,10 +3,10 @@ import type { Model } from "../../ir/model.ts";
 import type { Value } from "../../ir/value.ts";
 import { elementCount, type Tensor } from "../../tensor/tensor.ts";
 import type { Named } from "../../util/name-pattern.ts";
+import { axisFirst, channelsFirst } from "../channels/scores.ts";
 import { analyze } from "../graph/analysis.ts";
 import { layerName } from "../graph/groups.ts";
 import { type Reader, readersOf } from "../graph/readers.ts";
-import { axisFirst, channelsFirst } from "../channels/scores.ts";
 
 /** One constant that a layer multiplies with, however often it is used. */
 export interface WeightSite extends Named {

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { relativeError, runModel } from "../../../test/run-model.ts";
 import type { Model } from "../../ir/model.ts";
 import { parse } from "../../ir/text/index.ts";
-import type { Feeds, Outputs } from "../../runtime/runtime.ts";
+import type { Feeds, Outputs } from "../../runtime/io.ts";
 import { float32, fromTypedArray, type Tensor } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
 import { analyticCorrection, batchNormMeans, correctBias, empiricalCorrection, reluMean } from "./bias-correction.ts";

@@ -6,7 +6,7 @@ import { datasetOf } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { parse } from "../../ir/text/index.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
-import type { Outputs } from "../../runtime/runtime.ts";
+import type { Outputs } from "../../runtime/io.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
 import { quantizeDynamic } from "../dynamic/dynamic.ts";

@@ -14,7 +14,7 @@ import { parse } from "../../ir/text/index.ts";
 import type { Value } from "../../ir/value.ts";
 import { loadModel } from "../../node/load.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
-import type { Feeds } from "../../runtime/runtime.ts";
+import type { Feeds } from "../../runtime/io.ts";
 import { type HostTensor, hostTensor } from "../../tensor/host-tensor.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";

@@ -4,7 +4,7 @@ import type { Node } from "../../ir/node.ts";
 import { tensorType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
 import { removeDeadCode } from "../../passes/dead-code.ts";
-import type { Outputs } from "../../runtime/runtime.ts";
+import type { Outputs } from "../../runtime/io.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { append } from "../../util/append.ts";
 import { dependents, type Unit, varyingValues } from "./units.ts";

@@ -4,7 +4,7 @@ import { leastSqnr, optimizedOps } from "../../../test/optimized-graph.ts";
 import { runModel } from "../../../test/run-model.ts";
 import type { Model } from "../../ir/model.ts";
 import { parse } from "../../ir/text/index.ts";
-import type { Feeds } from "../../runtime/runtime.ts";
+import type { Feeds } from "../../runtime/io.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";

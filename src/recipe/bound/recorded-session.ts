@@ -1,5 +1,7 @@
 /** @file A session that gives what it gave before: the original under a bound runs once, not in every round. */
-import type { Outputs, Session } from "../../runtime/runtime.ts";
+
+import type { Outputs } from "../../runtime/io.ts";
+import type { Session } from "../../runtime/runtime.ts";
 
 /** Outputs of the original up to this many bytes are kept, so that it runs once for all rounds. */
 const RECORD_UP_TO = 256 * 2 ** 20;

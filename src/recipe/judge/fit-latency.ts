@@ -1,7 +1,8 @@
 /** @file Lets the clock decide which layers stay float: halves of the model are taken back as long as that makes it faster. */
 import { measureLatency } from "../../evaluate/latency.ts";
 import type { Model } from "../../ir/model.ts";
-import type { Feeds, Session } from "../../runtime/runtime.ts";
+import type { Feeds } from "../../runtime/io.ts";
+import type { Session } from "../../runtime/runtime.ts";
 import type { Step, StepContext, StepResult, StepVariants } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type RuleLadder, rulesAt } from "../bound/ladders.ts";

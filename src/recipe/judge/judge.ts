@@ -8,6 +8,7 @@ import { TersorError } from "../../util/errors.ts";
 import { type BoundSettings, boundOptions } from "../bound/bound.ts";
 import type { Judges } from "../bound/judges.ts";
 import { type BoundReport, searchBoundOf } from "../bound/run-bound.ts";
+import type { JudgeOptions } from "../bound-step.ts";
 import { measureAgreement } from "../compare.ts";
 import { type FewSamples, fewSamples } from "./few-samples.ts";
 import { fitLatency as fitToClock } from "./fit-latency.ts";
@@ -37,14 +38,6 @@ export interface JudgedReport {
   readonly rounds?: BoundReport["rounds"];
   /** Layers that are treated otherwise than asked for. */
   readonly changes?: BoundReport["changes"];
-}
-
-/** How a recipe wants its quantization judged. */
-export interface JudgeOptions {
-  /** Measure, but repair nothing. */
-  readonly asAsked: boolean;
-  /** Let the clock decide which layers stay float. */
-  readonly fitLatency: boolean;
 }
 
 type Entry = { readonly step: Step; readonly options: Readonly<Record<string, unknown>> };

@@ -1,7 +1,7 @@
 /** @file Report of the step `prune`. */
 
-import type { Approach } from "../../prune/channels/approach.ts";
 import type { BlockReport, BlockResult } from "../../prune/blocks/prune-blocks.ts";
+import type { Approach } from "../../prune/channels/approach.ts";
 import type { LatencyReport } from "../../prune/channels/latency/select-by-latency.ts";
 import type { ChannelResult, GroupReport, KeptReport } from "../../prune/channels/prune-channels.ts";
 import type { Unrecovered } from "../../prune/channels/recover/recovery.ts";

@@ -6,7 +6,7 @@ import { randomFeeds, relativeError, runModel, withSession } from "../../../test
 import type { Model } from "../../ir/model.ts";
 import { parse } from "../../ir/text/index.ts";
 import { build, layerNorm, linear, poolSteps, transformerEncoderBlock } from "../../nn/index.ts";
-import type { Outputs } from "../../runtime/runtime.ts";
+import type { Outputs } from "../../runtime/io.ts";
 import { type TrainOptions, trainOptions } from "../options.ts";
 import { chooseParameters } from "../parameters.ts";
 import { trainingStep } from "../step-graph.ts";

@@ -1,7 +1,8 @@
 /** @file Causes that lie in the codes of activations: one scale for what does not fit one, ranges that are not the data's. */
 import type { Use } from "../../../ir/value.ts";
 import { largestOf, leastOf } from "../../../util/append.ts";
-import { type CauseRow, digits, type Finding, LEAST, some, span } from "../cause.ts";
+import { type CauseRow, type Finding, LEAST, some, span } from "../cause.ts";
+import { digits } from "../digits.ts";
 import type { Evidence, LayerEvidence, SiteEvidence } from "../evidence.ts";
 import { at, plainNoise, sharesOf, sum } from "./shares.ts";
 

@@ -2,7 +2,8 @@
 
 import type { Value } from "../../../ir/value.ts";
 import { floatToHalf, halfToFloat } from "../../../tensor/half.ts";
-import { type CauseRow, digits, type Finding } from "../cause.ts";
+import type { CauseRow, Finding } from "../cause.ts";
+import { digits } from "../digits.ts";
 import type { Evidence } from "../evidence.ts";
 
 const LARGEST = 65_504;

@@ -1,7 +1,8 @@
 /** @file Causes that lie in the codes of weights and biases. */
 
 import { largestOf } from "../../../util/append.ts";
-import { type CauseRow, digits, type Finding, some } from "../cause.ts";
+import { type CauseRow, type Finding, some } from "../cause.ts";
+import { digits } from "../digits.ts";
 import type { LayerEvidence } from "../evidence.ts";
 import { codedWeight } from "../weights.ts";
 import { at, sharesOf, sum } from "./shares.ts";

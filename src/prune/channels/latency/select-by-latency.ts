@@ -1,8 +1,8 @@
 /** @file The least number of channels whose cut takes a share of the latency: found by the sum of its pieces, checked on the whole model. */
 import type { Model } from "../../../ir/model.ts";
-import type { ChannelCost, CostMeter } from "../channel-cost.ts";
 import type { Cut } from "../../graph/cut.ts";
 import type { Channeled } from "../../graph/groups.ts";
+import type { ChannelCost, CostMeter } from "../channel-cost.ts";
 import { cutter, type ScoredGroup, type Selection, type SelectOptions } from "../select.ts";
 import type { LatencyMeter, LatencyTable, WholeTime } from "./latency-table.ts";
 

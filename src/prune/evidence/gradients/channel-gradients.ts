@@ -2,8 +2,8 @@
 import type { Emitter } from "../../../autodiff/emitter.ts";
 import type { Value } from "../../../ir/value.ts";
 import { fromNumbers } from "../../../tensor/tensor.ts";
-import type { Analysis, PortRow } from "../../graph/analysis.ts";
 import type { MeasureContext, Measured } from "../../criteria/criterion.ts";
+import type { Analysis, PortRow } from "../../graph/analysis.ts";
 import { maskSums } from "../../graph/cut.ts";
 import { addByAtom, byAtom } from "../../graph/per-atom.ts";
 import { type GradientPass, type GradientPassOptions, gradientPass } from "./gradient-pass.ts";

@@ -10,7 +10,7 @@ import { throwIfAborted } from "../../../runtime/abort.ts";
 import type { Session } from "../../../runtime/runtime.ts";
 import { forwardAt } from "../../../train/step-graph.ts";
 import { TersorError } from "../../../util/errors.ts";
-import type { ChannelData } from "../../channels/prune-channels.ts";
+import type { ChannelData } from "../channel-data.ts";
 import { emitObjective, hasClass, type Objective, type ObjectiveInputs } from "./objective.ts";
 
 /** What is read of the gradient of one value. */
