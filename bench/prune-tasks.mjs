@@ -2,8 +2,8 @@
 import { batches, unbatch } from "../dist/data/batch.js";
 import { datasetOf } from "../dist/data/dataset.js";
 import { FidelityMeter } from "../dist/evaluate/fidelity.js";
-import { pruneOptions } from "../dist/prune/options.js";
 import { pruneChannels } from "../dist/prune/channels/prune-channels.js";
+import { pruneOptions } from "../dist/prune/options.js";
 import { dataSpecs, openSession, runAll } from "./zoo.mjs";
 
 export const cifarTrain = {

@@ -4,6 +4,8 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
+import { importsOf, rooms } from "../scripts/documents/rooms.ts";
+import { circles } from "./circles.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string) => readFileSync(join(root, path), "utf8");
@@ -43,31 +45,19 @@ describe("files", () => {
   });
 });
 
-describe("layers", () => {
-  /** Of one folder: the folders that it may import, as the linter's message says, and those it may not. */
-  const rules = new Map<string, { allowed: string[]; refused: string[] }>();
-  for (const { includes, linter } of json("biome.json").overrides) {
-    const folder = /^src\/([a-z]+)\/\*\*\/\*\.ts$/.exec(includes[0])?.[1];
-    const [pattern] = linter.rules.style?.noRestrictedImports?.options.patterns ?? [];
-    const allowed = /may import only: ([^(.]*)/.exec(pattern?.message ?? "")?.[1];
-    if (!folder || !allowed) continue;
-    const refused = pattern.group.map((glob: string) => glob.replaceAll(/[/*]/g, ""));
-    rules.set(folder, { allowed: allowed.trim().split(", "), refused });
-  }
-
-  it("has a rule for every folder but the last, cli, which may import all", () => {
-    expect(folders.filter((folder) => folder !== "cli" && !rules.has(folder))).toEqual([]);
+describe("rooms", () => {
+  it("are all in the one list of scripts/documents/rooms.ts, and nothing else is", () => {
+    expect(rooms.map(({ name }) => name).sort()).toEqual([...folders].sort());
   });
 
-  it("refuses all that it does not allow", () => {
-    const known = [...rules.keys(), "cli"];
-    for (const [folder, { allowed, refused }] of rules)
-      expect([...allowed, ...refused].sort(), folder).toEqual([...new Set(known)].sort());
+  it("import nothing above them", () => {
+    for (const [at, room] of rooms.entries())
+      for (const name of importsOf(room)) expect(rooms.findIndex((each) => each.name === name)).toBeLessThan(at);
   });
 
-  it("are all in docs/architecture.md", () => {
-    const page = read("docs/architecture.md");
-    expect(folders.filter((folder) => !page.includes(`| \`${folder}\` |`))).toEqual([]);
+  it("have no circles of imports, types included, but for the graph of ir, which is one thing", () => {
+    const ir = ["attribute", "graph", "node", "value"].map((name) => `ir/${name}.ts`);
+    expect(circles()).toEqual([ir]);
   });
 });
 

@@ -1,8 +1,8 @@
 /** @file Runs models in tests of the run tier, and compares what two of them compute. */
 import type { Model } from "../src/ir/model.ts";
 import { inProcessRuntime } from "../src/runtime/in-process.ts";
-import type { Session } from "../src/runtime/runtime.ts";
 import type { Feeds, IoInfo, Outputs } from "../src/runtime/io.ts";
+import type { Session } from "../src/runtime/runtime.ts";
 import { type HostTensor, hostTensor } from "../src/tensor/host-tensor.ts";
 import { elementCount, fromTypedArray, type Tensor, type TypedArray } from "../src/tensor/tensor.ts";
 import { Rng } from "../src/util/rng.ts";
