@@ -17,7 +17,8 @@ import { describeSpec } from "../spec.ts";
 import { dequantizeWriter } from "../write/dequantize.ts";
 import type { LayerPlan, WrittenLayer } from "../write/format.ts";
 import { type DynamicOptions, type DynamicSettings, dynamicOptions } from "./options.ts";
-import { type DynamicPlan, isQuantized, type PlannedLayer, planDynamic, type WeightsOnly } from "./plan.ts";
+import { type DynamicPlan, isQuantized, planDynamic, type WeightsOnly } from "./plan.ts";
+import type { PlannedLayer } from "./rule.ts";
 import { DynamicWriter } from "./writer.ts";
 
 /** Lowest opset of DynamicQuantizeLinear. */

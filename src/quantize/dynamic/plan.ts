@@ -8,30 +8,11 @@ import { TersorError } from "../../util/errors.ts";
 import { own } from "../../util/own.ts";
 import { type AskedLayer, askedLayers, type LayerRule } from "../layers.ts";
 import { findLayers, nodeName, opKey, type SkippedNode, type WeightLayer } from "../sites.ts";
-import { granularityName, plainSpec, type QuantSpec, resolveSpec, withOwn } from "../spec.ts";
+import { granularityName, plainSpec, resolveSpec, withOwn } from "../spec.ts";
 import { type DynamicDType, type DynamicSettings, dynamicDTypes } from "./options.ts";
-import { type DynamicRule, dynamicRules, noInteger } from "./rules.ts";
+import type { DynamicUnit, PlannedLayer } from "./rule.ts";
+import { dynamicRules, noInteger } from "./rules.ts";
 import { slowNodes } from "./worth.ts";
-
-/** A weight and what becomes of it. */
-export interface PlannedLayer {
-  readonly layer: WeightLayer;
-  readonly spec: QuantSpec;
-  /** Nodes that read its codes. */
-  readonly units: readonly DynamicUnit[];
-  /** Nodes that read it as codes that become floats: lookups, and those whose activations stay float. */
-  readonly floatUses: readonly Node[];
-  /** Why it is kept, or why part of its uses are, or what was asked for against the target. */
-  readonly reason?: string | undefined;
-}
-
-/** A node that becomes an integer one. */
-export interface DynamicUnit {
-  readonly node: Node;
-  readonly rule: DynamicRule;
-  /** The weights among its inputs. */
-  readonly weights: ReadonlyMap<number, PlannedLayer>;
-}
 
 export interface DynamicPlan {
   readonly layers: readonly PlannedLayer[];

@@ -1,19 +1,8 @@
 /** @file Operators with an integer form that quantizes its input as it comes: one row each. */
-import type { Node } from "../../ir/node.ts";
 import { isDepthwise } from "../static/rules.ts";
 import { isTurned } from "../write/products.ts";
 import type { WeightForm } from "./codes.ts";
-import type { DynamicSettings } from "./options.ts";
-import type { DynamicUnit } from "./plan.ts";
-import type { DynamicWriter } from "./writer.ts";
-
-export interface DynamicRule {
-  /** Inputs that are quantized at run time, where they are not weights. */
-  readonly activations: readonly number[];
-  /** Why a node of this operator stays float; undefined where it does not. `weights` lists the inputs with codes. */
-  obstacle?(node: Node, weights: ReadonlySet<number>, settings: DynamicSettings): string | undefined;
-  write(unit: DynamicUnit, writer: DynamicWriter): void;
-}
+import type { DynamicRule, DynamicUnit } from "./rule.ts";
 
 const last = (rank: number) => rank - 1;
 const first = () => 0;

@@ -9,10 +9,10 @@ import { dtypeInfo } from "../../tensor/dtype.ts";
 import { int64, Tensor } from "../../tensor/tensor.ts";
 import { firstUser } from "../write/format.ts";
 import type { CodedWeight, WeightForm } from "./codes.ts";
-import type { DynamicUnit, PlannedLayer } from "./plan.ts";
-import { type Operand, WrittenWeight } from "./written-weight.ts";
+import type { DynamicUnit, Operand, PlannedLayer, UnitWriter } from "./rule.ts";
+import { WrittenWeight } from "./written-weight.ts";
 
-export class DynamicWriter {
+export class DynamicWriter implements UnitWriter {
   readonly model: Model;
   readonly #measure: boolean;
   /** Graphs whose units read a value. */

@@ -8,14 +8,7 @@ import { fromNumbers, Tensor } from "../../tensor/tensor.ts";
 import { readCodes } from "../write/dequantize.ts";
 import { firstUser } from "../write/format.ts";
 import { type CodedWeight, codesKey, codeWeight, turned, type WeightForm } from "./codes.ts";
-import type { PlannedLayer } from "./plan.ts";
-
-/** An operand of an integer operator, as values of the graph. */
-export interface Operand {
-  readonly codes: Value;
-  readonly scale: Value;
-  readonly zeroPoint: Value;
-}
+import type { Operand, PlannedLayer } from "./rule.ts";
 
 /** Codes that several forms read. */
 interface Stored {

@@ -21,7 +21,8 @@ import {
 import type { NBitsWeight } from "./matmul-nbits.ts";
 import { dequantizeMatrix } from "./matrix.ts";
 import type { LayerStats, QuantizedMatrix, QuantMethod } from "./method.ts";
-import { codeTensor, type QuantizedWeight, sqnrOf, type WeightJob } from "./rtn.ts";
+import { codeTensor, type QuantizedWeight, sqnrOf } from "./rtn.ts";
+import type { WeightJob } from "./weight-job.ts";
 
 /** A method with its options and what is known about the layer's inputs. */
 export interface MethodRun<Options = unknown> {

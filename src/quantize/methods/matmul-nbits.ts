@@ -19,7 +19,8 @@ import { keyOf } from "../../util/rng.ts";
 import type { PendingWeight } from "../pool/method-pool.ts";
 import { searchRatios } from "../scales.ts";
 import { claim, readFloats } from "../workspace.ts";
-import { sqnrOf, type WeightJob } from "./rtn.ts";
+import { sqnrOf } from "./rtn.ts";
+import type { WeightJob } from "./weight-job.ts";
 
 export interface NBitsWeight {
   /** uint8 [N, blocks, blockSize · bits / 8]. */

@@ -15,22 +15,7 @@ import { type ScaleParams, scaleParams } from "../scales.ts";
 import type { Slices } from "../slices.ts";
 import { codeRange, type QuantSpec } from "../spec.ts";
 import { claim, fitsResident, readFloats } from "../workspace.ts";
-
-/** What a method is asked to quantize. */
-export interface WeightJob {
-  /** Name of the tensor: names it in errors and keys its random numbers. */
-  readonly name: string;
-  readonly weight: Tensor;
-  readonly slices: Slices;
-  readonly spec: QuantSpec;
-  readonly seed: number;
-  /** Whether to measure the weight SQNR while the codes are computed. */
-  readonly measure: boolean;
-  /** Scale and zero point fixed from outside: one for the whole model. */
-  readonly fixed?: ScaleParams;
-  /** Codes that may be used, where they are fewer than the spec's. */
-  readonly range?: CodeRange;
-}
+import type { WeightJob } from "./weight-job.ts";
 
 /** Codes with one scale and zero point per slice, all computed when first read. */
 export interface QuantizedWeight {

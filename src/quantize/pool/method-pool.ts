@@ -1,7 +1,7 @@
 /** @file Methods run elsewhere: the interface of a pool of workers, what goes over to one, and what comes back. */
 import type { DType } from "../../tensor/dtype.ts";
 import type { LayerStats } from "../methods/method.ts";
-import type { WeightJob } from "../methods/rtn.ts";
+import type { WeightJob } from "../methods/weight-job.ts";
 import type { ScaleParams } from "../scales.ts";
 import type { WeightAxes } from "../slices.ts";
 import type { MethodName } from "../spec.ts";
