@@ -2,10 +2,11 @@
 import type { z } from "zod";
 import type { Dataset } from "./data/dataset.ts";
 import type { InputInfo } from "./data/fit-input.ts";
+import type { Samples } from "./data/samples.ts";
 import type { ChosenMetric, MetricSpec } from "./evaluate/choose-metric.ts";
 import type { Model } from "./ir/model.ts";
 import type { MethodPool } from "./quantize/pool/method-pool.ts";
-import type { RuntimeName } from "./runtime/in-process.ts";
+import type { RuntimeName } from "./runtime/names.ts";
 import type { Runtime, Session, SessionOptions } from "./runtime/runtime.ts";
 import type { Tensor } from "./tensor/tensor.ts";
 
@@ -68,8 +69,8 @@ export interface StepReport {
   readonly [key: string]: unknown;
 }
 
-/** A path, the text of a JSON object, or the object: data and the options of its format. See data/node/open-data.ts. */
-export type DataSpec = string | Readonly<Record<string, unknown>>;
+/** A path, the text of a JSON object, or the object: data and the options of its format, see data/node/open-data.ts; or samples in code. */
+export type DataSpec = string | Readonly<Record<string, unknown>> | Samples;
 
 export type ProgressUnit = "bytes" | "samples" | "rounds" | "seeds" | "layers";
 
@@ -125,8 +126,8 @@ export interface StepContext {
   metric(spec: MetricSpec): Promise<ChosenMetric>;
   /** The runtime that {@link open} loads models into. */
   runtime(name: RuntimeName): Promise<Runtime>;
-  /** Another model, such as a teacher, by its path. */
-  model(path: string): Promise<Model>;
+  /** Another model, such as a teacher: by its path, or as it is. */
+  model(given: string | Model | Uint8Array | ArrayBuffer | Blob): Promise<Model>;
   readonly files: StepFiles;
   /**
    * Workers for methods that compute for long; undefined where about `work` multiplications are not worth them. Absent: everything

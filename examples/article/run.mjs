@@ -9,7 +9,7 @@
 import { mkdirSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { batches, loadModel, measureLatency, measureSize, openData, runRecipe, saveModel, workerRuntime } from "tersor";
+import { data as datasets, evaluate, files, loadModel, runRecipe, runtime as runtimes, saveModel } from "tersor";
 import { articleNetwork, studentNetwork } from "./networks.mjs";
 
 const { values: flags } = parseArgs({
@@ -87,16 +87,16 @@ const rows = {
   "student-alone": "student, labels alone",
   "student-distilled": "student, distilled",
 };
-const runtime = workerRuntime("ort-node");
+const runtime = runtimes.workerRuntime("ort-node");
 const sessions = {};
 for (const name of Object.keys(rows)) sessions[name] = await runtime.create({ path: file(name) }, { threads: 1 });
-const test = await openData(split("test", 500), { inputs: sessions.trained.inputs });
+const test = await datasets.openData(split("test", 500), { inputs: sessions.trained.inputs });
 const accuracy = await accuracies(sessions, test);
 const latency = await latencies(sessions, test);
 console.log(`\n${test.size ?? "?"} test digits that nothing was trained on; latency of one digit, 1 thread, p50`);
 const table = [["", "bytes", "brotli", "zeros", "accuracy", "latency"]];
 for (const [name, title] of Object.entries(rows)) {
-  const { bytes, brotli } = await measureSize([file(name)], { brotliQuality: 11 });
+  const { bytes, brotli } = await files.measureSize([file(name)], { brotliQuality: 11 });
   table.push([
     title,
     String(bytes),
@@ -113,7 +113,7 @@ print(table);
 async function accuracies(models, dataset) {
   const right = Object.fromEntries(Object.keys(models).map((name) => [name, 0]));
   let count = 0;
-  for await (const { inputs, samples } of batches(dataset, { size: 250 })) {
+  for await (const { inputs, samples } of datasets.batches(dataset, { size: 250 })) {
     count += samples.length;
     for (const [name, session] of Object.entries(models)) {
       const { y } = await session.run(inputs);
@@ -128,10 +128,11 @@ async function accuracies(models, dataset) {
 
 /** Times of one digit, the models in turns. */
 async function latencies(models, dataset) {
-  for await (const { inputs } of batches(dataset, { size: 1 })) {
+  for await (const { inputs } of datasets.batches(dataset, { size: 1 })) {
     const lanes = Object.entries(models).map(([name, session]) => [name, (runs) => session.time(inputs, runs)]);
-    return (await measureLatency(Object.fromEntries(lanes), flags.small ? { rounds: 3 } : { rounds: 21, runs: 20 }))
-      .models;
+    return (
+      await evaluate.measureLatency(Object.fromEntries(lanes), flags.small ? { rounds: 3 } : { rounds: 21, runs: 20 })
+    ).models;
   }
 }
 

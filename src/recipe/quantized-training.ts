@@ -3,6 +3,7 @@ import type { Model } from "../ir/model.ts";
 import { freeze } from "../quantize/qat/freeze.ts";
 import { type Thawed, thaw } from "../quantize/qat/thaw.ts";
 import type { StepContext } from "../step.ts";
+import type { ModelLike } from "./model-like.ts";
 
 /** What a report says of a quantized model that was trained. */
 export interface QuantizedTraining {
@@ -26,7 +27,7 @@ export interface OpenedModel {
 }
 
 /** A model by path, or the one that the recipe began with: "original". */
-export function modelNamed(name: string, ctx: StepContext): Promise<Model> {
+export function modelNamed(name: ModelLike, ctx: StepContext): Promise<Model> {
   return name === "original" ? Promise.resolve(ctx.original) : ctx.model(name);
 }
 

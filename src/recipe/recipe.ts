@@ -6,6 +6,7 @@ import { nearestNames } from "../util/nearest.ts";
 import { parseOptions, writtenOptions } from "../util/options.ts";
 import { type BoundOptions, type BoundSettings, boundOptions } from "./bound/bound.ts";
 import type { BoundStep, JudgeOptions } from "./bound-step.ts";
+import { dataOption } from "./run-options.ts";
 import type { compareStep } from "./steps/compare.ts";
 import type { distillStep } from "./steps/distill.ts";
 import type { dynamicStep } from "./steps/dynamic.ts";
@@ -69,10 +70,7 @@ export function defineConfig(recipe: Recipe): Recipe {
 const recipeSchema = z.strictObject({
   model: z.string().min(1).describe("the model to read, relative to this file"),
   output: z.string().min(1).describe("the model to write"),
-  data: z
-    .union([z.string().min(1), z.record(z.string(), z.unknown())])
-    .optional()
-    .describe("data for every step that needs some"),
+  data: dataOption.optional().describe("data for every step that needs some"),
   seed: z.int().min(0).default(0).describe("seed of everything random"),
   externalData: z
     .enum(["auto", "always", "never"])
@@ -100,7 +98,24 @@ export interface ParsedRecipe extends Omit<z.output<typeof recipeSchema>, "steps
 export function parseRecipe(recipe: unknown, subject = "recipe"): ParsedRecipe {
   const parsed = parseOptions(recipeSchema, recipe, subject);
   const bound = parsed.steps.map((each, at) => bindStep(each, `${subject}: step ${at + 1}`, parsed.seed));
-  return { ...parsed, steps: parsed.bound ? underBound(bound, parsed.bound, subject) : judged(bound, parsed) };
+  return { ...parsed, steps: looked(bound, parsed, subject) };
+}
+
+const stepsSchema = recipeSchema.omit({ model: true, output: true, externalData: true });
+
+/** Checks the part of a recipe that is no file: steps, and how their result is held. @throws bad-recipe; `subject` opens the message */
+export function parseSteps(given: unknown, subject: string): readonly BoundStep[] {
+  const parsed = parseOptions(stepsSchema, given, subject);
+  const isOne = parsed.steps.length === 1;
+  const bound = parsed.steps.map((each, at) => bindStep(each, isOne ? "" : `${subject}: step ${at + 1}`, parsed.seed));
+  return looked(bound, parsed, subject);
+}
+
+type Held = Pick<ParsedRecipe, "bound" | "asAsked" | "fitLatency">;
+
+/** With the step that is held to the bound, or judged, marked as such. */
+function looked(bound: BoundStep[], { bound: settings, ...held }: Held, subject: string): BoundStep[] {
+  return settings ? underBound(bound, settings, subject) : judged(bound, held);
 }
 
 /** Has the last quantization judged, unless its result is trained further: that is what repairs it then. */
@@ -135,12 +150,15 @@ function bindStep(entry: Readonly<Record<string, unknown>>, subject: string, see
       `${subject}: expected one of ${names.join(", ")} as the only key, got ${got}${near.length > 0 ? ` (did you mean ${near[0]}?)` : ""}.`,
     );
   }
-  const { step, given } = stepOf(name, entry[name], `${subject} (${name})`);
+  const { step, given } = stepOf(name, entry[name], within(subject, name));
   const seeded = "seed" in step.options.shape && isRecord(given) ? { seed, ...given } : given;
-  const options = parseOptions(step.options, seeded, `${subject} (${titleOf(step)})`);
+  const options = parseOptions(step.options, seeded, within(subject, titleOf(step)));
   const written = writtenOptions(step.options, seeded);
   return { step, options, written: step.mode === undefined ? written : { mode: step.mode, ...written } };
 }
+
+/** A step by itself is its own subject. */
+const within = (subject: string, title: string) => (subject === "" ? title : `${subject} (${title})`);
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
@@ -182,5 +200,12 @@ export function recipeJsonSchema(): unknown {
       return z.strictObject({ [each.name]: options }).describe(each.summary);
     }) as unknown as readonly [z.ZodType, z.ZodType],
   );
-  return z.toJSONSchema(recipeSchema.extend({ steps: z.array(step).min(1) }), { io: "input" });
+  // What can be given in code alone, such as samples, is nothing in JSON.
+  return z.toJSONSchema(recipeSchema.extend({ steps: z.array(step).min(1) }), {
+    io: "input",
+    unrepresentable: "any",
+    override: ({ zodSchema, jsonSchema }) => {
+      if (zodSchema._zod.def.type === "custom") jsonSchema.not = {};
+    },
+  });
 }

@@ -1,7 +1,8 @@
 /** @file The worker thread of {@link workerRuntime}: serves one runtime on its parent's port. */
 import { parentPort, workerData } from "node:worker_threads";
 import { invariant } from "../util/errors.ts";
-import { inProcessRuntime, type RuntimeName } from "./in-process.ts";
+import { inProcessRuntime } from "./in-process.ts";
+import type { RuntimeName } from "./names.ts";
 import { gateGuard } from "./native-gate.ts";
 import { serve } from "./worker-protocol.ts";
 

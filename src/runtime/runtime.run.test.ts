@@ -1,7 +1,8 @@
 /** @file Both back ends, on this thread and in a worker, behave alike. */
 import { describe, expect, it, onTestFinished } from "vitest";
 import { tinyModel } from "../../test/tiny-model.ts";
-import { inProcessRuntime, runtimeNames } from "./in-process.ts";
+import { inProcessRuntime } from "./in-process.ts";
+import { runtimeNames } from "./names.ts";
 import { ortRuntime } from "./ort-session.ts";
 import type { HostTensor, Runtime } from "./runtime.ts";
 import { workerRuntime } from "./worker-runtime.ts";

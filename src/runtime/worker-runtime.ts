@@ -1,7 +1,7 @@
 /** @file A runtime in a worker thread of Node: the event loop, progress and Ctrl-C stay alive while models run. */
 import { Worker } from "node:worker_threads";
 import { messageOf, TersorError } from "../util/errors.ts";
-import type { RuntimeName } from "./in-process.ts";
+import type { RuntimeName } from "./names.ts";
 import { closeGate, gateMemory, liveGates, waitForNativeCalls } from "./native-gate.ts";
 import type { NodeWorkerData } from "./node-worker.ts";
 import type { Runtime } from "./runtime.ts";

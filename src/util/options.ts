@@ -59,7 +59,26 @@ function settled<T>(schema: z.ZodType, options: T): T {
 export function writtenOptions(schema: z.ZodObject, value: unknown): Record<string, unknown> {
   const given = value as Readonly<Record<string, unknown>>;
   const entries = Object.entries(schema.shape).map(([key, field]) => [key, given[key] ?? defaultOf(field)] as const);
-  return Object.fromEntries(entries.filter(([, option]) => option !== undefined));
+  return Object.fromEntries(entries.flatMap(([key, option]) => (option === undefined ? [] : [[key, plain(option)]])));
+}
+
+/** What can be written as JSON; of anything else, such as samples or models in memory, that it was given in code. */
+function plain(option: unknown): unknown {
+  if (typeof option === "function") return IN_CODE;
+  if (typeof option !== "object" || option === null) return option;
+  if (Array.isArray(option))
+    return option.length > 0 && option.every(isPlain) ? option : option.length > 0 ? IN_CODE : option;
+  return isPlain(option) ? option : IN_CODE;
+}
+
+const IN_CODE = "(given in code)";
+
+/** Whether all of a value is text, numbers, lists and plain objects. */
+function isPlain(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return typeof value !== "function";
+  const prototype: unknown = Object.getPrototypeOf(value);
+  if (!Array.isArray(value) && prototype !== Object.prototype && prototype !== null) return false;
+  return Object.values(value).every(isPlain);
 }
 
 function defaultOf(field: z.core.$ZodType): unknown {

@@ -365,7 +365,7 @@ describe("modules", () => {
   });
 
   it.each([
-    ["a number", "export default 1", /wrong default export: .* got a value of type number/],
+    ["a number", "export default 1", /no samples: .* got a value of type number/],
     ["a function that gives nothing", "export default () => {}", /returns something else/],
     ["no samples", "export default []", /gave 0 samples/],
     ["something else", "export default [1]", /#0: expected a sample/],
@@ -378,7 +378,7 @@ describe("modules", () => {
     write("once.mjs", "export default (function* () { yield { inputs: { x: [1, 2] } } })()");
     const data = await open("once.mjs", [vector]);
     await collect(data);
-    await expect(collect(data)).rejects.toThrowError("Export the generator function itself");
+    await expect(collect(data)).rejects.toThrowError("Give the generator function itself");
   });
 });
 

@@ -4,19 +4,21 @@ import { basename, dirname, relative, resolve } from "node:path";
 import { type Dataset, type SkippedSample, skippedSamples } from "../../data/dataset.ts";
 import type { InputInfo } from "../../data/fit-input.ts";
 import { DATA_RUNS_NOTHING } from "../../data/options.ts";
+import { datasetFrom, isSamples } from "../../data/samples.ts";
 import type { ChosenMetric, MetricSpec } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
 import { loadModel } from "../../node/load.ts";
 import { brotliQualityFor, measureSize } from "../../node/size.ts";
 import { checkMemory } from "../../ops/memory.ts";
 import type { MethodPool } from "../../quantize/pool/method-pool.ts";
-import type { RuntimeName } from "../../runtime/in-process.ts";
+import type { RuntimeName } from "../../runtime/names.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { WorkerRuntime } from "../../runtime/worker-runtime.ts";
 import type { DataSpec, ModelSize, OpenModelOptions, StepContext, StepFiles } from "../../step.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
 import { readRegular } from "../../util/regular-file.ts";
+import { type ModelLike, modelFrom } from "../model-like.ts";
 import { FileGuard } from "./file-guard.ts";
 import { modelFiles } from "./files.ts";
 import type { NodeMethodPool } from "./method-pool.ts";
@@ -113,6 +115,7 @@ export class NodeContext implements StepContext {
   async data(spec: DataSpec | undefined, inputs: readonly InputInfo[]): Promise<Dataset | undefined> {
     const chosen = spec ?? this.#options.data;
     if (chosen === undefined) return undefined;
+    if (isSamples(chosen)) return datasetFrom(chosen, { name: "samples", inputs });
     const { openData } = await import("../../data/node/open-data.ts");
     const { dataOptions, folder, modules = true } = this.#options;
     const dataset = await openData(chosen, {
@@ -163,7 +166,8 @@ export class NodeContext implements StepContext {
     return runtime;
   }
 
-  async model(path: string): Promise<Model> {
+  async model(path: ModelLike): Promise<Model> {
+    if (typeof path !== "string") return modelFrom(path);
     const located = resolve(this.#options.folder, path);
     this.#guard.check(located);
     const model = loadModel(located);

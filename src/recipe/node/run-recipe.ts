@@ -1,5 +1,6 @@
 /** @file Runs a recipe on files: reads the model, takes the steps, writes output and manifest whole or not at all. */
 import { basename, isAbsolute, join } from "node:path";
+import { isSamples } from "../../data/samples.ts";
 import type { Model } from "../../ir/model.ts";
 import { dataFileName, encodeModel } from "../../ir/serde/encode-model.ts";
 import { loadModel } from "../../node/load.ts";
@@ -11,6 +12,7 @@ import { targetNamed } from "../../targets/targets.ts";
 import { TersorError } from "../../util/errors.ts";
 import type { BoundStep } from "../bound-step.ts";
 import { measureSpeed, type SpeedReport } from "../judge/speed.ts";
+import { isModel } from "../model-like.ts";
 import { parseRecipe, type Recipe } from "../recipe.ts";
 import { runSteps, type StepRecord } from "../run-steps.ts";
 import { NodeContext, type SkippedData } from "./context.ts";
@@ -219,7 +221,7 @@ function* textsIn(value: unknown): Iterable<string> {
   if (typeof value === "string") {
     if (value.trimStart().startsWith("{")) yield* textsIn(jsonOf(value));
     else if (value !== "" && value.length < LONGEST_PATH && !value.includes("\0")) yield value;
-  } else if (typeof value === "object" && value !== null)
+  } else if (typeof value === "object" && value !== null && !isSamples(value) && !isModel(value))
     for (const [key, inner] of Object.entries(value)) if (!written.has(key)) yield* textsIn(inner);
 }
 

@@ -8,6 +8,7 @@ import type { Step } from "../../step.ts";
 import { type LossName, type LossOptions, lossOptions } from "../../train/loss-rule.ts";
 import { TersorError } from "../../util/errors.ts";
 import { modelNamed } from "../quantized-training.ts";
+import { modelOption } from "../run-options.ts";
 import { filesOfTraining, finetuneOptions, trainModel } from "./finetune.ts";
 
 /** Losses between values inside. */
@@ -34,10 +35,9 @@ const hint = z.strictObject({
 });
 
 export const distillOptions = finetuneOptions.omit({ loss: true }).extend({
-  teacher: z
-    .string()
-    .min(1)
-    .describe('the model to learn from: any with the same task, or "original": the one that the recipe begins with'),
+  teacher: modelOption.describe(
+    'the model to learn from: any with the same task, or "original": the one that the recipe begins with',
+  ),
   output: z
     .string()
     .optional()

@@ -17,7 +17,7 @@ import { classNotes } from "../class-notes.ts";
 import { inputsOf } from "../inputs-of.ts";
 import { openTeacher } from "../open-teacher.ts";
 import { modelNamed, openQuantized } from "../quantized-training.ts";
-import { inputOptions, runtimeOptions } from "../run-options.ts";
+import { dataOption, inputOptions, modelOption, runtimeOptions } from "../run-options.ts";
 import { afterLogits, judgedOn, withOutputs } from "../training-outputs.ts";
 import { compareOptions } from "./compare.ts";
 import { type DataParts, reportOf, type TrainReport } from "./train-report.ts";
@@ -27,7 +27,7 @@ export const trainingInputs = {
   data: inputOptions.data.describe("samples to train on; default: the recipe's data"),
   samples: inputOptions.samples.describe("train on the first samples only"),
   validation: z
-    .union([z.number().min(0).lt(1), z.string().min(1), z.record(z.string(), z.unknown())])
+    .union([z.number().min(0).lt(1), ...dataOption.options])
     .default(0.1)
     .describe("a share of the data, drawn by the seed, or other samples: what judges every epoch; 0: nothing"),
   metric: compareOptions.shape.metric,
@@ -53,9 +53,7 @@ export const trainingInputs = {
 
 export const finetuneOptions = trainOptions.extend({
   ...trainingInputs,
-  teacher: z
-    .string()
-    .min(1)
+  teacher: modelOption
     .optional()
     .describe('a model whose values losses are compared with, as teacher:NAME; "original": the recipe\'s own model'),
 });

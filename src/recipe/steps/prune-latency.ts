@@ -6,7 +6,7 @@ import type { Model } from "../../ir/model.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import type { Clock, LatencyTable, TimeModels, Timing } from "../../prune/channels/latency/latency-table.ts";
 import { timingFeeds } from "../../prune/channels/latency/segments.ts";
-import type { RuntimeName } from "../../runtime/in-process.ts";
+import type { RuntimeName } from "../../runtime/names.ts";
 import type { Session } from "../../runtime/runtime.ts";
 import type { StepContext } from "../../step.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";

@@ -13,11 +13,10 @@ import { type HostTensor, hostTensor, numbersOf } from "../../tensor/host-tensor
 import { elementCount, type TypedArray } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
 import { sampleBatches } from "../compare.ts";
-import type { runtimeOptions } from "../run-options.ts";
+import { dataOption, type runtimeOptions } from "../run-options.ts";
 
 export const vocabularyOptions = {
-  corpus: z
-    .union([z.string().min(1), z.record(z.string(), z.unknown())])
+  corpus: dataOption
     .optional()
     .describe("for structure vocabulary: everything that the model is to be used on; as data"),
   tokenizer: z
