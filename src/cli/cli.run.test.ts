@@ -227,6 +227,21 @@ export default recipe;`;
     expect(wrong.stderr).toContain('unknown option "dtyp" (did you mean dtype?)');
   });
 
+  it("runs a recipe on another model, and never over the first one's result", async () => {
+    const { folder } = folderWithModel();
+    const file = join(folder, "small.json");
+    writeFileSync(
+      file,
+      JSON.stringify({ model: "gone.onnx", output: "small.onnx", steps: [{ quantize: { dtype: "uint8" } }] }),
+    );
+    const alone = await runCli(["run", file, "--model", join(folder, "model.onnx")]);
+    expect(alone.code).toBe(2);
+    expect(alone.stderr).toContain("--model: expected --output with it");
+    const { code } = await runCli(["run", file, "--model", "model.onnx", "--output", "v2.onnx"], { cwd: folder });
+    expect(code).toBe(0);
+    expect(filesIn(folder)).toEqual(["model.onnx", "small.json", "v2.onnx", "v2.onnx.json"]);
+  });
+
   it("says where it looked when there is no recipe", async () => {
     const { code, stderr } = await runCli(["run"], { cwd: temporaryFolder() });
     expect(code).toBe(2);

@@ -269,13 +269,20 @@ export const commands: readonly CommandSpec[] = [
         title: "Options",
         flags: [
           { name: "schema", summary: "print the JSON Schema of recipes" },
+          { name: "model", value: "FILE", summary: "run it on this model in place of the recipe's (needs --output)" },
+          { name: "output", value: "FILE", summary: "where the result goes, in place of the recipe's" },
           { ...seed, summary: "seed of everything random, in place of the recipe's" },
           workers,
           dryRun,
         ],
       },
     ],
-    examples: ["tersor run", "tersor run small.config.ts --dry-run", "tersor run --schema > tersor.schema.json"],
+    examples: [
+      "tersor run",
+      "tersor run small.config.ts --dry-run",
+      "tersor run small.json --model v2.onnx --output v2-small.onnx",
+      "tersor run --schema > tersor.schema.json",
+    ],
     load: () => import("./commands/run.ts"),
   },
 ];

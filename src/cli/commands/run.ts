@@ -29,9 +29,10 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
       "bad-recipe",
       `recipe "${file}": "extends" is not known: a recipe takes nothing from elsewhere by itself. Write it out, or import the other one in a .ts recipe.`,
     );
-  const seeded = options.seed === undefined ? loaded : { ...(loaded as object), seed: options.seed };
-  parseRecipe(seeded, file);
-  const recipe = seeded as Recipe;
+  const replaced = { ...otherModel(options, file), ...(options.seed !== undefined && { seed: options.seed }) };
+  const own = Object.keys(replaced).length === 0 ? loaded : { ...(loaded as object), ...replaced };
+  parseRecipe(own, file);
+  const recipe = own as Recipe;
   const { manifest, files, speed } = await withProgress(io, (progress) =>
     runRecipe(recipe, {
       folder: dirname(relative(process.cwd(), file)),
@@ -55,6 +56,26 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
   ];
   io.print(parts.filter((part) => part !== "").join("\n\n"));
   return boundsMet(manifest.steps) ? 0 : 1;
+}
+
+/**
+ * Another model in the place of the recipe's, and where its result goes: paths of the current folder, as the recipe would spell them.
+ * @throws bad-recipe when only the model is given: the result would take the place of the first model's
+ */
+function otherModel(
+  { model, output }: CommandInput["options"],
+  recipe: string,
+): Partial<Pick<Recipe, "model" | "output">> {
+  if (model !== undefined && output === undefined)
+    throw new TersorError(
+      "bad-recipe",
+      "--model: expected --output with it, got none: the result would overwrite that of the recipe's own model. Add --output FILE.onnx.",
+    );
+  const spelled = (path: unknown) => relative(dirname(recipe), resolve(String(path)));
+  return {
+    ...(model !== undefined && { model: spelled(model) }),
+    ...(output !== undefined && { output: spelled(output) }),
+  };
 }
 
 /** Recipes that are code, and the one that is data, in the order in which they are looked for. */
