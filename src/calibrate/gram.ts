@@ -98,31 +98,37 @@ const shiftProbe = ({ key, product }: Unfolding, original: string): Probe => ({
 });
 
 /** The rows along the last axis: the input of a MatMul or Gemm with the weight on the right. */
-export const rows: Unfolding = {
-  key: "rows",
-  product(context, a, b) {
-    const build = builder(context, "gram");
-    const type = context.value.type;
-    const width = type?.kind === "tensor" ? type.shape?.at(-1) : undefined;
-    const k = typeof width === "number" ? width : undefined;
-    if (k === undefined)
-      throw new TersorError(
-        "bad-model",
-        `value "${context.value.name}": its last dim is not known: expected a number. Infer shapes first.`,
-      );
-    const unfold = (value: Value) => build("Reshape", [value, build.ints([1, -1, k])]);
-    const right = unfold(b);
-    const turned = build("Transpose", [a === b ? right : unfold(a)], { perm: attr.ints([0, 2, 1]) });
-    return build("MatMul", [turned, right]);
-  },
-  count(context) {
-    const build = builder(context, "rows");
-    const type = context.value.type;
-    const width = type?.kind === "tensor" ? type.shape?.at(-1) : undefined;
-    const size = build("Cast", [build("Size", [context.value])], { to: attr.int(1) });
-    return build("Div", [size, build("Cast", [build.ints([Number(width)])], { to: attr.int(1) })]);
-  },
-};
+export const rows = rowsOf(undefined);
+
+/** The same of a value whose type may not tell its width: that of the weight does. */
+export function rowsOf(width: number | undefined): Unfolding {
+  return {
+    key: "rows",
+    product(context, a, b) {
+      const build = builder(context, "gram");
+      const k = widthOf(context.value, width);
+      const unfold = (value: Value) => build("Reshape", [value, build.ints([1, -1, k])]);
+      const right = unfold(b);
+      const turned = build("Transpose", [a === b ? right : unfold(a)], { perm: attr.ints([0, 2, 1]) });
+      return build("MatMul", [turned, right]);
+    },
+    count(context) {
+      const build = builder(context, "rows");
+      const size = build("Cast", [build("Size", [context.value])], { to: attr.int(1) });
+      return build("Div", [size, build("Cast", [build.ints([widthOf(context.value, width)])], { to: attr.int(1) })]);
+    },
+  };
+}
+
+function widthOf({ name, type }: Value, width: number | undefined): number {
+  const last = type?.kind === "tensor" ? type.shape?.at(-1) : undefined;
+  if (typeof last === "number") return last;
+  if (width !== undefined) return width;
+  throw new TersorError(
+    "bad-model",
+    `value "${name}": its last dim is not known: expected a number. Infer shapes first.`,
+  );
+}
 
 /** Geometry of a convolution, as its node has it. */
 export interface Window {
@@ -132,6 +138,8 @@ export interface Window {
   readonly dilations: readonly number[];
   /** Begins, then ends; below zero, what is left out there. */
   readonly pads: readonly number[];
+  /** Of the value, as the weight has them; absent where the value's type tells. */
+  readonly channels?: number;
   /** The last place of the kernel comes first. */
   readonly isTurned?: boolean;
 }
@@ -164,7 +172,9 @@ function windowOf(conv: Node): Window {
   const [strides, dilations] = [conv.ints("strides") ?? ones, conv.ints("dilations") ?? ones];
   const auto = conv.string("auto_pad", "NOTSET");
   const groups = conv.int("group", 1);
-  const shared = { groups, kernel, strides, dilations };
+  const [, perGroup] = dims;
+  const channels = typeof perGroup === "number" ? { channels: perGroup * groups } : {};
+  const shared = { groups, kernel, strides, dilations, ...channels };
   if (auto === "NOTSET") return { ...shared, pads: conv.ints("pads") ?? [...kernel, ...kernel].map(() => 0) };
   if (auto === "VALID") return { ...shared, pads: [...kernel, ...kernel].map(() => 0) };
   if (strides.some((stride) => stride !== 1))
@@ -198,7 +208,7 @@ function unfold(context: ProbeContext, window: Window, value: Value): Value {
     return build("Unsqueeze", [slice, build.ints([2])]);
   });
   const stacked = build("Concat", slices, { axis: attr.int(2) });
-  const channels = channelsOf(context.value);
+  const channels = window.channels ?? channelsOf(context.value);
   const k = (channels / groups) * slices.length;
   return build("Reshape", [stacked, build.ints([0, groups, k, -1])]);
 }

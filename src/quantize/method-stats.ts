@@ -1,6 +1,6 @@
 /** @file What methods that look at data need to know: X^T X of every layer's inputs, gathered in one pass. */
 import { type CalibrateOptions, calibrate } from "../calibrate/calibrate.ts";
-import { type Gram, gramOf, patches, rows, type Unfolding } from "../calibrate/gram.ts";
+import { type Gram, gramOf, patches, rowsOf, type Unfolding } from "../calibrate/gram.ts";
 import type { Dataset } from "../data/dataset.ts";
 import type { Model } from "../ir/model.ts";
 import type { Node } from "../ir/node.ts";
@@ -33,14 +33,14 @@ export type MethodStats = ReadonlyMap<string, LayerMoments>;
 export const PROBE_OPSET = 13;
 
 /** How operators with their weight on the right read their inputs; others are quantized without data. */
-const unfoldings: Readonly<Record<string, (node: Node) => Unfolding | undefined>> = {
-  MatMul: () => rows,
-  Gemm: (node) => (node.int("transA", 0) === 0 ? rows : undefined),
+const unfoldings: Readonly<Record<string, (node: Node, dims: readonly number[]) => Unfolding | undefined>> = {
+  MatMul: (_, dims) => rowsOf(dims.at(-2)),
+  Gemm: (node, dims) => (node.int("transA", 0) === 0 ? rowsOf(dims[node.int("transB", 0)]) : undefined),
   Conv: patches,
   // What W multiplies; what R does, the states, never leaves the operator.
-  LSTM: () => rows,
-  GRU: () => rows,
-  RNN: () => rows,
+  LSTM: (_, dims) => rowsOf(dims[2]),
+  GRU: (_, dims) => rowsOf(dims[2]),
+  RNN: (_, dims) => rowsOf(dims[2]),
 };
 
 /** Where and how a layer's input is seen. */
@@ -63,7 +63,9 @@ function observationOf({ sites, weight }: WeightLayer): Observation | undefined 
   for (const { node, input } of sites) {
     const value = node.inputs[0];
     const usable = input === 1 && value && !value.isConstant && weight.dtype === "float32";
-    const unfolding = usable ? own(unfoldings, opKey(node))?.(node) : undefined;
+    const unfolding = usable
+      ? own(unfoldings, opKey(node))?.(node, node.inputs[1]?.tensor?.dims ?? weight.dims)
+      : undefined;
     if (value && unfolding) return { node, value, unfolding };
   }
   return undefined;

@@ -2,7 +2,7 @@
 import { type CalibrateOptions, calibrate } from "../../calibrate/calibrate.ts";
 import { perChannel } from "../../calibrate/channels.ts";
 import type { Collector } from "../../calibrate/collector.ts";
-import { type Gram, gramOf, rows } from "../../calibrate/gram.ts";
+import { type Gram, gramOf, rowsOf } from "../../calibrate/gram.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import type { Value } from "../../ir/value.ts";
@@ -67,7 +67,7 @@ export async function awqOnData(
   const layersOf = new Map(findLayers(typed).layers.map((layer) => [layer.value, layer]));
   const inputs = sharedInputs(typed).map(({ value, layers }) => {
     const matrices = layers.flatMap(({ weight }) => matrixFor(layersOf.get(weight), spec));
-    return { value, matrices, gram: gramOf(rows), meanAbs: perChannel("absmean", -1) };
+    return { value, matrices, gram: gramOf(rowsOf(matrices[0]?.k)), meanAbs: perChannel("absmean", -1) };
   });
   const collectors = inputs.map(({ value, gram, meanAbs }) => [value.name, [gram, meanAbs]] as const);
   await calibrate(typed, data, new Map<string, readonly Collector<Gram | Float32Array>[]>(collectors), running);

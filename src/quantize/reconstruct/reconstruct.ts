@@ -91,7 +91,7 @@ export async function reconstruct(
   const original = exposeWeights(float).model;
   const units = reconstructionUnits(original, result, kind);
   const given: Batch[] = [];
-  const size = fixedBatch(original) ?? env.batchSize ?? BATCH;
+  const size = rowsAtOnce(original, env.batchSize ?? BATCH);
   for await (const batch of batches(data, { size, pad: "split" })) given.push(batch);
   if (given.length === 0)
     throw new TersorError("bad-data", `${data.name}: holds no samples. Rounding is learned from some: 256 and more.`);
@@ -120,11 +120,17 @@ export async function reconstruct(
   return { model: result, units: done };
 }
 
-/** Rows that the model wants at once, if it says so. */
-function fixedBatch({ graph }: Model): number | undefined {
-  const [type] = graph.inputs.filter((value) => !value.isConstant).map((value) => value.type);
-  const rows = type?.kind === "tensor" ? type.shape?.[0] : undefined;
-  return typeof rows === "number" ? rows : undefined;
+/**
+ * Rows that the model is run with: those that all its inputs are made for, else as many as are asked for. One by one where an input, such as
+ * a recurrent state, has its samples along another axis than the first: they can't be joined.
+ */
+function rowsAtOnce({ graph }: Model, asked: number): number {
+  const firsts = graph.inputs.flatMap(({ isConstant, type }) =>
+    !isConstant && type?.kind === "tensor" && type.shape?.length !== 0 ? [type.shape?.[0]] : [],
+  );
+  const [first] = firsts;
+  if (firsts.every((rows) => typeof rows !== "number")) return asked;
+  return typeof first === "number" && firsts.every((rows) => rows === first) ? first : 1;
 }
 
 /** What a unit reads and is to give, in one batch. */

@@ -5,6 +5,7 @@ import type { Model } from "../../ir/model.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
 import { askedLayers, type LayerRule } from "../../quantize/layers.ts";
 import { collectMethodStats, plannedMethodStats } from "../../quantize/method-stats.ts";
+import { methods } from "../../quantize/methods/index.ts";
 import { type LazyQuantizeResult, type QuantizeSettings, quantize, quantizeOptions } from "../../quantize/quantize.ts";
 import { roundingMethodNames } from "../../quantize/reconstruct/index.ts";
 import { quantizeSequentially } from "../../quantize/sequential/sequential.ts";
@@ -110,7 +111,8 @@ export const quantizeStep: Step<typeof quantizeStepOptions> = {
         `seeds ${seeds}: does not go with an accuracy bound: expected 1. Leave one out.`,
       );
     const own = weightsOf(options);
-    const quantized = await quantizer(model, options, ctx);
+    // The search tries methods that look at data.
+    const quantized = await quantizer(model, options, ctx, true);
     const { layers } = findLayers(model);
     const asked = askedLayers(layers, own.layers);
     const common = ownOptions(specOptions, own);
@@ -136,7 +138,7 @@ async function learn(float: Model, quantized: Model, options: Options, ctx: Step
 }
 
 /** Quantizes with options of single layers on top of the step's; what was found out on the data serves the next time too. */
-async function quantizer(model: Model, options: Options, ctx: StepContext) {
+async function quantizer(model: Model, options: Options, ctx: StepContext, looks = looksAtData(options)) {
   const own = weightsOf(options);
   const { calibrate, sequential, method } = options;
   if (isRoundingMethod(method)) return (overrides: readonly LayerRule[]) => quantize(model, own, undefined, overrides);
@@ -145,7 +147,8 @@ async function quantizer(model: Model, options: Options, ctx: StepContext) {
       "bad-recipe",
       "sequential: needs to run the model: expected calibration data. Name some with calibrate.",
     );
-  const calibration = calibrate === undefined || ctx.dryRun ? undefined : await openCalibration(model, options, ctx);
+  const calibration =
+    calibrate === undefined || ctx.dryRun || !looks ? undefined : await openCalibration(model, options, ctx);
   if (!calibration) {
     const planned = calibrate === undefined ? undefined : plannedMethodStats(model);
     return (overrides: readonly LayerRule[]) => quantize(model, own, planned, overrides);
@@ -162,6 +165,12 @@ async function quantizer(model: Model, options: Options, ctx: StepContext) {
       const environment = { ...running, onProgress, ...(pool && { pool }) };
       return quantizeSequentially(model, data, (stats) => quantize(model, own, stats, overrides), environment);
     });
+}
+
+/** Whether anything that is asked for needs to know the inputs of layers. */
+function looksAtData({ sequential, method, layers = [] }: Options): boolean {
+  const names = [firstMethod(method), ...layers.flatMap(({ options }) => options.method ?? [])];
+  return sequential || names.some((name) => methods[name].needs !== "nothing");
 }
 
 /** Computes what takes long in the workers that the context has, if any. */
