@@ -90,7 +90,7 @@ function constantAt(node: Node, input: number, rule: WeightRule) {
 }
 
 /** Whether a node exchanges the two axes of a matrix. */
-function isTurn(node: Node): boolean {
+export function isTurn(node: Node): boolean {
   const perm = node.ints("perm") ?? [1, 0];
   const rank = node.inputs[0]?.tensor?.dims.length;
   return opKey(node) === "Transpose" && rank === 2 && perm[0] === 1;

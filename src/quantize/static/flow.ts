@@ -5,7 +5,7 @@ import type { ValueType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
 import { kernelObstacle, type Target } from "../../targets/target.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
-import { opKey } from "../sites.ts";
+import { isTurn, opKey } from "../sites.ts";
 import { clampOf, floatReasonOf, type IntegerRule, movingRuleOf, rescaleOf, ruleOf } from "./rules.ts";
 
 /** An operator that computes with integers, with what the runtime fuses into it. */
@@ -60,9 +60,10 @@ export function findFlow(graph: Graph, options: FlowOptions): Flow {
 }
 
 /** The inputs of a unit whose codes are not constant. */
-export function activationsOf({ node, rule }: Unit): Value[] {
-  const values = rule.inputs(node).map((index) => node.inputs[index]);
-  return values.filter((value) => value !== undefined && !isFixed(value)) as Value[];
+export function activationsOf({ node, rule }: Pick<Unit, "node" | "rule">): Value[] {
+  const isConstant = (index: number) =>
+    isFixed(node.inputs[index]) || (index === rule.weight && hasWeight({ node, rule }));
+  return rule.inputs(node).flatMap((index) => (isConstant(index) ? [] : (node.inputs[index] ?? [])));
 }
 
 /** A constant that no caller may override. */
@@ -71,8 +72,16 @@ export function isFixed(value: Value | undefined): boolean {
 }
 
 /** Whether the unit holds a constant weight. */
-export function hasWeight({ node, rule }: Pick<Unit, "node" | "rule">): boolean {
-  return rule.weight !== undefined && isFixed(node.inputs[rule.weight]);
+export function hasWeight(unit: Pick<Unit, "node" | "rule">): boolean {
+  return weightOf(unit) !== undefined;
+}
+
+/** The constant that a unit multiplies with, perhaps behind a Transpose of its two axes. */
+export function weightOf({ node, rule }: Pick<Unit, "node" | "rule">): Value | undefined {
+  const value = rule.weight === undefined ? undefined : node.inputs[rule.weight];
+  const turn = value?.producer;
+  const source = turn && rule.seesThroughTranspose && isTurn(turn) ? turn.inputs[0] : value;
+  return isFixed(source) ? source : undefined;
 }
 
 function candidates(graph: Graph, options: FlowOptions, islands: Island[]): Unit[] {
@@ -110,7 +119,7 @@ function obstacleOf(node: Node, rule: IntegerRule, { target, types, excluded }: 
   }
   if (rule.role === "anchor" && rule.output === "required" && !hasWeight({ node, rule }))
     return "no constant weight: it is computed at run time, or may be overridden by the caller";
-  return values.slice(0, -1).every((value) => isFixed(value)) ? "all its operands are constant: fold it" : undefined;
+  return activationsOf({ node, rule }).length === 0 ? "all its operands are constant: fold it" : undefined;
 }
 
 /** Takes in what follows as long as nothing else uses what lies between. */
@@ -144,7 +153,9 @@ function onlyUser(value: Value, graph: Graph): Node | undefined {
 function isBiasOf(add: Node, node: Node, output: Value, rule: IntegerRule): boolean {
   if (opKey(add) !== "Add" || !hasWeight({ node, rule })) return false;
   const other = add.inputs[0] === output ? add.inputs[1] : add.inputs[0];
-  const channels = node.inputs[rule.weight as number]?.tensor?.dims.at(-1);
+  const type = node.output().type;
+  const width = type?.kind === "tensor" ? type.shape?.at(-1) : undefined;
+  const channels = node.inputs[rule.weight as number]?.tensor?.dims.at(-1) ?? width;
   return isFixed(other) && other?.tensor?.dims.length === 1 && other.tensor.dims[0] === channels;
 }
 

@@ -183,14 +183,9 @@ function floatSpecOf({ value }: WeightLayer): QuantSpec {
 /** What a layer may have of its own. */
 const layerOptions: ReadonlySet<string> = new Set(["dtype", "bits", "granularity", "scale"]);
 
-/** Whether every user of a weight counts its channels along the same axis, as kernels with scales per channel need it. */
-function hasChannels({ weight, opType, sites }: WeightLayer): boolean {
-  const [first] = sites;
-  const isAlike = sites.every(
-    ({ node, input }) =>
-      opKey(node) === opType && input === first?.input && node.int("transB", 0) === first.node.int("transB", 0),
-  );
-  return isAlike && (opType === "Conv" || weight.dims.length === 2);
+/** Whether a weight can have scales per channel. Readers that count channels along different axes have codes of their own then. */
+function hasChannels({ weight, opType }: WeightLayer): boolean {
+  return opType === "Conv" || weight.dims.length === 2;
 }
 
 /** The weight's codes: what was asked for the layer, else for all, else what suits the target. @throws bad-recipe */

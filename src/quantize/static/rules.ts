@@ -16,6 +16,8 @@ export interface IntegerRule {
   readonly inputs: (node: Node) => readonly number[];
   /** Slot of a constant weight, which has a type of its own and a scale per channel where asked. */
   readonly weight?: number;
+  /** Whether the weight may stand behind a Transpose. */
+  readonly seesThroughTranspose?: boolean;
   /** Slot of a bias that is stored as int32. */
   readonly bias?: number;
   /** required: without QuantizeLinear right after it, it runs in float. optional: it can also give floats. */
@@ -70,6 +72,7 @@ export const integerRules: Readonly<Record<string, IntegerRule>> = {
     role: "anchor",
     inputs: both,
     weight: 1,
+    seesThroughTranspose: true,
     output: "optional",
     kernel: always("MatMul"),
     obstacle: (node) =>
@@ -81,6 +84,7 @@ export const integerRules: Readonly<Record<string, IntegerRule>> = {
     role: "anchor",
     inputs: both,
     weight: 1,
+    seesThroughTranspose: true,
     bias: 2,
     output: "optional",
     kernel: always("Gemm"),

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { relativeError } from "../../../test/run-model.ts";
+import { leastSqnr } from "../../../test/optimized-graph.ts";
+import { relativeError, runModel } from "../../../test/run-model.ts";
 import { encode } from "../../../test/wire.ts";
 import { datasetOf } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
@@ -178,3 +179,24 @@ test("a layer that is kept float runs in float between integer ones", async () =
     expect(await kernelsOf(model)).toMatchObject({ QLinearConv: 2, FusedConv: 1 });
   }
 });
+
+test.each(["ort-node", "ort-web"] as const)(
+  "codes that are moved and read as floats load in %s, of every type and opset",
+  async (name) => {
+    const model = parse`(float[1,2,20] x) => (y, z) <float[8,2,3] w = ${normal(8, 2, 3)}, int64[1] a = {0}, int64[1] b = {4}, int64[1] ax = {1}, float two = {2}, int64[2] flat = {1, -1}> {
+    c = Conv(x, w) s = Slice(c, a, b, ax) y = Pow(s, two) t = Transpose<perm = [0,2,1]>(c) z = Reshape(t, flat) }`;
+    for (const dtype of ["int8", "int4"] as const) {
+      const { model: result } = await quantized(model, [1, 2, 20], {
+        target: "web-wasm",
+        activations: "int8",
+        dtype,
+        fitCosts: false,
+      });
+      const feeds = { x: input(1, 2, 20) };
+      const session = await inProcessRuntime(name).create(encode(result), { threads: 1 });
+      const outputs = await session.run(feeds);
+      await session.release();
+      expect(leastSqnr(await runModel(result, feeds), outputs)).toBeGreaterThan(30);
+    }
+  },
+);

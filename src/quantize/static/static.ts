@@ -20,7 +20,8 @@ import type { StaticOptions } from "./options.ts";
 import { type PlannedWeight, planStatic, type StaticPlan } from "./plan.ts";
 import type { StaticWeight } from "./weights.ts";
 import { writeWeightsOnly } from "./weights-only.ts";
-import { type StaticStats, writeStatic } from "./write.ts";
+import { writeStatic } from "./write.ts";
+import type { StaticStats } from "./write-weights.ts";
 
 export interface StaticResult extends QuantizeResult {
   /** Range of every value that was watched. */
@@ -129,8 +130,8 @@ function cutRanges(ranges: ReadonlyMap<string, Range>): string[] {
 
 function report(
   { layer, choice, reason, floatSpec }: PlannedWeight,
-  written: StaticWeight | undefined,
-  floats: WrittenLayer | undefined,
+  written: readonly StaticWeight[] = [],
+  floats?: WrittenLayer,
 ): LayerReport {
   if (floatSpec && floats)
     return layerReport(layer, {
@@ -140,18 +141,22 @@ function report(
       bytes: floats.bytes,
       sqnr: floats.sqnr(),
     });
+  const known = written.flatMap((each) => each.sqnr() ?? []);
   const words = choice && [
     choice.dtype,
     ...(choice.bits === 7 ? ["(no saturation)"] : []),
     choice.perChannel ? "channel" : "tensor",
     ...(choice.scale === "mse" ? ["mse"] : []),
-    ...(written?.method ? [written.method] : []),
+    ...(written[0]?.method ? [written[0].method] : []),
   ];
   return layerReport(layer, {
     reason,
     spec: words?.join(" "),
     format: words && "QDQ",
-    bytes: written && written.codes.byteLength + 5 * written.scales.length,
-    sqnr: written?.sqnr(),
+    bytes:
+      written.length > 0
+        ? written.reduce((sum, { codes, scales }) => sum + codes.byteLength + 5 * scales.length, 0)
+        : undefined,
+    sqnr: known.length > 0 ? Math.min(...known) : undefined,
   });
 }

@@ -1,25 +1,19 @@
 /** @file Puts QuantizeLinear and DequantizeLinear where the plan says, with the ranges that calibration found. */
 import type { Range } from "../../calibrate/collector.ts";
-import { attr } from "../../ir/attribute.ts";
-import type { Graph, NodeSpec, Position } from "../../ir/graph.ts";
-import type { Node } from "../../ir/node.ts";
+import type { Graph, Position } from "../../ir/graph.ts";
 import type { Value } from "../../ir/value.ts";
-import { dtypeInfo } from "../../tensor/dtype.ts";
 import { float32, fromNumbers, type Tensor } from "../../tensor/tensor.ts";
 import { largestOf, leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
-import { analyticCorrection } from "../equalize/bias-correction.ts";
-import { type MethodStats, methodRun } from "../method-stats.ts";
-import { nodeName, opKey, type WeightLayer } from "../sites.ts";
-import { moveUses } from "../write/format.ts";
 import type { CodeClass } from "./classes.ts";
 import { isFixed, type Unit } from "./flow.ts";
 import type { ActivationDType } from "./options.ts";
 import type { PlannedWeight, StaticPlan } from "./plan.ts";
 import { type ActivationParams, activationCodes, activationParams } from "./qparams.ts";
 import { rescaleOf } from "./rules.ts";
-import { shieldFloatLayers } from "./shield.ts";
-import { dequantized, quantizeBias, quantizeStaticWeight, type StaticWeight } from "./weights.ts";
+import { shieldFloatLayers, shieldMovedCodes } from "./shield.ts";
+import type { StaticWeight } from "./weights.ts";
+import { addNamed, type StaticStats, WeightWriter } from "./write-weights.ts";
 
 /** Scale and zero point as values of the graph. */
 interface Params extends ActivationParams {
@@ -34,28 +28,13 @@ interface Coded extends Params {
   readonly floats: Value;
 }
 
-/** A constant bias: input `index` of `node`. */
-interface Bias {
-  readonly node: Node;
-  readonly index: number;
-  readonly value: Value;
-}
-
 export interface WrittenStatic {
-  readonly weights: ReadonlyMap<PlannedWeight, StaticWeight>;
+  /** What was written for a weight, once for each axis of scales. */
+  readonly weights: ReadonlyMap<PlannedWeight, readonly StaticWeight[]>;
   readonly notes: readonly string[];
 }
 
 const unbounded: Range = { min: Number.NEGATIVE_INFINITY, max: Number.POSITIVE_INFINITY };
-
-/** What calibration found, by name of the value. */
-export interface StaticStats {
-  readonly ranges: ReadonlyMap<string, Range>;
-  /** Means per channel of the layers' inputs; biases of layers without them are left as they are. */
-  readonly means?: ReadonlyMap<string, Float32Array>;
-  /** What methods know about the layers' inputs, by the name of the weight. */
-  readonly moments?: MethodStats;
-}
 
 /** Rewrites the plan's model, which is done once. @param stats of the values that the plan's collectors watch */
 export function writeStatic(plan: StaticPlan, stats: StaticStats): WrittenStatic {
@@ -65,7 +44,7 @@ export function writeStatic(plan: StaticPlan, stats: StaticStats): WrittenStatic
 }
 
 class StaticWriter {
-  readonly weights = new Map<PlannedWeight, StaticWeight>();
+  readonly weights = new Map<PlannedWeight, readonly StaticWeight[]>();
   readonly notes: string[] = [];
   readonly #plan: StaticPlan;
   readonly #graph: Graph;
@@ -100,8 +79,12 @@ class StaticWriter {
     for (const [value, each] of this.#coded) this.#read(value, each, entries.has(value));
     this.#graph.removeNodes(flow.rescaling);
     for (const unit of flow.units) this.#addOperands(unit);
-    for (const planned of weights) if (planned.choice) this.#addWeight(planned);
+    const writer = new WeightWriter(this.#plan, this.#stats, { scales: this.#inputScales, means: this.#inputMeans });
+    for (const planned of weights) if (planned.choice) writer.add(planned);
+    for (const [planned, written] of writer.weights) this.weights.set(planned, written);
+    this.notes.push(...writer.notes);
     shieldFloatLayers(this.#graph);
+    if (this.#dtype === "int8") shieldMovedCodes(this.#plan.model);
     this.#graph.sort();
   }
 
@@ -109,7 +92,8 @@ class StaticWriter {
   #addCodes(value: Value): void {
     const params = this.#params(value);
     const place = this.#behind(value);
-    const codes = this.#add(
+    const codes = addNamed(
+      this.#graph,
       {
         opType: "QuantizeLinear",
         inputs: [value, params.scaleValue, params.zeroPointValue],
@@ -130,7 +114,8 @@ class StaticWriter {
   }
 
   #dequantize(value: Value, codes: Value, { scaleValue, zeroPointValue }: Params): Value {
-    const node = this.#add(
+    const node = addNamed(
+      this.#graph,
       {
         opType: "DequantizeLinear",
         inputs: [codes, scaleValue, zeroPointValue],
@@ -141,13 +126,6 @@ class StaticWriter {
     const floats = node.output();
     floats.type = value.type;
     return floats;
-  }
-
-  /** A node named after its result. */
-  #add(spec: NodeSpec, place: Position | undefined): Node {
-    const node = this.#graph.addNode(spec, place);
-    node.name = this.#graph.uniqueNodeName(`${node.output().name}_${spec.opType}`);
-    return node;
   }
 
   #behind(value: Value): Position | undefined {
@@ -238,128 +216,4 @@ class StaticWriter {
     this.#operands.set(value, floats);
     return floats;
   }
-
-  #addWeight(planned: PlannedWeight): void {
-    const { layer, choice } = planned;
-    if (!choice) return;
-    const units = this.#plan.flow.units.filter(
-      ({ node, rule }) => rule.weight !== undefined && node.inputs[rule.weight] === layer.value,
-    );
-    const biases = units.flatMap((unit) => {
-      const bias = this.#biasOf(unit);
-      return bias
-        ? [
-            {
-              unit,
-              bias,
-              values: (bias.value.tensor as Tensor).toFloat32().slice(),
-              inputScale: this.#inputScales.get(unit) as number,
-            },
-          ]
-        : [];
-    });
-    const run = choice.method === "rtn" ? undefined : methodRun(layer, choice.method, this.#stats.moments);
-    if (typeof run === "string") this.notes.push(`"${layer.name}": ${run}`);
-    const found = typeof run === "string" ? undefined : run;
-    const weight = quantizeStaticWeight(layer, choice, this.#plan.settings.measure, biases, found);
-    this.weights.set(planned, weight);
-    this.#correct(layer, weight, biases);
-    const { name } = layer.value;
-    const graph = this.#graph;
-    const scale = graph.addInitializer(`${name}_scale`, fromNumbers("float32", weight.slices.scaleDims, weight.scales));
-    const isPacked = choice.dtype === "int4" || choice.dtype === "int2";
-    const zeros = new Array(weight.scales.length).fill(choice.dtype === "uint8" ? 128 : 0);
-    const stored = isPacked ? "int8" : choice.dtype;
-    const zeroPoint = graph.addInitializer(`${name}_zero_point`, fromNumbers(stored, weight.slices.scaleDims, zeros));
-    let codes = graph.addInitializer(`${name}_quantized`, weight.codes);
-    const [first] = graph.nodes;
-    const place = first && { before: first };
-    if (isPacked) {
-      // Runtimes have no integer kernels for weights of 4 or 2 bits, but they widen constants when they load a model.
-      const attributes = { to: attr.int(dtypeInfo("int8").code) };
-      codes = this.#add({ opType: "Cast", inputs: [codes], outputs: [`${name}_widened`], attributes }, place).output();
-    }
-    const { axis } = weight.slices;
-    const node = this.#add(
-      {
-        opType: "DequantizeLinear",
-        inputs: [codes, scale, zeroPoint],
-        outputs: [`${name}_dequantized`],
-        attributes: axis === undefined ? {} : { axis: attr.int(axis) },
-      },
-      codes.producer ? { after: codes.producer } : place,
-    );
-    node.output().type = layer.value.type;
-    moveUses(layer.value, node.output());
-    dropUnused(layer.value);
-    for (const { bias, values, inputScale } of biases)
-      this.#addBias(bias, quantizeBias(values, inputScale, weight.scales));
-  }
-
-  /** Adds to biases what the weights' rounding takes from the mean of the results. */
-  #correct(layer: WeightLayer, weight: StaticWeight, biases: readonly { unit: Unit; values: Float32Array }[]): void {
-    const means = new Map(
-      biases.flatMap(({ unit }) => {
-        const known = this.#inputMeans.get(unit);
-        return known ? [[unit.node.input(0).name, known] as const] : [];
-      }),
-    );
-    if (means.size === 0) return;
-    const after = new Map([[layer.value.name, dequantized(layer.weight, weight)]]);
-    const corrections = analyticCorrection(this.#plan.model, after, means);
-    for (const { unit, values } of biases) {
-      const correction = corrections.get(nodeName(unit.node));
-      if (correction)
-        for (let i = 0; i < values.length; i++) values[i] = (values[i] as number) + (correction[i] as number);
-    }
-  }
-
-  /** The constant bias of a unit, one number per channel. */
-  #biasOf(unit: Unit): Bias | undefined {
-    const { node, rule } = unit;
-    const bias = rule.bias === undefined ? this.#addedBias(unit) : { node, index: rule.bias };
-    const value = bias?.node.inputs[bias.index];
-    if (!bias || !value || !isFixed(value) || !this.#inputScales.has(unit)) return undefined;
-    const channels = this.#plan.weights.find(({ layer }) => layer.value === node.inputs[rule.weight as number])?.layer;
-    const count = channels?.weight.dims[channels.axes.channel];
-    const { size, dtype } = value.tensor as Tensor;
-    return size === count && dtype === "float32" ? { ...bias, value } : undefined;
-  }
-
-  /**
-   * Where a product of matrices adds its bias. ONNX Runtime makes a Gemm of the two before it looks for integers, and one
-   * with a float bias and float results stays float.
-   */
-  #addedBias(unit: Unit): Omit<Bias, "value"> | undefined {
-    const [add] = unit.absorbed;
-    const { type } = unit.node.output();
-    const rank = type?.kind === "tensor" ? type.shape?.length : undefined;
-    if (!add || opKey(add) !== "Add" || this.#plan.flow.coded.has(unit) || (rank ?? 2) !== 2) return undefined;
-    return { node: add, index: add.inputs[0] === unit.node.output() ? 1 : 0 };
-  }
-
-  #addBias({ node, index, value }: Bias, { codes, scale }: ReturnType<typeof quantizeBias>): void {
-    const graph = this.#graph;
-    const { name } = value;
-    const stored = graph.addInitializer(`${name}_quantized`, codes);
-    const scaleValue = graph.addInitializer(`${name}_scale`, scale);
-    const zeros = fromNumbers("int32", scale.dims, new Array(scale.size).fill(0));
-    const floats = this.#add(
-      {
-        opType: "DequantizeLinear",
-        inputs: [stored, scaleValue, graph.addInitializer(`${name}_zero_point`, zeros)],
-        outputs: [`${name}_dequantized`],
-        attributes: scale.dims.length === 0 ? {} : { axis: attr.int(0) },
-      },
-      { before: node },
-    ).output();
-    node.setInput(index, floats);
-    dropUnused(value);
-  }
-}
-
-function dropUnused(value: Value): void {
-  if (!value.isUnused) return;
-  value.tensor = undefined;
-  value.graph.removeValue(value);
 }
