@@ -62,7 +62,7 @@ export function constantRegions(
     node.inputs.every(isKnown) &&
     !trains(node) &&
     !widensStorage(node, types) &&
-    growth(node, types, isKnown) <= (movements.has(node.opType) ? REGION_LIMIT : maxBytes);
+    growth(node, types, isKnown) <= (isMovement(node, types) ? REGION_LIMIT : maxBytes);
   for (const graph of model.graphs()) for (const node of graph.nodes) if (isFoldable(node)) foldable.add(node);
   return connected(foldable).flatMap((nodes) => {
     const frontier = [...nodes].flatMap((node) =>
@@ -73,6 +73,13 @@ export function constantRegions(
     const bytes = frontier.reduce((sum, value) => sum + bytesOf(types.get(value) ?? value.type), 0);
     return frontier.length > 0 && bytes <= REGION_LIMIT ? [{ frontier, freed: freedBy(nodes) }] : [];
   });
+}
+
+/** A Gather of single places, such as one expert out of a stack of them, takes part of what there is. */
+function isMovement(node: Node, types: ReadonlyMap<Value, ValueType>): boolean {
+  if (movements.has(node.opType)) return true;
+  const [from, to] = [node.inputs[0], node.outputs[0]].map((value) => value && bytesOf(types.get(value) ?? value.type));
+  return node.opType === "Gather" && (to ?? Number.POSITIVE_INFINITY) <= (from ?? 0);
 }
 
 /** Groups of nodes that share a value, constants included. */

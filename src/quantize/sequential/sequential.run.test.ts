@@ -131,6 +131,25 @@ describe.each(Object.entries(cases))("%s", (_, { model, dims, axis }) => {
   });
 });
 
+test.each(["int4", "int8"] as const)("a Gemm with a bias has its turn as MatMulNBits of %s too", async (dtype) => {
+  const model = parse`(float[N,32] x) => (y) <float[32,32] w1 = ${normal(32, 32)}, float[32] b1 = ${normal(32)}, float[32,16] w2 = ${normal(32, 16)}, float[16] b2 = ${normal(16)}> {
+    a = Gemm(x, w1, b1) r = Relu(a) y = Gemm(r, w2, b2) }`;
+  const samples = datasetOf(
+    "seen",
+    samplesOf(
+      [1, 32],
+      new Float32Array(32 * 32).map((_, i) => Number(i % 33 === 0)),
+      1,
+      3,
+    ),
+  );
+  const options = { dtype, granularity: "group:32", format: "matmul-nbits", symmetric: false, minElements: 0 } as const;
+  const { model: result } = await quantizeSequentially(model, samples, (stats) => quantize(model, options, stats), {
+    open,
+  });
+  expect(encode(result).length).toBeGreaterThan(0);
+});
+
 test("progress goes over all stages", async () => {
   const seen: (readonly [number, number | undefined])[] = [];
   const samples = datasetOf("seen", samplesOf([1, 8, 6, 6], new Float32Array(8).fill(1), 1, 3));

@@ -6,6 +6,7 @@ import { type CalibrateOptions, calibrate } from "../../calibrate/calibrate.ts";
 import { type Gram, gramWithShift } from "../../calibrate/gram.ts";
 import { type Dataset, datasetOf, type Sample } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
+import type { Node } from "../../ir/node.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { TersorError } from "../../util/errors.ts";
@@ -55,9 +56,11 @@ export async function quantizeSequentially<Result extends Pick<LazyQuantizeResul
         weight,
         unfolding: observation.unfolding,
         ...inputsOf(observation),
-        nodes: outputs.flatMap((name) =>
-          [joined.original(name)?.producer, joined.changed(name)?.producer].filter((node) => node !== undefined),
-        ),
+        nodes: outputs.flatMap((name) => {
+          const last = joined.changed(name)?.producer;
+          const nodes = [joined.original(name)?.producer, last, last && productOf(last)];
+          return nodes.filter((node) => node !== undefined);
+        }),
       };
     }),
   );
@@ -71,9 +74,7 @@ export async function quantizeSequentially<Result extends Pick<LazyQuantizeResul
 
   function inputsOf({ node, value }: Observation) {
     const last = joined.changed(node.output().name)?.producer;
-    // What a Gemm adds is added behind the MatMulNBits that replaced it.
-    const sums = last?.opType === "Add" ? last.inputs[0]?.producer : undefined;
-    const changed = (sums?.opType === "MatMulNBits" ? sums : last)?.inputs[0];
+    const changed = last && productOf(last).inputs[0];
     const original = joined.original(value.name);
     if (original && changed) {
       changed.type = original.type;
@@ -81,6 +82,12 @@ export async function quantizeSequentially<Result extends Pick<LazyQuantizeResul
     }
     throw new TersorError("internal", `sequential: ${node} is not in the quantized model.`);
   }
+}
+
+/** The node that reads the codes: what a Gemm adds is added behind the MatMulNBits that replaced it. */
+function productOf(last: Node): Node {
+  const sums = last.opType === "Add" ? last.inputs[0]?.producer : undefined;
+  return sums?.opType === "MatMulNBits" ? sums : last;
 }
 
 /** Layers of branches and loops have no turn of their own: they run whenever what they are in does, and nothing is seen of them. */

@@ -52,7 +52,11 @@ export const dequantizeWriter: FormatWriter = {
       canTurn: weight.dims.length === 2 && dtypeInfo(spec.dtype).bits === 8,
       dims: weight.dims,
     });
-    const own = fixed ? 0 : quantized.scale.byteLength + quantized.zeroPoint.byteLength;
+    // Lookups need no zero point that is the middle: nothing writes what nothing reads.
+    const own = [scale, zeroPoint].reduce(
+      (sum, each) => sum + (fixed || each.isUnused ? 0 : (each.tensor?.byteLength ?? 0)),
+      0,
+    );
     const { sqnr, pending } = quantized;
     return { bytes: quantized.codes.byteLength + own, sqnr, ...(pending && { pending }) };
   },

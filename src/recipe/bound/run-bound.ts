@@ -222,7 +222,7 @@ class Search {
     if (judges.heldOut) {
       chosen = await this.#judged(levels, trial.result);
       shown.set(levels.join(), chosen.measure.after);
-      for (const safer of chosen.measure.excess > 0 ? saferRounds(trial, rounds, judges.isRepair ? 6 : 2) : []) {
+      for (const safer of chosen.measure.excess > 0 ? saferRounds(trial, rounds, judges.isRepair ? 12 : 2) : []) {
         const next = await this.#judged(safer.levels, await this.#variants.apply(safer.levels));
         shown.set(safer.levels.join(), next.measure.after);
         const [kept, dropped] = next.measure.excess < chosen.measure.excess ? [next, chosen] : [chosen, next];

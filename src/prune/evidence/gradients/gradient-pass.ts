@@ -152,6 +152,11 @@ async function load(
     if (output && !output.isOutput) graph.addOutput(output);
     return output?.name;
   });
+  if (outputs.every((name) => name === undefined))
+    throw new TersorError(
+      "unsupported-op",
+      "prune: gradients can't be had of this model: none reaches a weight outside of branches and loops. Take a criterion without gradients: l1, wanda.",
+    );
   const session = await data.open(removeDeadCode(found.model).model);
   const [oldest] = loaded;
   if (oldest && loaded.size >= SESSION_LIMIT) {
