@@ -143,7 +143,7 @@ for (const { name, path, samples: samplesOf } of zoo(args.shared)) {
               Array.isArray(timed[runtime]) ? timed[runtime][at + 1] : timed[runtime],
             ]),
           ),
-          saysSlower: /slower|of float32's time/.test(text),
+          saysSlower: /slower|of float32's time|Outputs unchanged/.test(text),
         };
       for (const { version, error } of made) if (error) row.versions[version] = { error };
       known[key] = row;

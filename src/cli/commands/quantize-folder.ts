@@ -59,10 +59,17 @@ export async function run({ command, args, options, io }: CommandInput): Promise
 }
 
 function rowOf(file: FolderFile, before: number, colors: Palette): string[] {
-  const { status, bytes = 0, sqnr, latency, reason = "" } = file;
+  const { status, bytes = 0, sqnr, latency, verdict, reason = "" } = file;
   const name = printable(file.file);
   if (status === "skipped") return [name, "", "", "", "", colors.dim(`skipped: ${printable(reason)}`)];
   if (status === "failed") return [name, "", "", "", "", colors.red(`failed: ${printable(reason)}`)];
   const ratio = latency ? `×${latency.ratio.toFixed(2)}` : "";
-  return [name, formatBytes(bytes), formatChange(before, bytes), formatDb(sqnr), ratio, ""];
+  return [
+    name,
+    formatBytes(bytes),
+    formatChange(before, bytes),
+    formatDb(sqnr),
+    ratio,
+    verdict === "low" ? colors.yellow("may be useless: below 20 dB") : "",
+  ];
 }

@@ -1,66 +1,54 @@
 /** @file Fills a transformers.js folder: every session in every dtype asked for, each run before it is offered. */
-import { readdirSync, rmSync } from "node:fs";
-import { basename, join } from "node:path";
-import * as z from "zod";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import type * as z from "zod";
 import { take } from "../../data/dataset.ts";
 import type { InputInfo } from "../../data/fit-input.ts";
-import type { LatencyRatio } from "../../evaluate/latency.ts";
 import type { Model } from "../../ir/model.ts";
-import { dataFileName } from "../../ir/serde/encode-model.ts";
-import { reason } from "../../node/file-source.ts";
 import { loadModel } from "../../node/load.ts";
-import { version } from "../../node/version.ts";
-import { writeText } from "../../node/write-text.ts";
 import { validateModel } from "../../ops/check-model.ts";
 import { limits } from "../../proto/limits.ts";
 import type { Progress, StepContext } from "../../step.ts";
 import { leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
-import { parseJson } from "../../util/json.ts";
 import { parseOptions } from "../../util/options.ts";
-import { readRegular } from "../../util/regular-file.ts";
 import { chooseInputs, compareLatency, type InputChoice, measureAgreement } from "../compare.ts";
+import { FLOOR_DB } from "../judge/judge.ts";
+import { verdictOf } from "../judge/verdict.ts";
 import { simplifyForStep } from "../steps/simplify.ts";
 import {
   type FolderOptions,
   folderOptions,
   type ModelTraits,
   parseDTypes,
-  scriptSettings,
-  sessionOf,
   type TransformersDType,
   traitsOf,
 } from "../transformers-js.ts";
 import { NodeContext } from "./context.ts";
 import { FileGuard } from "./file-guard.ts";
-import { checkOutput, kindOf, modelFiles, type OutputPaths } from "./files.ts";
+import { modelFiles } from "./files.ts";
+import {
+  type Candidate,
+  CONFIG,
+  checkFree,
+  DATA,
+  dataFilesOf,
+  type FolderFile,
+  outputOf,
+  previousRun,
+  publish,
+  readConfig,
+  sessionsIn,
+} from "./transformers-js-folder.ts";
 import { Workspace } from "./workspace.ts";
+
+export type { FolderFile } from "./transformers-js-folder.ts";
 
 export interface FolderWatch {
   readonly signal?: AbortSignal;
   readonly progress?: StepContext["progress"];
   /** Largest file, of models and of external data. Default: 2 GB, beyond which browsers load neither. */
   readonly maxBytes?: number;
-}
-
-/** What became of one file. */
-export interface FolderFile {
-  readonly session: string;
-  readonly dtype: string;
-  /** Relative to the folder. */
-  readonly file: string;
-  /** skipped: nothing in the model fits the dtype; failed: it could not be made, or does not run. Neither is written. */
-  readonly status: "written" | "skipped" | "failed";
-  readonly reason?: string;
-  /** Of the file and its external data. */
-  readonly bytes?: number;
-  /** External data files: `<file>_data`, `<file>_data_1`, … None where the file holds everything. */
-  readonly dataFiles?: number;
-  /** Of the worst output against the original, in dB. */
-  readonly sqnr?: number;
-  readonly latency?: LatencyRatio;
-  /** As the quantize_config.json has them. */
-  readonly settings?: Readonly<Record<string, unknown>>;
 }
 
 export interface FolderSession {
@@ -78,18 +66,7 @@ export interface FolderResult {
   readonly suggestion: Readonly<Record<string, unknown>>;
 }
 
-const CONFIG = "quantize_config.json";
-/** What the name of external data adds to the model's. */
-const DATA = "_data";
-/** Files closer to the original than this are suggested, in dB. */
-const SUGGEST_FROM = 20;
 const silent: Progress = { update: () => {}, end: () => {} };
-
-/** A file that waits to be put into place. */
-interface Candidate {
-  readonly model: Model;
-  readonly workspace: Workspace;
-}
 
 /**
  * Writes `onnx/<session><suffix>.onnx` and quantize_config.json, all at the end or nothing. Originals are not touched.
@@ -175,8 +152,9 @@ async function quantizeSession(
     const before = await open(original);
     const data = chooseInputs(undefined, before.inputs, { seed, samples, shapes: shapes.for(before.inputs) });
     await checkOriginal(source, () => measureAgreement([before, before], take(data, 1), ctx));
+    const floats = new Set(before.outputs.filter(({ dtype }) => dtype.startsWith("float")).map(({ name }) => name));
     const simple = await simplifyForStep(original, { level: "all" }, (constants) => ctx.evaluate(constants));
-    const measure = async (model: Model, path: string): Promise<Pick<FolderFile, "sqnr" | "latency">> => {
+    const measure = async (model: Model, path: string): Promise<Pick<FolderFile, "verdict" | "sqnr" | "latency">> => {
       paths.set(model, path);
       const after = await open(model);
       try {
@@ -186,7 +164,12 @@ async function quantizeSession(
           throw new TersorError("bad-data", `output "${broken}" is NaN or infinite where the original's is not.`);
         const latency = runs > 0 ? await compareLatency({ before, after }, data, runs, ctx) : undefined;
         const sqnr = leastOf(Object.values(fidelity).map((each) => each.sqnr));
-        return { sqnr, ...(latency?.ratios.after && { latency: latency.ratios.after }) };
+        const { verdict } = verdictOf(fidelity, floats, FLOOR_DB);
+        return {
+          verdict: verdict === "useless" ? "low" : verdict,
+          sqnr,
+          ...(latency?.ratios.after && { latency: latency.ratios.after }),
+        };
       } finally {
         await after.release();
       }
@@ -221,10 +204,6 @@ async function quantizeSession(
   }
 }
 
-function outputOf(folder: string, file: string): OutputPaths {
-  return { model: join(folder, file), data: join(folder, `${file}${DATA}`), manifest: join(folder, CONFIG) };
-}
-
 /** @throws as the run does, naming the original */
 async function checkOriginal(source: string, run: () => Promise<unknown>): Promise<void> {
   try {
@@ -233,77 +212,6 @@ async function checkOriginal(source: string, run: () => Promise<unknown>): Promi
     if (!(error instanceof TersorError) || error.code === "aborted") throw error;
     throw new TersorError(error.code, `${source}: the original does not run: ${error.message}`, { cause: error });
   }
-}
-
-function readJson(path: string): Readonly<Record<string, unknown>> {
-  try {
-    const value: unknown = parseJson(new TextDecoder().decode(readRegular(path)));
-    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  } catch (cause) {
-    throw new TersorError("bad-data", `${path}: can't be read as JSON: ${reason(cause)}`, { cause });
-  }
-  throw new TersorError("bad-data", `${path}: expected a JSON object.`);
-}
-
-function readConfig(folder: string): Readonly<Record<string, unknown>> {
-  if (kindOf(folder) !== "folder")
-    throw new TersorError("bad-recipe", `"${folder}": expected a folder with config.json and onnx/*.onnx.`);
-  const path = join(folder, "config.json");
-  if (kindOf(path) === "file") return readJson(path);
-  throw new TersorError(
-    "bad-recipe",
-    `"${folder}": no config.json: expected a transformers.js folder, with config.json and onnx/*.onnx. It comes with the model that was exported.`,
-  );
-}
-
-function sessionsIn(folder: string): string[] {
-  const models = join(folder, "onnx");
-  const names = kindOf(models) === "folder" ? readdirSync(models).sort() : [];
-  const sessions = names.map(sessionOf).filter((name) => name !== undefined);
-  if (sessions.length > 0) return sessions;
-  throw new TersorError(
-    "bad-recipe",
-    `"${models}": no float32 model: expected files such as model.onnx, without a dtype's suffix. Export the model there first.`,
-  );
-}
-
-interface PreviousRun {
-  /** What became of each session, by dtype. */
-  readonly modes: Readonly<Record<string, object>>;
-  /** Relative to the folder. */
-  readonly files: ReadonlySet<string>;
-}
-
-const ownRecord = z.object({ files: z.array(z.string()), modes: z.record(z.string(), z.looseObject({})) });
-
-/** What an earlier run wrote. @throws bad-recipe when something else wrote the quantize_config.json */
-function previousRun(folder: string): PreviousRun {
-  const path = join(folder, CONFIG);
-  if (kindOf(path) === undefined) return { modes: {}, files: new Set() };
-  const { data } = ownRecord.safeParse(readJson(path).tersor);
-  if (data) return { modes: data.modes, files: new Set(data.files) };
-  throw new TersorError(
-    "bad-recipe",
-    `"${path}": was not written by Tersor. Move it away, and the files that it is of.`,
-  );
-}
-
-/** The external data that lies beside a file, under the names that transformers.js looks for. */
-function dataFilesOf(folder: string, file: string): string[] {
-  const parts = readdirSync(join(folder, "onnx")).filter((name) => name.startsWith(`${basename(file)}${DATA}`));
-  const first = basename(file) + DATA;
-  return parts.filter((name) => /^(_\d+)?$/.test(name.slice(first.length))).map((name) => `onnx/${name}`);
-}
-
-function checkFree(folder: string, file: string, guard: FileGuard, ours: ReadonlySet<string>): void {
-  checkOutput({ ...outputOf(folder, file), manifest: join(folder, file) }, guard);
-  const inTheWay = [...(kindOf(join(folder, file)) === undefined ? [] : [file]), ...dataFilesOf(folder, file)];
-  const taken = inTheWay.find((each) => !ours.has(each));
-  if (taken === undefined) return;
-  throw new TersorError(
-    "bad-recipe",
-    `"${join(folder, taken)}": is there already, and was not written by Tersor. Move it away, or leave its dtype out of --dtypes.`,
-  );
 }
 
 type Shapes = NonNullable<InputChoice["shapes"]>;
@@ -332,41 +240,6 @@ class ShapeChoice {
   }
 }
 
-interface Publication {
-  readonly candidates: readonly Candidate[];
-  readonly files: readonly FolderFile[];
-  readonly previous: PreviousRun;
-  readonly traits: ModelTraits;
-}
-
-/** Puts everything into place: the record first, so that no file stands there that it does not name. */
-function publish(folder: string, { candidates, files, previous, traits }: Publication): string[] {
-  const fresh = files.filter(({ status }) => status === "written");
-  const names = fresh.flatMap(({ file, dataFiles = 0 }) => [file, ...dataNames(file, dataFiles)]);
-  const stale = [...previous.files].filter((name) => fresh.some(({ file }) => name.startsWith(`${file}${DATA}`)));
-  const kept = [...previous.files].filter((name) => !stale.includes(name));
-  const perDType = new Map(Object.entries(previous.modes));
-  for (const { dtype, session, settings } of fresh)
-    perDType.set(dtype, { ...perDType.get(dtype), [session]: settings ?? {} });
-  const config = {
-    ...scriptSettings([...perDType.keys()], traits),
-    tersor: {
-      version: version(),
-      files: [...new Set([...kept, ...names])].sort(),
-      modes: Object.fromEntries(perDType),
-    },
-  };
-  const path = join(folder, CONFIG);
-  writeText(path, `${JSON.stringify(config, null, 2)}\n`);
-  for (const { workspace, model } of candidates) workspace.publish(model);
-  for (const name of stale) if (!names.includes(name)) rmSync(join(folder, name), { force: true });
-  return [...names.map((name) => join(folder, name)), path];
-}
-
-function dataNames(file: string, count: number): string[] {
-  return Array.from({ length: count }, (_, i) => dataFileName(`${file}${DATA}`, i));
-}
-
 /** The smallest file of each session that is close to the original, and how many files of external data each file has. */
 function suggestionFor(
   folder: string,
@@ -376,7 +249,7 @@ function suggestionFor(
 ): Record<string, unknown> {
   const written = files.filter(({ status }) => status === "written");
   const chosen = sessions.map(({ session }) => {
-    const close = written.filter((each) => each.session === session && (each.sqnr ?? 0) >= SUGGEST_FROM);
+    const close = written.filter((each) => each.session === session && each.verdict === "kept");
     const [best] = close.toSorted((a, b) => (a.bytes ?? 0) - (b.bytes ?? 0));
     return [session, best?.dtype ?? "fp32"] as const;
   });
