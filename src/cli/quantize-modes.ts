@@ -4,6 +4,7 @@ import type { RecipeStep } from "../recipe/recipe.ts";
 import { TersorError } from "../util/errors.ts";
 import { type OptionNaming, parseOptions } from "../util/options.ts";
 import type { Options } from "./args.ts";
+import { stepFrom } from "./step-options.ts";
 import { withTarget } from "./target-file.ts";
 
 interface Mode {
@@ -42,6 +43,8 @@ const shared = new Set(["samples", "shapes", "runtime", "threads", "optimization
 
 /** Flags of calibration, which equalization takes as well. */
 const calibrationFlags = ["calibrate", "calibrationSamples", "batchSize"] as const;
+/** Flags that equalization shares with the quantization behind it. */
+const ofQuantizing = [...calibrationFlags, "dtype", "granularity", "threads"];
 
 /**
  * The step that equalizes before the model is quantized, where the flags ask for it.
@@ -65,7 +68,7 @@ export async function equalizeStepFor(options: Options, naming: OptionNaming): P
       "bad-recipe",
       `${naming(["equalize"])} ${blind}: needs to see activations: expected ${naming(["calibrate"])}. Name some samples, or use cross-layer.`,
     );
-  return { equalize: own } as unknown as RecipeStep;
+  return stepFrom("equalize", own, "quantize", { naming, shared: ofQuantizing });
 }
 
 /**
@@ -95,8 +98,8 @@ export async function quantizeStepFor(options: Options, naming: OptionNaming): P
         );
   const given = known.filter((option) => options[option] !== undefined);
   const own = await withTarget(Object.fromEntries(given.map((option) => [option, options[option]])));
-  parseOptions(mode.schema, own, "quantize", { naming });
-  return { quantize: { ...(name !== "weights" && { mode: name }), ...own } } as unknown as RecipeStep;
+  const settings = { ...(name !== "weights" && { mode: name }), ...own };
+  return stepFrom("quantize", settings, "quantize", { data: options.data, naming, shared: [...shared] });
 }
 
 function isForEqualizing(name: string, { equalize }: Options): boolean {

@@ -127,7 +127,10 @@ export async function run(
   env: Env = {},
 ): Promise<{ readonly model: Model; readonly steps: readonly StepRecord[] }> {
   const original = await open(model);
-  const bound = parseSteps({ steps, ...held, seed: env.seed ?? 0 }, "steps");
+  const bound = parseSteps(
+    { steps, ...held, seed: env.seed ?? 0, ...(env.data !== undefined && { data: env.data }) },
+    "steps",
+  );
   return within(original, env, async (context) => {
     const { model: changed, records } = await runSteps(original, bound, context);
     // Weights that are computed while they are written have their numbers afterwards.

@@ -132,7 +132,9 @@ describe("fold-constants", () => {
   });
 
   it("takes a stack of experts apart where its slices replace it, and leaves it where they do not", async () => {
-    const stack = (also: string) => parse`(float[1,64] x, int64 i) => (y, z) <float[2,64,80] w = ${float32([2, 64, 80], new Float32Array(10240))}, int64[1] one = {0}, int64 two = {1}, int64[1] ax = {0}> {
+    const stack = (
+      also: string,
+    ) => parse`(float[1,64] x, int64 i) => (y, z) <float[2,64,80] w = ${float32([2, 64, 80], new Float32Array(10240))}, int64[1] one = {0}, int64 two = {1}, int64[1] ax = {0}> {
       g = Gather(w, one) a = Squeeze(g, ax) b = Gather(w, two) p = MatMul(x, a) q = MatMul(x, b) y = Add(p, q) ${also} }`;
     expect((await fold(stack("z = Neg(x)"))).ops).toBe("MatMul MatMul Add Neg");
     const used = await fold(stack("z = Gather(w, i)"), 1 << 10);

@@ -70,7 +70,8 @@ export async function learnRounding(
       {
         ...opened.running,
         runtime: await ctx.runtime("ort-node"),
-        session: { spinning: false, ...(threads !== undefined && { threads }) },
+        // Further optimizations compute in integers, and add codes of the wrong type to gradients that are moved.
+        session: { spinning: false, optimization: "basic", ...(threads !== undefined && { threads }) },
         onProgress: (done, total) => {
           progress ??= ctx.progress("learning to round", total, "rounds");
           progress.update(done);

@@ -20,7 +20,7 @@ describe("recipes", () => {
   });
 
   it("let a step have a seed of its own", () => {
-    const { steps } = parseRecipe({ ...files, seed: 7, steps: [{ quantize: { seed: 1 } }] });
+    const { steps } = parseRecipe({ ...files, seed: 7, steps: [{ quantize: { seed: 1, rounding: "stochastic" } }] });
     expect(steps[0]?.options.seed).toBe(1);
   });
 

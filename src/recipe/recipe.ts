@@ -3,9 +3,10 @@ import * as z from "zod";
 import type { DataSpec, Step } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
-import { parseOptions, writtenOptions } from "../util/options.ts";
+import { byPath, type OptionNaming, parseOptions, writtenOptions } from "../util/options.ts";
 import { type BoundOptions, type BoundSettings, boundOptions } from "./bound/bound.ts";
 import type { BoundStep, JudgeOptions } from "./bound-step.ts";
+import { refuseIdle } from "./effects.ts";
 import { dataOption } from "./run-options.ts";
 import type { compareStep } from "./steps/compare.ts";
 import type { distillStep } from "./steps/distill.ts";
@@ -97,7 +98,7 @@ export interface ParsedRecipe extends Omit<z.output<typeof recipeSchema>, "steps
 /** Checks a recipe from outside. @throws bad-recipe; `subject` opens the message */
 export function parseRecipe(recipe: unknown, subject = "recipe"): ParsedRecipe {
   const parsed = parseOptions(recipeSchema, recipe, subject);
-  const bound = parsed.steps.map((each, at) => bindStep(each, `${subject}: step ${at + 1}`, parsed.seed));
+  const bound = parsed.steps.map((each, at) => bindStep(each, `${subject}: step ${at + 1}`, parsed));
   return { ...parsed, steps: looked(bound, parsed, subject) };
 }
 
@@ -107,7 +108,7 @@ const stepsSchema = recipeSchema.omit({ model: true, output: true, externalData:
 export function parseSteps(given: unknown, subject: string): readonly BoundStep[] {
   const parsed = parseOptions(stepsSchema, given, subject);
   const isOne = parsed.steps.length === 1;
-  const bound = parsed.steps.map((each, at) => bindStep(each, isOne ? "" : `${subject}: step ${at + 1}`, parsed.seed));
+  const bound = parsed.steps.map((each, at) => bindStep(each, isOne ? "" : `${subject}: step ${at + 1}`, parsed));
   return looked(bound, parsed, subject);
 }
 
@@ -138,8 +139,21 @@ function underBound(bound: readonly BoundStep[], settings: BoundSettings, subjec
   return bound.map((each) => (each === able[0] ? { ...each, bound: settings } : each));
 }
 
-/** A step by name with its options. The seed holds for options that name none. @throws bad-recipe */
-function bindStep(entry: Readonly<Record<string, unknown>>, subject: string, seed: number): BoundStep {
+interface StepsAround {
+  readonly seed?: number;
+  readonly data?: unknown;
+  readonly naming?: OptionNaming;
+}
+
+/**
+ * A step by name with its options. The seed holds for options that name none.
+ * @throws bad-recipe for wrong options, and for those that have no effect
+ */
+export function bindStep(
+  entry: Readonly<Record<string, unknown>>,
+  subject: string,
+  { seed = 0, data, naming = byPath }: StepsAround,
+): BoundStep {
   const [name, ...more] = Object.keys(entry);
   const names = [...new Set(steps.map((each) => each.name))];
   if (name === undefined || !names.includes(name) || more.length > 0) {
@@ -152,7 +166,10 @@ function bindStep(entry: Readonly<Record<string, unknown>>, subject: string, see
   }
   const { step, given } = stepOf(name, entry[name], within(subject, name));
   const seeded = "seed" in step.options.shape && isRecord(given) ? { seed, ...given } : given;
-  const options = parseOptions(step.options, seeded, within(subject, titleOf(step)));
+  const title = titleOf(step);
+  const options = parseOptions(step.options, seeded, within(subject, title), { naming });
+  const named = isRecord(given) ? Object.keys(given).filter((key) => given[key] !== undefined) : [];
+  refuseIdle({ title, given: named, options }, { hasData: data !== undefined }, within(subject, title), naming);
   const written = writtenOptions(step.options, seeded);
   return { step, options, written: step.mode === undefined ? written : { mode: step.mode, ...written } };
 }
@@ -164,7 +181,7 @@ const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** What messages call a step: `quantize`, `quantize static`. */
-function titleOf({ name, mode }: Step): string {
+export function titleOf({ name, mode }: Step): string {
   return mode === undefined || mode === "weights" ? name : `${name} ${mode}`;
 }
 

@@ -11,7 +11,7 @@ type Issue = z.core.$ZodIssue;
 /** How messages name an option, from its path: `steps.1.quantize.dtype`, or `--dtype` on the command line. */
 export type OptionNaming = (path: readonly PropertyKey[]) => string;
 
-const byPath: OptionNaming = (path) => `"${path.map(String).join(".")}"`;
+export const byPath: OptionNaming = (path) => `"${path.map(String).join(".")}"`;
 
 export interface DoorOptions {
   /** How messages name options; by their path when absent. */

@@ -22,6 +22,8 @@ export interface QuantizeSettings {
   readonly isMoved: boolean;
   /** Rounding is learned or made up for: any code next to a weight will do. */
   readonly isLearned: boolean;
+  /** Weights are rounded that make up for the layers before them: they are near what they were, not next to it. */
+  readonly isCorrected: boolean;
 }
 
 export type Say = (text: string) => void;
@@ -79,7 +81,7 @@ export function checkTable(
   const errors = ways.map((way) =>
     worst(was, way, {
       isClipped,
-      isRounded: isRounded && table.by !== "Codebook",
+      isRounded: isRounded && table.by !== "Codebook" && !settings.isCorrected,
       bits,
       isLearned: settings.isLearned || words.includes("stochastic"),
     }),

@@ -65,6 +65,7 @@ export function check(manifest: ManifestClaims, files: Files): string[] {
           minElements,
           isMoved: files.isMoved === true,
           isLearned: /^(adaround|brecq)$/.test(String(options.method)),
+          isCorrected: options.sequential === true,
         }),
       );
     }

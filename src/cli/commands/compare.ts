@@ -5,21 +5,21 @@ import { loadModel } from "../../node/load.ts";
 import { NodeContext } from "../../recipe/node/context.ts";
 import { outputPaths } from "../../recipe/node/files.ts";
 import { Workspace } from "../../recipe/node/workspace.ts";
-import { compareModels, compareOptions } from "../../recipe/steps/compare.ts";
-import { parseOptions } from "../../util/options.ts";
+import { compareModels } from "../../recipe/steps/compare.ts";
 import { type CommandInput, flagNaming } from "../args.ts";
 import { compareText } from "../compare-text.ts";
 import { dataOptionsOf } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
 import { palette, printable } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
+import { stepFrom } from "../step-options.ts";
 import { withTarget } from "../target-file.ts";
 
 export async function run({ command, args, options, io }: CommandInput): Promise<number> {
   const [a = "", b = ""] = args;
   const { seed = 0, dataOptions: _, skipBad: __, json: ___, quiet: ____, verbose: _____, ...given } = options;
   const settings = await withTarget(given);
-  parseOptions(compareOptions, settings, "compare", { naming: flagNaming(command) });
+  stepFrom("compare", settings, "compare", { naming: flagNaming(command) });
   const [reference, candidate] = [loadModel(a), loadModel(b)];
   const report = await withProgress(io, async (progress) => {
     // Layer by layer, models are made to be measured: they are written where nothing of the user's lies.

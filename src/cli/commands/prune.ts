@@ -5,12 +5,10 @@ import { kindOf } from "../../recipe/node/files.ts";
 import { type Manifest, runRecipe } from "../../recipe/node/run-recipe.ts";
 import type { Recipe } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
-import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
 import { needsTraining } from "../../recipe/steps/prune-advice.ts";
 import { pruneStepOptions } from "../../recipe/steps/prune-options.ts";
 import type { PruneStepReport } from "../../recipe/steps/prune-report.ts";
 import { TersorError } from "../../util/errors.ts";
-import { parseOptions } from "../../util/options.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
@@ -18,6 +16,7 @@ import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
 import { speedText } from "../speed-text.ts";
+import { checkMeasuring, measuring, stepFrom } from "../step-options.ts";
 import { stepText } from "../step-text.ts";
 import { withTarget } from "../target-file.ts";
 
@@ -38,25 +37,17 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       vocabularyFiles: (options.vocabularyFiles as string | undefined) ?? stem(output),
     }),
   };
-  parseOptions(pruneStepOptions, prune, "prune", { naming });
+  const step = stepFrom("prune", prune, "prune", { data: options.data, naming, shared: measuring });
   const isMeasured = options.data !== undefined || options.check === true || options.metric !== undefined;
   if (isMeasured && options.structure === "vocabulary")
     throw new TersorError(
       "bad-recipe",
       "--structure vocabulary: the models take different ids: expected no --data, --check or --metric. The result is proved on --corpus.",
     );
-  const measuring = pick(options, [
-    "metric",
-    "samples",
-    "shapes",
-    "runtime",
-    "threads",
-    "optimization",
-    "runs",
-    "perLayer",
-  ]);
-  const compare: CompareOptions = { ...measuring, compressed: false };
-  parseOptions(compareOptions, compare, "prune", { naming });
+  const compare = isMeasured
+    ? [stepFrom("compare", { ...pick(options, measuring), compressed: false }, "prune", { data: options.data, naming })]
+    : [];
+  checkMeasuring(options, [step, ...compare], "prune", naming);
   const isSimplified = options.simplify !== false;
   // Batch norms that are folded into weights have no factors any more, and training does better with them: they are folded at the end.
   const keepsNorms = options.criterion === "bn-gamma" || prune.finetune !== undefined;
@@ -68,10 +59,10 @@ export async function run({ command, args, options, io }: CommandInput): Promise
     ...(options.externalData !== undefined && { externalData: "always" }),
     steps: [
       { simplify: { level: isSimplified && !keepsNorms ? "all" : "constants" } },
-      { prune },
+      step,
       ...(isSimplified && keepsNorms ? [{ simplify: { level: "all" } } as const] : []),
       ...(options.sparse === undefined ? [] : [{ sparse: { target: options.sparse as string } }]),
-      ...(isMeasured ? [{ compare }] : []),
+      ...compare,
     ],
   };
   const isMeasureOnly = options.sensitivity === true && options.ratio === undefined;

@@ -5,7 +5,6 @@ import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
 import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
-import { type CompareOptions, compareOptions } from "../../recipe/steps/compare.ts";
 import { type OptionNaming, parseOptions } from "../../util/options.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
@@ -15,6 +14,7 @@ import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
 import { speedText } from "../speed-text.ts";
+import { checkMeasuring, measuring, stepFrom } from "../step-options.ts";
 import { stepText } from "../step-text.ts";
 import { withTarget } from "../target-file.ts";
 
@@ -32,12 +32,15 @@ export async function run(input: CommandInput): Promise<number> {
     String(options.dtype ?? (options.float16 ? "float16" : "int8")),
   );
   const isMeasured = options.data !== undefined || options.check === true || options.metric !== undefined;
+  const bound = boundFor(options, naming);
+  const compare = isMeasured ? [await compareStep(options, naming)] : [];
+  checkMeasuring(options, [step, bound, ...compare], "quantize", naming);
   const recipe: Recipe = {
     model,
     output,
     ...(options.data !== undefined && { data: options.data as string }),
     ...(options.seed !== undefined && { seed: options.seed as number }),
-    ...boundFor(options, naming),
+    ...bound,
     ...(options.fitLatency !== undefined && { fitLatency: options.fitLatency as boolean }),
     ...(options.asAsked !== undefined && { asAsked: options.asAsked as boolean }),
     ...(options.externalData !== undefined && { externalData: "always" }),
@@ -45,7 +48,7 @@ export async function run(input: CommandInput): Promise<number> {
       { simplify: { level: options.simplify === false ? "constants" : "all" } },
       ...(equalize ? [equalize] : []),
       step,
-      ...(isMeasured ? [await compareStep(options, naming)] : []),
+      ...compare,
     ],
   };
   const result = await withProgress(io, (progress) =>
@@ -87,20 +90,10 @@ function boundFor(options: Options, naming: OptionNaming): Pick<Recipe, "bound">
 }
 
 async function compareStep(options: Options, naming: OptionNaming): Promise<RecipeStep> {
-  const given = pick(options, [
-    "metric",
-    "samples",
-    "shapes",
-    "runtime",
-    "threads",
-    "optimization",
-    "runs",
-    "perLayer",
-  ]);
+  const given = pick(options, measuring);
   const diagnosing = options.perLayer === true ? pick(options, ["target", "calibrate"]) : {};
-  const compare: CompareOptions = { ...given, ...(await withTarget(diagnosing)), compressed: false };
-  parseOptions(compareOptions, compare, "quantize", { naming });
-  return { compare };
+  const compare = { ...given, ...(await withTarget(diagnosing)), compressed: false };
+  return stepFrom("compare", compare, "quantize", { data: options.data, naming });
 }
 
 function pick(options: Options, keys: readonly string[]): Options {

@@ -3,13 +3,12 @@ import { basename, dirname, extname, join } from "node:path";
 import type * as z from "zod";
 import { kindOf } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
-import type { Recipe, RecipeStep } from "../../recipe/recipe.ts";
+import type { Recipe } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { distillOptions, hintLosses } from "../../recipe/steps/distill.ts";
 import { finetuneOptions } from "../../recipe/steps/finetune.ts";
 import type { shrinkOptions } from "../../recipe/steps/shrink.ts";
 import { TersorError } from "../../util/errors.ts";
-import { parseOptions } from "../../util/options.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
@@ -17,6 +16,7 @@ import { headline } from "../quantize-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
 import { speedText } from "../speed-text.ts";
+import { stepFrom } from "../step-options.ts";
 import { stepText } from "../step-text.ts";
 
 const schemas: Readonly<Record<"finetune" | "distill", z.ZodObject>> = {
@@ -44,7 +44,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
       "bad-recipe",
       "distill: no teacher: expected --teacher MODEL, or --shrink SHARE. Name the model to learn from, or have the student made of the model itself.",
     );
-  parseOptions(schemas[kind], own, kind, { naming: flagNaming(command) });
+  const step = stepFrom(kind, own, kind, { data: options.data, naming: flagNaming(command) });
   if (options.data === undefined)
     throw new TersorError("bad-recipe", `${kind}: no data: expected --data PATH. Name the samples to train on.`);
   const recipe: Recipe = {
@@ -53,11 +53,7 @@ export async function run({ command, args, options, io }: CommandInput): Promise
     data: options.data as string,
     ...(options.seed !== undefined && { seed: options.seed as number }),
     ...(options.externalData !== undefined && { externalData: "always" }),
-    steps: [
-      { simplify: { level: "constants" } },
-      ...(shrink ? [{ shrink }] : []),
-      { [kind]: own } as unknown as RecipeStep,
-    ],
+    steps: [{ simplify: { level: "constants" } }, ...(shrink ? [{ shrink }] : []), step],
   };
   const { manifest, files, speed } = await withProgress(io, (progress) =>
     runRecipe(recipe, {
