@@ -110,7 +110,12 @@ const rows: readonly Row[] = [
   { what: "bits that do not fit the dtype", options: ["--dtype", "int4", "--bits", "3"], code: 2, says: /bits 3/ },
   { what: "an unknown option", options: ["--granularty", "x"], code: 2, says: /did you mean --granularity\?/ },
   { what: "seeds without stochastic rounding", options: ["--seeds", "4"], code: 2, says: /only stochastic rounding/ },
-  { what: "a metric without labels", options: ["--check", "--metric", "top-1"], code: 2, says: /--metric has no effect here: it goes with data/ },
+  {
+    what: "a metric without labels",
+    options: ["--check", "--metric", "top-1"],
+    code: 2,
+    says: /--metric has no effect here: it goes with data/,
+  },
   { what: "missing data", options: ["--data", "nowhere"], code: 3, says: /nowhere/ },
   { what: "a shape that does not fit", options: ["--check", "--shape", "x=1,17"], code: 2, says: /shape of "x"/ },
 ];
