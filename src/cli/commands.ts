@@ -269,7 +269,12 @@ export const commands: readonly CommandSpec[] = [
         title: "Options",
         flags: [
           { name: "schema", summary: "print the JSON Schema of recipes" },
-          { name: "model", value: "FILE", summary: "run it on this model in place of the recipe's (needs --output)" },
+          {
+            name: "model",
+            value: "FILE",
+            summary:
+              "run it on this model in place of the recipe's, with the decisions for layers of the run before (needs --output)",
+          },
           { name: "output", value: "FILE", summary: "where the result goes, in place of the recipe's" },
           { ...seed, summary: "seed of everything random, in place of the recipe's" },
           workers,

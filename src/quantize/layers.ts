@@ -15,6 +15,12 @@ export interface LayerRule {
   readonly keep: boolean;
   /** Static and dynamic quantization: integer weights that are read as floats; activations stay float. */
   readonly weightsOnly?: boolean | undefined;
+  /** Why, where it was not asked for but decided: reports say it. */
+  readonly reason?: string | undefined;
+  /** False for layers that are decided like those that no rule names. */
+  readonly named?: boolean | undefined;
+  /** Decided in an earlier run: what the data says now does not change it. */
+  readonly settled?: boolean | undefined;
 }
 
 const words: readonly { readonly test: RegExp; readonly option: keyof OwnSpec; value?(word: string): unknown }[] = [
@@ -59,6 +65,9 @@ const layerRule = z.strictObject({
   match: z.string(),
   keep: z.boolean().default(false),
   weightsOnly: z.boolean().optional(),
+  reason: z.string().optional(),
+  named: z.boolean().optional(),
+  settled: z.boolean().optional(),
   options: ownSpecOptions.default({}),
 });
 
@@ -74,8 +83,7 @@ export const layersOption = z
 export function matchLayers(layers: readonly WeightLayer[], rules: readonly LayerRule[]): LayerRule[][] {
   const matches = layers.map((): LayerRule[] => []);
   for (const rule of rules) {
-    const test = matcher(rule.match);
-    const hits = layers.filter(test);
+    const hits = layers.filter(layerMatcher(rule.match));
     if (hits.length === 0) throw unknownLayer(rule.match, layers);
     for (const layer of hits) matches[layer.index]?.push(rule);
   }
@@ -90,6 +98,8 @@ export interface AskedLayer {
   readonly named: boolean;
   /** Why its activations stay float while its weight is quantized. */
   readonly weightsOnly?: string;
+  /** What the data says does not change it. */
+  readonly settled?: boolean;
   readonly options: OwnSpec;
 }
 
@@ -109,12 +119,19 @@ export function askedLayers(
     const own = matches?.[index];
     const over = laid[index] ?? [];
     const options: OwnSpec = Object.assign({}, ...[...(own ?? []), ...over].map((rule) => rule.options));
-    const named = own !== undefined && own.length > 0;
+    const named = own?.some((rule) => rule.named !== false) ?? false;
+    const last = own?.at(-1);
     if (own?.length === 0) return { reason: "not among the layers asked for", named, options };
-    if (own?.at(-1)?.keep) return { reason: "kept as asked", named, options };
+    if (last?.keep) return { reason: last.reason ?? "kept as asked", named, options };
     if (over.at(-1)?.keep) return { reason: KEPT_FOR_BOUND, named, options };
     if (over.at(-1)?.weightsOnly) return { weightsOnly: WEIGHTS_FOR_BOUND, named, options };
-    return { named, options, ...(own?.at(-1)?.weightsOnly && { weightsOnly: "weights only, as asked" }) };
+    const settled = last?.settled === true;
+    return {
+      named,
+      options,
+      ...(settled && { settled }),
+      ...(last?.weightsOnly && { weightsOnly: last.reason ?? "weights only, as asked" }),
+    };
   });
 }
 
@@ -123,7 +140,8 @@ const KEPT_FOR_BOUND = "kept float: the search for what keeps the outputs, or th
 const WEIGHTS_FOR_BOUND =
   "weights only: the search for what keeps the outputs, or the time, left its activations float";
 
-function matcher(pattern: string): (layer: WeightLayer) => boolean {
+/** Whether a pattern picks a layer. */
+export function layerMatcher(pattern: string): (layer: WeightLayer) => boolean {
   const test = namePattern(pattern);
   return (layer) => {
     const { index, value, opType, sites, name } = layer;

@@ -24,7 +24,7 @@ import { computeInPool, type MethodPool, type PrecomputeOptions } from "./pool/m
 import { type LayerReport, layerReport } from "./report.ts";
 import { findLayers, type SkippedNode, type WeightLayer } from "./sites.ts";
 import { slicesOf } from "./slices.ts";
-import { describeSpec, isInteger, resolveSpec, specOptions, withOwn } from "./spec.ts";
+import { describeSpec, isInteger, type OwnSpec, resolveSpec, specOptions, withOwn } from "./spec.ts";
 import { isDepthwise } from "./static/rules.ts";
 import { codebookWriter } from "./write/codebook.ts";
 import { keepProductsFused } from "./write/decoded-products.ts";
@@ -150,6 +150,7 @@ interface PlannedLayer {
   readonly layer: WeightLayer;
   readonly reason?: string;
   readonly misfit?: boolean;
+  readonly own?: OwnSpec;
   plan?: LayerPlan;
   readonly writer?: FormatWriter;
 }
@@ -184,13 +185,20 @@ function makePlans(
     const plan = { layer, spec, seed, measure, accuracyLevel };
     // Round to nearest needs no method, but where the inputs have changed it rounds weights that make up for that.
     const isCorrected = stats?.get(layer.value.name)?.sequential !== undefined && spec.rounding === "nearest";
-    if ((spec.method === "rtn" && !isCorrected) || !isInteger(spec.dtype)) return { layer, plan, ...choice };
+    if ((spec.method === "rtn" && !isCorrected) || !isInteger(spec.dtype))
+      return { layer, plan, own: options, ...choice };
     const run =
       choice.writer === gatherBlockQuantizedWriter
         ? "lookups are rounded to nearest"
         : methodRun(layer, spec.method, stats);
-    if (typeof run !== "string") return { layer, plan: { ...plan, run }, ...choice };
-    return { layer, plan: { ...plan, spec: { ...spec, method: "rtn" } }, ...choice, reason: choice.reason ?? run };
+    if (typeof run !== "string") return { layer, plan: { ...plan, run }, own: options, ...choice };
+    return {
+      layer,
+      plan: { ...plan, spec: { ...spec, method: "rtn" } },
+      own: options,
+      ...choice,
+      reason: choice.reason ?? run,
+    };
   });
   const planned = plans.filter(({ plan }) => plan);
   const [first] = planned;
@@ -244,12 +252,13 @@ function dropConstant(value: Value): void {
   value.graph.removeValue(value);
 }
 
-function report({ layer, plan, writer, reason }: PlannedLayer, written: WrittenLayer | undefined): LayerReport {
+function report({ layer, plan, writer, reason, own }: PlannedLayer, written: WrittenLayer | undefined): LayerReport {
   return layerReport(layer, {
     reason,
     spec: plan && describeSpec(plan.spec),
     format: writer?.name,
     bytes: written?.bytes,
     sqnr: written?.sqnr(),
+    own,
   });
 }

@@ -1,5 +1,6 @@
 /** @file What is reported of a layer, however it was quantized. */
 import type { WeightLayer } from "./sites.ts";
+import type { OwnSpec } from "./spec.ts";
 
 export interface LayerReport {
   readonly index: number;
@@ -16,6 +17,10 @@ export interface LayerReport {
   readonly format?: string;
   readonly bytesBefore: number;
   readonly bytesAfter: number;
+  /** What was decided for this layer alone, by rules or by a search, over the options of all; null for what follows from the others again. */
+  readonly own?: Readonly<Record<string, unknown>>;
+  /** Its activations stay float by decision, though there are integer kernels. */
+  readonly weightsOnly?: true;
   /** Weight SQNR in dB, measured while the codes are computed; absent before. Infinity is null in JSON. */
   readonly sqnr?: number;
 }
@@ -28,11 +33,13 @@ export interface LayerOutcome {
   /** Bytes that replace the weight's. */
   readonly bytes?: number | undefined;
   readonly sqnr?: number | undefined;
+  readonly own?: OwnSpec | undefined;
+  readonly weightsOnly?: boolean | undefined;
 }
 
 export function layerReport(layer: WeightLayer, outcome: LayerOutcome): LayerReport {
   const { index, name, opType, value, weight } = layer;
-  const { reason, spec, format, bytes, sqnr } = outcome;
+  const { reason, spec, format, bytes, sqnr, own, weightsOnly } = outcome;
   return {
     index,
     name,
@@ -45,6 +52,13 @@ export function layerReport(layer: WeightLayer, outcome: LayerOutcome): LayerRep
     ...(format && { format }),
     bytesBefore: weight.byteLength,
     bytesAfter: bytes ?? weight.byteLength,
+    ...(own && Object.keys(own).length > 0 && { own: withNulls(own) }),
+    ...(weightsOnly && { weightsOnly }),
     ...(sqnr !== undefined && { sqnr }),
   };
+}
+
+/** JSON has no undefined. */
+function withNulls(own: OwnSpec): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(own).map(([key, value]) => [key, value ?? null]));
 }

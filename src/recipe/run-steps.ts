@@ -6,30 +6,43 @@ import { type BoundReport, runBound } from "./bound/run-bound.ts";
 import type { BoundStep } from "./bound-step.ts";
 import { type JudgedReport, runJudged } from "./judge/judge.ts";
 import { isFailure } from "./judge/verdict.ts";
+import type { Decisions } from "./reapply/decisions.ts";
+import { type EarlierStep, prepareStep, type ReapplyReport } from "./reapply/reapply.ts";
 
 /** What a manifest says of one step. */
 export interface StepRecord {
   readonly step: string;
   readonly options: Readonly<Record<string, unknown>>;
   readonly report: StepReport;
+  /** What was decided for single layers: {@link runSteps} decides so again for another model. */
+  readonly decisions?: Decisions;
+  /** What came of decisions of an earlier run. */
+  readonly reapplied?: ReapplyReport;
 }
 
-/** The model after all steps, and their reports: complete once the model was written. @throws aborted; what the steps throw */
+/**
+ * The model after all steps, and their reports: complete once the model was written.
+ * @param earlier the steps of a run on another model, whose decisions hold for this one too
+ * @throws aborted; bad-model where nothing of the other model is found; what the steps throw
+ */
 export async function runSteps(
   model: Model,
   bound: readonly BoundStep[],
   ctx: StepContext,
+  earlier?: readonly EarlierStep[],
 ): Promise<{ model: Model; records: () => StepRecord[] }> {
   let current = model;
   let world = ctx;
   // Whether nothing was done so far but what leaves the outputs as they are.
   let isExact = true;
   const done: (() => StepRecord)[] = [];
-  for (const entry of bound) {
+  for (const [at, given] of bound.entries()) {
+    const prepared = prepareStep(given, current, ctx.dryRun ? undefined : earlier?.[at]);
+    const { entry } = prepared;
     const { step, written: options } = entry;
     if (ctx.signal.aborted) throw new TersorError("aborted", "interrupted: nothing was written.");
-    const held = entry.bound && !ctx.dryRun ? await runBound(entry, entry.bound, current, world) : undefined;
-    const result = held?.result ?? (await take(entry, current, isExact, world));
+    const held = entry.bound && !ctx.dryRun ? await runBound(entry, entry.bound, prepared.model, world) : undefined;
+    const result = held?.result ?? (await take(entry, prepared.model, isExact, world));
     // Later steps measure on what the search did not see.
     if (held) world = held.ctx;
     isExact &&= step.exact === true;
@@ -38,7 +51,12 @@ export async function runSteps(
     done.push(() => {
       const report = result.report();
       const notes = [...(report.notes ?? []), "the accuracy bound is not looked at in a dry run"];
-      return { step: step.name, options, report: skips ? { ...report, notes } : report };
+      return {
+        step: step.name,
+        options,
+        report: skips ? { ...report, notes } : report,
+        ...(!ctx.dryRun && prepared.finish(report)),
+      };
     });
   }
   return { model: current, records: () => done.map((record) => record()) };

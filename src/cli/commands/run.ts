@@ -1,7 +1,9 @@
 /** @file `tersor run`: a recipe from a file. */
-import { basename, dirname, extname, relative, resolve } from "node:path";
-import { kindOf } from "../../recipe/node/files.ts";
+import { basename, dirname, extname, join, relative, resolve } from "node:path";
+import { type EarlierRun, isManifest, readEarlierRun } from "../../recipe/node/earlier-run.ts";
+import { kindOf, outputPaths } from "../../recipe/node/files.ts";
 import { runRecipe } from "../../recipe/node/run-recipe.ts";
+import { type EarlierStep, reappliedInAll } from "../../recipe/reapply/reapply.ts";
 import { parseRecipe, type Recipe, recipeJsonSchema } from "../../recipe/recipe.ts";
 import { boundsMet } from "../../recipe/run-steps.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
@@ -10,6 +12,7 @@ import { readRegular } from "../../util/regular-file.ts";
 import type { CommandInput } from "../args.ts";
 import { withProgress } from "../progress.ts";
 import { headline } from "../quantize-text.ts";
+import { reappliedText } from "../reapplied-text.ts";
 import { palette } from "../render.ts";
 import { skippedText } from "../skipped-text.ts";
 import { speedText } from "../speed-text.ts";
@@ -29,26 +32,47 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
       "bad-recipe",
       `recipe "${file}": "extends" is not known: a recipe takes nothing from elsewhere by itself. Write it out, or import the other one in a .ts recipe.`,
     );
-  const replaced = { ...otherModel(options, file), ...(options.seed !== undefined && { seed: options.seed }) };
-  const own = Object.keys(replaced).length === 0 ? loaded : { ...(loaded as object), ...replaced };
+  const again = options.model === undefined ? undefined : earlierRun(loaded, file);
+  if (isManifest(loaded) && !again)
+    throw new TersorError(
+      "bad-recipe",
+      `recipe "${file}": a manifest: expected --model FILE and --output FILE with it, got none. Its recipe and decisions are for another model.`,
+    );
+  const base = resolve(again?.folder ?? dirname(file));
+  const folder = relative(process.cwd(), base) || ".";
+  const replaced = { ...otherModel(options, base), ...(options.seed !== undefined && { seed: options.seed }) };
+  const given = again?.recipe ?? loaded;
+  const own = Object.keys(replaced).length === 0 ? given : { ...(given as object), ...replaced };
   parseRecipe(own, file);
   const recipe = own as Recipe;
   const { manifest, files, speed } = await withProgress(io, (progress) =>
     runRecipe(recipe, {
-      folder: dirname(relative(process.cwd(), file)),
+      folder,
+      dataOptions: again?.dataOptions,
+      earlier: again?.steps,
       signal: io.signal,
       progress,
       dryRun: options.dryRun === true,
       workers: (options.workers as number | undefined) ?? "auto",
       modules: isCode,
-      reads: [file],
+      reads: [file, ...(again?.reads ?? [])],
     }),
   );
-  io.json({ ...manifest, ...(speed && { speed }), files });
+  const reapplied = reappliedInAll(manifest.steps.map((step) => step.reapplied));
+  const anew = again && !again.steps ? again.reason : undefined;
+  io.json({
+    ...manifest,
+    ...(reapplied && { reapplied }),
+    ...(anew !== undefined && { anew }),
+    ...(speed && { speed }),
+    files,
+  });
   const colors = palette(io.isTty, process.env);
   const texts = manifest.steps.map((record) => stepText(record, io.width, colors));
   const parts = [
     headline(manifest, colors, recipe.output),
+    reappliedText(reapplied, colors),
+    anew === undefined ? "" : colors.yellow(anew),
     ...texts,
     speedText(speed, colors),
     skippedText(manifest.skipped ?? [], colors),
@@ -58,20 +82,46 @@ export async function run({ args, options, io }: CommandInput): Promise<number> 
   return boundsMet(manifest.steps) ? 0 : 1;
 }
 
+/** A recipe on another model, and what was decided for the first one. */
+interface Again {
+  /** Where the manifest has it; the recipe itself otherwise. */
+  readonly recipe?: EarlierRun["recipe"];
+  readonly folder?: string;
+  readonly dataOptions?: Readonly<Record<string, unknown>> | undefined;
+  /** Absent where no run is known. */
+  readonly steps?: readonly EarlierStep[];
+  readonly reason?: string;
+  readonly reads?: readonly string[];
+}
+
+/** From a manifest, or from the one beside the output of a recipe. @throws bad-recipe for one that can't be read */
+function earlierRun(loaded: unknown, file: string): Again {
+  if (isManifest(loaded)) {
+    const { recipe, folder, dataOptions, steps } = readEarlierRun(file) as EarlierRun;
+    return { recipe, folder: join(dirname(file), folder), dataOptions, steps };
+  }
+  const { output } = (loaded ?? {}) as { readonly output?: unknown };
+  if (typeof output !== "string") return {};
+  const path = relative(process.cwd(), outputPaths(resolve(dirname(file), output)).manifest);
+  const found = readEarlierRun(path);
+  if (found) return { steps: found.steps, dataOptions: found.dataOptions, reads: [path] };
+  return { reason: `No decisions of an earlier run: "${path}" is not there. Every layer was decided anew.` };
+}
+
 /**
  * Another model in the place of the recipe's, and where its result goes: paths of the current folder, as the recipe would spell them.
  * @throws bad-recipe when only the model is given: the result would take the place of the first model's
  */
 function otherModel(
   { model, output }: CommandInput["options"],
-  recipe: string,
+  base: string,
 ): Partial<Pick<Recipe, "model" | "output">> {
   if (model !== undefined && output === undefined)
     throw new TersorError(
       "bad-recipe",
       "--model: expected --output with it, got none: the result would overwrite that of the recipe's own model. Add --output FILE.onnx.",
     );
-  const spelled = (path: unknown) => relative(dirname(recipe), resolve(String(path)));
+  const spelled = (path: unknown) => relative(base, resolve(String(path)));
   return {
     ...(model !== undefined && { model: spelled(model) }),
     ...(output !== undefined && { output: spelled(output) }),

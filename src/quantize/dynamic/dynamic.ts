@@ -98,7 +98,7 @@ const written: Readonly<Record<string, string>> = {
 };
 
 function report(planned: PlannedLayer, parts: readonly Part[]): LayerReport {
-  const { layer, spec, reason, units } = planned;
+  const { layer, spec, reason, units, own: options, weightsOnly } = planned;
   if (!isQuantized(planned)) return layerReport(layer, { reason });
   const known = parts.map((part) => part.sqnr()).filter((sqnr) => sqnr !== undefined);
   return layerReport(layer, {
@@ -107,5 +107,7 @@ function report(planned: PlannedLayer, parts: readonly Part[]): LayerReport {
     format: units.length > 0 ? (own(written, layer.opType) ?? layer.opType) : "DequantizeLinear",
     bytes: parts.reduce((sum, { bytes }) => sum + bytes, 0),
     sqnr: known.length > 0 ? leastOf(known) : undefined,
+    own: options,
+    weightsOnly,
   });
 }

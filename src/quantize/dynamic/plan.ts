@@ -101,7 +101,7 @@ interface Draft extends PlannedLayer {
 
 function draftOf(
   layer: WeightLayer,
-  { options, named, reason, weightsOnly: asked }: AskedLayer,
+  { options, named, settled, reason, weightsOnly: asked }: AskedLayer,
   settings: DynamicSettings,
   weightsOnly: WeightsOnly,
 ): Draft {
@@ -133,7 +133,7 @@ function draftOf(
       ? `${weight.dtype}: activations can be quantized as they come from float32 only`
       : undefined) ??
     (few ? `${weight.size} weights: below ${settings.minElements} nothing is gained` : undefined);
-  const floatReason = asked ?? weightsOnly.get(value.name);
+  const floatReason = asked ?? (settled ? undefined : weightsOnly.get(value.name));
   const isFloatUse = (node: Node) => floatReason !== undefined || opKey(node) === "Gather";
   const floatUses = why ? [] : layer.sites.map(({ node }) => node).filter(isFloatUse);
   const overrides = dtype === "int8" && !reduced && target.saturates;
@@ -145,6 +145,8 @@ function draftOf(
     units: [],
     obstacles: [],
     floatUses,
+    own: options,
+    weightsOnly: floatReason !== undefined,
     ...(said && { reason: said }),
     ...(warning && { warning }),
   };

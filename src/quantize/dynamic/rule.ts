@@ -3,7 +3,7 @@
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import type { WeightLayer } from "../sites.ts";
-import type { QuantSpec } from "../spec.ts";
+import type { OwnSpec, QuantSpec } from "../spec.ts";
 import type { WeightForm } from "./codes.ts";
 import type { DynamicSettings } from "./options.ts";
 
@@ -17,6 +17,10 @@ export interface PlannedLayer {
   readonly floatUses: readonly Node[];
   /** Why it is kept, or why part of its uses are, or what was asked for against the target. */
   readonly reason?: string | undefined;
+  /** Options of its own, over those of all. */
+  readonly own: OwnSpec;
+  /** Its activations stay float by decision. */
+  readonly weightsOnly: boolean;
 }
 
 /** A node that becomes an integer one. */

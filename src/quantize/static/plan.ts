@@ -29,6 +29,8 @@ export interface PlannedWeight {
   /** Codes that are read as floats, where its activations stay float. */
   readonly floatSpec?: QuantSpec;
   readonly reason?: string;
+  /** Options of its own, over those of all. */
+  readonly own?: OwnSpec;
 }
 
 export interface StaticPlan {
@@ -133,6 +135,9 @@ function codeTypes({ dtype = "int8", layers = [] }: StaticSettings): string[] {
   return [dtype, ...layers.flatMap(({ options }) => options.dtype ?? [])];
 }
 
+/** Of a constant that is an operand of integer arithmetic: it needs no decision. */
+export const OPERAND = "coded as an operand, like an activation";
+
 function plannedWeights(
   layers: readonly WeightLayer[],
   asked: readonly AskedLayer[],
@@ -161,14 +166,14 @@ function plannedWeights(
         };
       const choice = choiceOf(layer, options, settings);
       const overrides = options.bits === 8 && choice.dtype === "int8" && settings.target.saturates;
-      if (overrides) return { layer, choice, reason: `8 bits as asked: sums may saturate on ${settings.target.name}` };
-      return { layer, choice };
+      if (overrides)
+        return { layer, choice, own: options, reason: `8 bits as asked: sums may saturate on ${settings.target.name}` };
+      return { layer, choice, own: options };
     }
     const known = layer.sites.map(({ node }) => islands.get(node)).find((reason) => reason);
     if (layer.sites.every(({ node }) => worth.decoded.has(node)))
       return { layer, floatSpec: floatSpecOf(layer), ...(known && { reason: `weights only: ${known}` }) };
-    if (layer.sites.some(({ node }) => units.has(node)))
-      return { layer, reason: "coded as an operand, like an activation" };
+    if (layer.sites.some(({ node }) => units.has(node))) return { layer, reason: OPERAND };
     const inside = layer.sites.every(({ node }) => node.graph.parent);
     const none = `${layer.opType} has no integer kernel: quantize its weights only`;
     return { layer, reason: known ?? (inside ? "inside a subgraph" : none) };

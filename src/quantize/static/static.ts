@@ -129,7 +129,7 @@ function cutRanges(ranges: ReadonlyMap<string, Range>): string[] {
 }
 
 function report(
-  { layer, choice, reason, floatSpec }: PlannedWeight,
+  { layer, choice, reason, floatSpec, own }: PlannedWeight,
   written: readonly StaticWeight[] = [],
   floats?: WrittenLayer,
 ): LayerReport {
@@ -140,6 +140,7 @@ function report(
       format: "DequantizeLinear",
       bytes: floats.bytes,
       sqnr: floats.sqnr(),
+      weightsOnly: true,
     });
   const known = written.flatMap((each) => each.sqnr() ?? []);
   const words = choice && [
@@ -158,5 +159,6 @@ function report(
         ? written.reduce((sum, { codes, scales }) => sum + codes.byteLength + 5 * scales.length, 0)
         : undefined,
     sqnr: known.length > 0 ? Math.min(...known) : undefined,
+    own,
   });
 }

@@ -1,5 +1,5 @@
 /** @file Runs a recipe on files: reads the model, takes the steps, writes output and manifest whole or not at all. */
-import { basename, isAbsolute, join } from "node:path";
+import { basename, dirname, isAbsolute, join, relative } from "node:path";
 import { isSamples } from "../../data/samples.ts";
 import type { Model } from "../../ir/model.ts";
 import { dataFileName, encodeModel } from "../../ir/serde/encode-model.ts";
@@ -13,9 +13,11 @@ import { TersorError } from "../../util/errors.ts";
 import type { BoundStep } from "../bound-step.ts";
 import { measureSpeed, type SpeedReport } from "../judge/speed.ts";
 import { isModel } from "../model-like.ts";
+import type { EarlierStep } from "../reapply/reapply.ts";
 import { parseRecipe, type Recipe } from "../recipe.ts";
 import { runSteps, type StepRecord } from "../run-steps.ts";
 import { NodeContext, type SkippedData } from "./context.ts";
+import { frameOf, MANIFEST_FORMAT, type RecipeFrame } from "./earlier-run.ts";
 import { FileGuard } from "./file-guard.ts";
 import { checkManifestPlace, checkOutput, type FileRecord, modelFiles, outputPaths, recordOf } from "./files.ts";
 import { Workspace } from "./workspace.ts";
@@ -38,6 +40,8 @@ export interface RunOptions {
   readonly modules?: boolean;
   /** Other files that were read for this run, such as the recipe's own: nothing is written over them. */
   readonly reads?: readonly string[];
+  /** Steps of a run on another model, whose decisions for single layers hold for this one too. */
+  readonly earlier?: readonly EarlierStep[] | undefined;
   readonly signal?: AbortSignal;
   readonly progress?: StepContext["progress"];
 }
@@ -46,6 +50,12 @@ export interface RunOptions {
 export interface Manifest {
   /** Version of Tersor. */
   readonly tersor: string;
+  /** Of what is read again when the recipe is run on another model: this, the recipe, its folder and the decisions of its steps. */
+  readonly format: number;
+  readonly recipe: RecipeFrame;
+  /** What the recipe's paths are relative to, seen from here. */
+  readonly folder: string;
+  readonly dataOptions?: Readonly<Record<string, unknown>>;
   readonly input: ModelRecord;
   /** Hashes are absent in a dry run: sizes are predicted then. */
   readonly output: ModelRecord;
@@ -117,7 +127,7 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
     modules: options.modules ?? true,
   });
   try {
-    const { model, records } = await runSteps(original, parsed.steps, ctx);
+    const { model, records } = await runSteps(original, parsed.steps, ctx, options.earlier);
     const isWritten = !dryRun && !options.measureOnly;
     const speed = isWritten ? await measureSpeed(original, model, parsed.steps, ctx, isAtHand) : undefined;
     const describe = (output: ModelRecord): Manifest => {
@@ -126,6 +136,10 @@ export async function runRecipe(recipe: Recipe, options: RunOptions = {}): Promi
       const notes = notesOn(all, output, parsed.steps);
       return {
         tersor: version(),
+        format: MANIFEST_FORMAT,
+        recipe: frameOf(recipe),
+        folder: relative(dirname(paths.manifest), folder).replaceAll("\\", "/") || ".",
+        ...(options.dataOptions && { dataOptions: options.dataOptions }),
         input: all,
         output,
         seed: parsed.seed,
