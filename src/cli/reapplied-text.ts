@@ -16,7 +16,7 @@ export function reappliedText(report: ReapplyReport | undefined, colors: Palette
     ...lost.slice(0, NAMED).map(({ layer, reason }) => `  ${printable(layer)}: ${printable(reason)}`),
     ...more(lost.length),
     ...(fresh.length > 0
-      ? [`New, treated as the recipe says: ${fresh.slice(0, NAMED).map(printable).join(", ")}`]
+      ? [`New, and so without an earlier decision: ${fresh.slice(0, NAMED).map(printable).join(", ")}`]
       : []),
     ...(fresh.length > 0 ? more(fresh.length) : []),
   ].join("\n");

@@ -12,6 +12,7 @@ import { type Clock, LatencyMeter } from "./latency/latency-table.ts";
 import { type LatencyReport, selectByLatency } from "./latency/select-by-latency.ts";
 import type { GroupScores } from "./score-groups.ts";
 import { type ScoredGroup, type Selection, selectChannels } from "./select.ts";
+import { selectWidths } from "./select-widths.ts";
 import type { SensitivityCurve } from "./sensitivity.ts";
 import { rankedBySensitivity, savings } from "./sensitivity-ranking.ts";
 import type { PruneSurroundings } from "./surroundings.ts";
@@ -33,7 +34,7 @@ export type Select = (candidate: Candidate) => Promise<Way>;
 export function selectorFor(
   bench: Workbench,
   options: PruneSettings,
-  { clock, multiple = 1 }: PruneSurroundings,
+  { clock, multiple = 1, widths }: PruneSurroundings,
 ): Select {
   const { by, minChannels, ratio = 0 } = options;
   const multiples = options.roundTo === undefined ? multiplesOf(hasGroups(bench) ? multiple : 1) : [options.roundTo];
@@ -50,6 +51,8 @@ export function selectorFor(
     }
     const ranking = isRanked ? "global" : candidate.ranking;
     const { channeled, meter } = bench;
+    if (widths)
+      return { selection: selectWidths(channeled, scores.scored, meter, widths), scores, reasons, roundTo: 1 };
     const choose = (roundTo: number): Promise<Way["selection"]> => {
       const settings = { ratio, by, ranking, minChannels, roundTo } as const;
       if (by !== "latency") return selectChannels(channeled, ranked, meter, settings);

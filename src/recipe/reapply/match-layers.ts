@@ -167,14 +167,14 @@ class Matcher {
     const key = ({ op, name, weight }: LayerPlace) => (counted.test(name) ? undefined : `${op} ${name} ${weight}`);
     for (const [from, to] of this.#pairs((side) => side.places.map(key))) {
       const shapes = [before.places[from]?.shape ?? "", after.places[to]?.shape ?? ""] as const;
-      if (this.#isSupported(from, to, areMatched)) this.#add(from, to, shapes);
+      if (this.#isSupported(from, to, areMatched, false)) this.#add(from, to, shapes);
     }
   }
 
-  /** Whether a layer before or behind both is one, as `areOne` sees it. */
-  #isSupported(from: number, to: number, areOne: (from: number, to: number) => boolean): boolean {
+  /** Whether a layer before or behind both is one, as `areOne` sees it; @param edges whether to read the input, or to be read by nobody, counts as well */
+  #isSupported(from: number, to: number, areOne: (from: number, to: number) => boolean, edges = true): boolean {
     const [before, after] = this.#sides;
-    const isEdge = (a: number, b: number) => a === -1 && b === -1;
+    const isEdge = (a: number, b: number) => edges && a === -1 && b === -1;
     const meet = (one: readonly number[], other: readonly number[]) =>
       one.some((a) => other.some((b) => isEdge(a, b) || (a >= 0 && b >= 0 && areOne(a, b))));
     return (

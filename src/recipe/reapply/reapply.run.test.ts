@@ -1,4 +1,5 @@
 /** @file A recipe on another model: retrained, renamed, of another opset, with one layer more; every layer is treated as before. */
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { temporaryFolder } from "../../../test/cli.ts";
@@ -11,6 +12,7 @@ import type { LayerReport } from "../../quantize/report.ts";
 import { readEarlierRun } from "../node/earlier-run.ts";
 import { runRecipe } from "../node/run-recipe.ts";
 import type { Recipe, RecipeStep } from "../recipe.ts";
+import type { PruneStepReport } from "../steps/prune-report.ts";
 import { reappliedInAll } from "./reapply.ts";
 
 const block = (channels: number) => [nn.conv2d(channels, 3, { padding: 1 }), nn.batchNorm(), nn.relu()];
@@ -112,5 +114,74 @@ describe("decisions for layers", () => {
     const { reapplied } = await twice(quantized, network(), network({ seed: 2 }), int4);
     expect(reapplied?.lost).toHaveLength(20);
     expect(reapplied?.lost[0]?.reason).toBe("decided anew: minElements was 256 and is 1");
+  });
+
+  it("are widths of channels, whatever the ratio would take now", async () => {
+    const steps: readonly RecipeStep[] = [
+      { simplify: {} },
+      { prune: { ratio: 0.4, ranking: "global", compressed: false } },
+      { quantize: {} },
+    ];
+    for (const other of [network({ seed: 5 }), renamed(network({ seed: 5 }))]) {
+      const { first, second, reapplied } = await twice(steps, network(), other);
+      const widthsOf = ({ manifest }: typeof first) =>
+        (manifest.steps[1]?.report as PruneStepReport | undefined)?.groups?.map(({ channels, removed }) => [
+          channels,
+          removed,
+        ]);
+      expect(widthsOf(second)).toEqual(widthsOf(first));
+      expect(new Set(widthsOf(first)?.map(String)).size).toBeGreaterThan(3);
+      expect(reapplied?.lost).toEqual([]);
+      expect(reapplied?.decisions).toBeGreaterThan(35);
+    }
+  });
+
+  it("are shares of zeros, layer by layer", async () => {
+    const steps: readonly RecipeStep[] = [
+      { simplify: {} },
+      { prune: { structure: "weights", ratio: 0.6, layers: "*,conv2@0.2,linear*@keep", compressed: false } },
+    ];
+    const { first, second, reapplied } = await twice(steps, network(), renamed(network({ seed: 5 })));
+    const zerosOf = ({ manifest }: typeof first) =>
+      (manifest.steps[1]?.report as PruneStepReport | undefined)?.layers?.map(({ zeros }) => zeros);
+    expect(zerosOf(second)).toEqual(zerosOf(first));
+    expect(reapplied).toMatchObject({ decisions: 20, byStructure: 20, lost: [] });
+  });
+
+  it("of a model with nothing in common end it, and nothing is written", async () => {
+    const other = nn.build([nn.linear(7), nn.relu(), nn.linear(5)], { input: [6] });
+    await expect(twice(quantized, network(), other)).rejects.toMatchObject({
+      code: "bad-model",
+      message: expect.stringMatching(
+        /^model: nothing in common with .*expected at least one of its 20 layers, such as "conv1"/,
+      ),
+    });
+  });
+});
+
+describe("a manifest", () => {
+  it.each([
+    [
+      "of another format",
+      (text: string) => text.replace('"format": 1', '"format": 7'),
+      "in another format: expected 1, got 7",
+    ],
+    ["of before there were decisions", (text: string) => text.replace('"format": 1,', ""), "expected 1, got none"],
+    ["that was cut off", (text: string) => text.slice(0, 500), "damaged: "],
+    [
+      "with other things in it",
+      (text: string) => text.replace('"after": [', '"after": ["x",'),
+      'damaged: "steps.0.decisions.layers',
+    ],
+    ["that is other JSON", () => "[]", "damaged: expected what Tersor writes beside a model"],
+  ])("%s is refused in one line", async (_, change, message) => {
+    const folder = temporaryFolder();
+    await write(folder, "m.onnx", network());
+    await runRecipe({ model: "m.onnx", output: "s.onnx", asAsked: true, steps: [{ quantize: {} }] }, { folder });
+    const path = join(folder, "s.onnx.json");
+    writeFileSync(path, change(readFileSync(path, "utf8")));
+    expect(() => readEarlierRun(path)).toThrow(
+      expect.objectContaining({ code: "bad-recipe", message: expect.stringContaining(message) }),
+    );
   });
 });

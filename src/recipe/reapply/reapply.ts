@@ -25,7 +25,7 @@ export interface ReapplyReport {
   readonly byStructure: number;
   /** Those that were not, and why. */
   readonly lost: readonly { readonly layer: string; readonly reason: string }[];
-  /** Layers that were not there before: treated as the recipe says. */
+  /** Layers that were not there before: quantized and given zeros as the recipe says; their channels stay. */
   readonly fresh: readonly string[];
 }
 

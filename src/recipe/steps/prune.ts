@@ -53,6 +53,11 @@ export async function runPrune(
   return runSchedule(model, plan, kind in cutKinds ? cutKinds[kind as keyof typeof cutKinds] : zeroWeights);
 }
 
+/** What no recipe says, but an earlier run decided: channels that stay, by layer. */
+export interface DecidedWidths {
+  readonly widths?: ReadonlyMap<string, number>;
+}
+
 interface Plan {
   readonly options: PruneStepOptions;
   /** Those of pruning itself, of all steps together. */
@@ -66,6 +71,8 @@ interface Pruned {
   readonly model: Model;
   /** Share of everything that is gone, of what `by` says; undefined where shares are not added up. */
   readonly removed?: number;
+  /** Of all that is to go, the part that is gone; of channels. */
+  readonly part?: number;
   /** Names of weights with nothing but zeros. */
   emptied(): readonly string[];
   report(): PruneStepReport;
@@ -161,11 +168,13 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
   const chosen = known && { criterion: known.criteria[0], ranking: known.ranking };
   // Once is enough to look at: the model that was given.
   const given = ownOptions(pruneOptions, own, { ...chosen, ratio, sensitivity: own.sensitivity && !before });
-  const clock = own.by === "latency" ? await clockFor(options, ctx) : undefined;
+  const left = (options as PruneStepOptions & DecidedWidths).widths;
+  const widths = left && { left, share: shareOfRest(part, before?.part ?? 0) };
+  const clock = own.by === "latency" && !left ? await clockFor(options, ctx) : undefined;
   const { target = targetNamed(options.runtime === "ort-web" ? "web-wasm" : "any") } = options;
   const multiple = target.widths?.depthwise;
   const taken = new Set<string>();
-  const around = { judgeFor: (sample: Sample) => judgeFor(model, sample, taken), clock, multiple };
+  const around = { judgeFor: (sample: Sample) => judgeFor(model, sample, taken), clock, multiple, widths };
   const result = await withCalibration(model, options, ctx, (data) =>
     pruneChannels(model, given, data, shapesOf(model, options), around),
   );
@@ -175,7 +184,7 @@ const cutChannels: PruneOnce = async (model, part, plan, before) => {
     const own = cutReport(options.structure, result, { ...proof, params: paramsOf(model, result.model) });
     return joined(before?.report(), { ...own, removed, notes: [...(own.notes ?? []), ...taken] });
   };
-  return { model: result.model, removed, emptied: () => [], report };
+  return { model: result.model, removed, part, emptied: () => [], report };
 };
 
 /** The metric that suits the labels, on the output that suits them; `said` gets what the user should know of the choice. */
