@@ -1,8 +1,10 @@
 /** @file One row on one model: written by the recipe that a user would write, then compared with its report. */
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { idleOptions } from "../../src/recipe/effects.ts";
 import { runRecipe } from "../../src/recipe/node/run-recipe.ts";
 import type { Recipe } from "../../src/recipe/recipe.ts";
+import { stepOf, titleOf } from "../../src/recipe/recipe.ts";
 import { TersorError } from "../../src/util/errors.ts";
 import { check, type Files, type ManifestClaims } from "./check.ts";
 import { dataModule, type TrainedModel } from "./models.ts";
@@ -77,6 +79,7 @@ export class Bench {
 
   async #take(model: string, output: string, step: object): Promise<void> {
     for (const path of [output, `${output}.json`]) rmSync(path, { force: true });
+    step = withEffect(step);
     // Every second row is left as asked: repairs are looked at in the others.
     await runRecipe({
       model,
@@ -94,4 +97,14 @@ export class Bench {
 /** What the options ask to be changed besides rounding. */
 function isMoved(_: Plan, { method }: Row): boolean {
   return method === "awq";
+}
+
+/** Without what has no effect beside the other options of the row: that is refused. */
+function withEffect(step: object): object {
+  const [[name, options] = ["", {}]] = Object.entries(step) as [string, Record<string, unknown>][];
+  const { step: found, given } = stepOf(name, options, "row");
+  const { success, data } = found.options.safeParse(given);
+  if (!success) return step;
+  const idle = idleOptions({ title: titleOf(found), given: Object.keys(options), options: data }, { hasData: false });
+  return { [name]: Object.fromEntries(Object.entries(options).filter(([key]) => !idle.has(key))) };
 }

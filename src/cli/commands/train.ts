@@ -83,7 +83,9 @@ function shrinkOf({ width, depth, weights, data, threads }: Options): z.input<ty
   const given = Object.fromEntries(
     Object.entries({ width, depth, weights, threads }).filter(([, value]) => value !== undefined),
   );
-  return { ...given, ...(data !== undefined && { calibrate: data as string }) };
+  // Only what is cut by depth is chosen on samples.
+  const looks = Number(depth ?? 0) > 0 && weights !== "fresh";
+  return { ...given, ...(data !== undefined && looks && { calibrate: data as string }) };
 }
 
 function stepOptions(options: Options, known: readonly string[]): Options {

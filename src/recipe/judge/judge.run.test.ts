@@ -207,3 +207,12 @@ it("leaves to training what training follows", async () => {
   );
   expect(report).toBeUndefined();
 });
+
+it("leaves models that draw random numbers unjudged, and says why", async () => {
+  const noisy = encode(
+    parse`<ir_version: 8, opset_import: ["": 17]> g (float[N,64] x) => (y) <float[64,64] w = ${float32([64, 64], normal(4096))}> { r = RandomNormalLike(x) s = Add(x, r) y = MatMul(s, w) }`,
+  );
+  const { report, ok } = await judge(noisy, { quantize: {} });
+  expect([report.verdict, ok]).toEqual(["not judged", true]);
+  expect(report.reason).toContain("random numbers");
+});

@@ -1,5 +1,6 @@
 /** @file Looks at the outputs of a quantized model, cheaply and by default, and lets the layers that do harm step up. */
 import type { Model } from "../../ir/model.ts";
+import { randomOps } from "../../passes/constant-regions.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
 import type { LayerReport } from "../../quantize/report.ts";
 import type { Session } from "../../runtime/runtime.ts";
@@ -74,6 +75,7 @@ export async function runJudged(
   const layers = (asked.report().layers ?? []) as readonly LayerReport[];
   if (!layers.some(({ status }) => status === "quantized"))
     return judged(asked, { verdict: "unchanged", floor: FLOOR_DB, reason: "no layer was quantized" });
+  if (drawsNumbers(reference)) return notJudged("the model draws random numbers: two runs of it differ");
   const opened = await openReference(reference, ctx);
   if (typeof opened === "string") return notJudged(opened);
   try {
@@ -127,6 +129,16 @@ async function open(model: Model, ctx: StepContext): Promise<Session> {
     return ctx.open(model, plain);
   }
 }
+
+/** Whether what a model gives differs from run to run. */
+function drawsNumbers(model: Model): boolean {
+  return model
+    .graphs()
+    .some(({ nodes }) => nodes.some(({ opType, domain }) => domain === "" && alwaysRandom.has(opType)));
+}
+
+/** Dropout draws in training alone. */
+const alwaysRandom = new Set([...randomOps].filter((name) => name !== "Dropout"));
 
 /** The session of the reference; text where the runtime can't run it: that is no fault of the result. */
 async function openReference(reference: Model, ctx: StepContext): Promise<Session | string> {

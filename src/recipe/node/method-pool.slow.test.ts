@@ -143,10 +143,10 @@ it("ends its workers when aborted, and works again", async () => {
 
 it("lets the process end while it is idle", () => {
   const script = `
-    import { methodPool, parse, quantize } from ${JSON.stringify(packageFile("dist/node/index.js").href)};
+    import { ir, quantization, runtime } from ${JSON.stringify(packageFile("dist/node/index.js").href)};
     const w = "{" + Array.from({ length: 256 }, (_, i) => Math.sin(i).toFixed(3)).join(",") + "}";
-    const result = quantize(parse("(float[N,16] x) => (y) <float[16,16] w = " + w + "> { y = MatMul(x, w) }"), { method: "hqq" });
-    await result.precompute(methodPool(2));
+    const result = quantization.quantizeWeights(ir.parse("(float[N,16] x) => (y) <float[16,16] w = " + w + "> { y = MatMul(x, w) }"), { method: "hqq" });
+    await result.precompute(runtime.methodPool(2));
     console.log(result.layers()[0].sqnr > 20);`;
   const { stdout, stderr, status } = spawnSync(process.execPath, ["--input-type=module", "-e", script], {
     encoding: "utf8",

@@ -130,7 +130,7 @@ describe("a schedule", () => {
 
 describe("what does not fit", () => {
   it.each([
-    [["--ratio", "0.5", "--steps", "3"], "3 steps without a schedule"],
+    [["--ratio", "0.5", "--steps", "3"], "--steps has no effect here: it goes with schedule iterative or cubic"],
     [["--structure", "2:4", "--schedule", "cubic"], 'schedule "cubic" raises a ratio'],
     [["--ratio", "0.5", "--finetune-epochs", "2"], "without samples: expected --finetune PATH"],
     [["--ratio", "0.5", "--schedule", "quartic"], "schedule"],

@@ -64,7 +64,7 @@ describe("the step prune", () => {
   it.each([
     [{}, "prune: no ratio: expected a share to remove from 0 to 1"],
     [{ ratio: 2 }, "ratio"],
-    [{ ratio: 0.5, threshold: 1 }, "threshold is for weights"],
+    [{ ratio: 0.5, threshold: 1 }, '"threshold" has no effect here: it goes with structures that zero weights'],
     [{ ratio: 0.5, structure: "weights", prove: true }, "prove is for channels"],
     [{ ratio: 0.5, protect: "nothing" }, 'layer "nothing": no such layer'],
     [{ ratio: 0.5, recover: "mean" }, "needs calibration data"],
