@@ -12,23 +12,36 @@ import { kindOf } from "./files.ts";
 /** Of the part of manifests that is read again. */
 export const MANIFEST_FORMAT = 1;
 
-/** A recipe without its steps, which stand in the manifest with their reports, and without places: the same wherever it is run. */
-export type RecipeFrame = Omit<Recipe, "steps" | "seed" | "model" | "output">;
+/** A recipe as it was written, without places: the same wherever it is run. */
+export type RecipeFrame = Omit<Recipe, "seed" | "model" | "output">;
 
 /** The part of a recipe that is data. */
-export function frameOf({ data, externalData, bound, asAsked, fitLatency }: Recipe): RecipeFrame {
+export function frameOf({ steps, data, externalData, bound, asAsked, fitLatency }: Recipe): RecipeFrame {
   return {
+    steps: steps.map(withoutSamples),
     ...(externalData && { externalData }),
     ...(bound && { bound }),
     ...(asAsked !== undefined && { asAsked }),
     ...(fitLatency !== undefined && { fitLatency }),
-    ...(data !== undefined && !isSamples(data) && { data }),
+    ...(isPlain(data) && { data }),
   };
+}
+
+/** Samples in code can't be written down. */
+const isPlain = (data: unknown) => data !== undefined && (typeof data === "string" || !isSamples(data));
+
+/** A step's options as they were given: with defaults filled in, some would be refused as without effect. */
+function withoutSamples(step: Recipe["steps"][number]): Recipe["steps"][number] {
+  const [[name, options] = ["", {}]] = Object.entries(step);
+  const plain = Object.entries(options).filter(
+    ([key, value]) => (key !== "data" && key !== "calibrate") || isPlain(value),
+  );
+  return { [name]: Object.fromEntries(plain) } as unknown as Recipe["steps"][number];
 }
 
 /** A run whose decisions hold for another model. */
 export interface EarlierRun {
-  /** Its recipe, with the manifest's steps. */
+  /** Its recipe. */
   readonly recipe: Omit<Recipe, "model" | "output">;
   /** What the recipe's paths are relative to, relative to the manifest. */
   readonly folder: string;
@@ -38,7 +51,7 @@ export interface EarlierRun {
 
 const manifestSchema = z.object({
   seed: z.int(),
-  recipe: z.looseObject({}),
+  recipe: z.looseObject({ steps: z.array(z.record(z.string(), z.unknown())) }),
   folder: z.string(),
   dataOptions: z.record(z.string(), z.unknown()).optional(),
   steps: z.array(
@@ -80,9 +93,8 @@ export function readEarlierRun(path: string): EarlierRun | undefined {
     throw damaged(subject, `"${issue?.path.map(String).join(".")}": ${issue?.message ?? "wrong"}`, parsed.error);
   }
   const { seed, recipe, folder, dataOptions, steps } = parsed.data;
-  const again = steps.map(({ step, options }) => ({ [step]: options }));
   return {
-    recipe: { ...recipe, seed, steps: again as unknown as Recipe["steps"] },
+    recipe: { ...(recipe as unknown as RecipeFrame), seed },
     folder,
     dataOptions,
     steps: steps as readonly EarlierStep[],

@@ -9,7 +9,7 @@ import { loadModel } from "../../node/load.ts";
 import { saveModel } from "../../node/save.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import type { LayerReport } from "../../quantize/report.ts";
-import { readEarlierRun } from "../node/earlier-run.ts";
+import { type EarlierRun, readEarlierRun } from "../node/earlier-run.ts";
 import { runRecipe } from "../node/run-recipe.ts";
 import type { Recipe, RecipeStep } from "../recipe.ts";
 import type { PruneStepReport } from "../steps/prune-report.ts";
@@ -160,6 +160,17 @@ describe("decisions for layers", () => {
 });
 
 describe("a manifest", () => {
+  it.each(["dynamic", "float16"] as const)("is a recipe again, %s too: defaults are not filled in", async (mode) => {
+    const folder = temporaryFolder();
+    await write(folder, "m.onnx", network());
+    const files = { model: "m.onnx", output: "s.onnx" };
+    await runRecipe({ ...files, asAsked: true, steps: [{ quantize: { mode } }] }, { folder });
+    const earlier = readEarlierRun(join(folder, "s.onnx.json")) as EarlierRun;
+    const again = { ...earlier.recipe, model: "m.onnx", output: "t.onnx" };
+    const { manifest } = await runRecipe(again, { folder, earlier: earlier.steps });
+    expect(manifest.steps[0]?.reapplied).toMatchObject({ decisions: 20, byName: 20, lost: [] });
+  });
+
   it.each([
     [
       "of another format",
