@@ -16,7 +16,7 @@ import { chooseMetric } from "../dist/evaluate/choose-metric.js";
 import { loadModel } from "../dist/node/load.js";
 import { saveModel } from "../dist/node/save.js";
 import { measureSize } from "../dist/node/size.js";
-import { quantize } from "../dist/quantize/quantize.js";
+import { quantize } from "../dist/quantize/weights/quantize-weights.js";
 import { markdown } from "./measure.mjs";
 import { dataSpecs, defaultShared, inFolder, ocrCharset, openSession, openSpec, simplified, zoo } from "./zoo.mjs";
 

@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { loadModel } from "../dist/node/load.js";
 import { saveModel } from "../dist/node/save.js";
-import { quantize } from "../dist/quantize/quantize.js";
+import { quantize } from "../dist/quantize/weights/quantize-weights.js";
 import { markdown } from "./measure.mjs";
 import { defaultShared, inFolder, root, simplified, zoo } from "./zoo.mjs";
 

@@ -12,10 +12,10 @@ import { collect, datasetOf, take } from "../dist/data/dataset.js";
 import { chooseMetric } from "../dist/evaluate/choose-metric.js";
 import { loadModel } from "../dist/node/load.js";
 import { awqOnData } from "../dist/quantize/equalize/on-data.js";
-import { collectMethodStats } from "../dist/quantize/method-stats.js";
-import { quantize } from "../dist/quantize/quantize.js";
+import { resolveSpec, specOptions } from "../dist/quantize/grid/spec.js";
 import { quantizeSequentially } from "../dist/quantize/sequential/sequential.js";
-import { resolveSpec, specOptions } from "../dist/quantize/spec.js";
+import { collectMethodStats } from "../dist/quantize/weights/method-stats.js";
+import { quantize } from "../dist/quantize/weights/quantize-weights.js";
 import { markdown } from "./measure.mjs";
 import { bytesOf, dataSpecs, defaultShared, openSession, openSpec, simplified, zoo } from "./zoo.mjs";
 

@@ -26,7 +26,7 @@ const from = (path) => import(pathToFileURL(join(resolve(args.dist), path)).href
 const { kernels } = await from("kernels/index.js");
 const { methods } = await from("quantize/methods/index.js");
 const { dequantizeMatrix } = await from("quantize/methods/matrix.js");
-const { resolveSpec, specOptions } = await from("quantize/spec.js");
+const { resolveSpec, specOptions } = await from("quantize/grid/spec.js");
 const { Rng } = await from("util/rng.js");
 
 const SAMPLES = 2048;

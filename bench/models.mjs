@@ -13,7 +13,7 @@ import { hashTensor, parse, print } from "../dist/ir/text/index.js";
 import { loadModel } from "../dist/node/load.js";
 import { saveModel } from "../dist/node/save.js";
 import { simplify, simplifyWithin } from "../dist/passes/simplify.js";
-import { quantize } from "../dist/quantize/quantize.js";
+import { quantize } from "../dist/quantize/weights/quantize-weights.js";
 import { describeModel, tensorsInAttribute } from "../dist/recipe/describe-model.js";
 import { markdown } from "./measure.mjs";
 import { compareShapes } from "./run-time-shapes.mjs";

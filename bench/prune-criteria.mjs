@@ -15,7 +15,7 @@ import { measureSize } from "../dist/node/size.js";
 import { constantToInitializer } from "../dist/passes/constant-to-initializer.js";
 import { pruneChannels } from "../dist/prune/channels/prune-channels.js";
 import { pruneOptions } from "../dist/prune/options.js";
-import { inputsOf } from "../dist/recipe/inputs-of.js";
+import { inputsOf } from "../dist/recipe/data/inputs-of.js";
 import { runRecipe } from "../dist/recipe/node/run-recipe.js";
 import { cifarTrain } from "./prune-tasks.mjs";
 import { judge, singleRows, spread, tableOf, timeOf } from "./single-rows.mjs";

@@ -15,7 +15,7 @@ import { wordTokenizer } from "../dist/data/word-tokenizer.js";
 import * as nn from "../dist/nn/index.js";
 import { loadModel } from "../dist/node/load.js";
 import { saveModel } from "../dist/node/save.js";
-import { inputsOf } from "../dist/recipe/inputs-of.js";
+import { inputsOf } from "../dist/recipe/data/inputs-of.js";
 import { runRecipe } from "../dist/recipe/node/run-recipe.js";
 import { articleNetwork } from "../examples/article/networks.mjs";
 import { judge, singleRows, spread, tableOf, timeOf } from "./single-rows.mjs";

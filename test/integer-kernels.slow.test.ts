@@ -8,7 +8,7 @@ import type { Model } from "../src/ir/model.ts";
 import { loadModel } from "../src/node/load.ts";
 import { simplify } from "../src/passes/simplify.ts";
 import { quantizeDynamic } from "../src/quantize/dynamic/dynamic.ts";
-import { opKey } from "../src/quantize/sites.ts";
+import { opKey } from "../src/quantize/layers/sites.ts";
 import { planStatic } from "../src/quantize/static/plan.ts";
 import { quantizeStatic } from "../src/quantize/static/static.ts";
 import { inProcessRuntime } from "../src/runtime/in-process.ts";

@@ -1,7 +1,7 @@
 /** @file The plainest possible weight quantization, written from the definition: the oracle of the quantizer's tests. */
 
-import type { WeightAxes } from "../src/quantize/slices.ts";
-import type { QuantSpec } from "../src/quantize/spec.ts";
+import type { WeightAxes } from "../src/quantize/grid/slices.ts";
+import type { QuantSpec } from "../src/quantize/grid/spec.ts";
 import { float32, type Tensor } from "../src/tensor/tensor.ts";
 
 /** The weight after quantizing and dequantizing to nearest with absmax scales; per channel, tensor or (ragged) group. */

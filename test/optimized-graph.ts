@@ -6,7 +6,7 @@ import * as ort from "onnxruntime-node";
 import { FidelityMeter } from "../src/evaluate/fidelity.ts";
 import { type Model, nestedGraphs } from "../src/ir/model.ts";
 import { loadModel } from "../src/node/load.ts";
-import { opKey } from "../src/quantize/sites.ts";
+import { opKey } from "../src/quantize/layers/sites.ts";
 import type { Outputs } from "../src/runtime/io.ts";
 import { encode } from "./wire.ts";
 

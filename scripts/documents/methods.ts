@@ -4,9 +4,9 @@ import { type RangeMethod, rangeMethods } from "../../src/calibrate/range/index.
 import { criteria } from "../../src/prune/criteria/index.ts";
 import { type WeightCriterion, weightCriteria } from "../../src/prune/weights/saliency.ts";
 import { type Equalization, equalizations } from "../../src/quantize/equalize/index.ts";
+import { specOptions } from "../../src/quantize/grid/spec.ts";
+import { roundingMethods } from "../../src/quantize/learned/reconstruct/index.ts";
 import { codeTables, methods, type QuantMethod, type StatsNeed } from "../../src/quantize/methods/index.ts";
-import { roundingMethods } from "../../src/quantize/reconstruct/index.ts";
-import { specOptions } from "../../src/quantize/spec.ts";
 import { staticOptions } from "../../src/quantize/static/options.ts";
 import { notice, optionsTable, page, paperLink, table } from "./markdown.ts";
 

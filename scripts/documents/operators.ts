@@ -6,8 +6,8 @@ import { knownOps, schemaVersions } from "../../src/ops/schema.ts";
 import { shapeRule } from "../../src/ops/shapes/index.ts";
 import { channelRules } from "../../src/prune/graph/channel-rules.ts";
 import { dynamicRules, noInteger } from "../../src/quantize/dynamic/rules.ts";
+import { weightOps } from "../../src/quantize/layers/weight-rules.ts";
 import { floatReasons, integerRules, movingRules } from "../../src/quantize/static/rules.ts";
-import { weightOps } from "../../src/quantize/weight-rules.ts";
 import { notice, page, table } from "./markdown.ts";
 
 interface Operator {

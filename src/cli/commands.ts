@@ -1,6 +1,6 @@
 /** @file The commands and their flags. Static text: `--help` must not load schemas; a test keeps the two in step. */
 import type { CommandSpec, Flag, FlagGroup } from "./args.ts";
-import { pruneCalibrationFlags, pruneFlags, pruneScheduleFlags } from "./prune-flags.ts";
+import { pruneCalibrationFlags, pruneFlags, pruneScheduleFlags } from "./flags/prune-flags.ts";
 import {
   boundFlags,
   dynamicFlags,
@@ -9,9 +9,9 @@ import {
   layoutFlags,
   quantizeFlags,
   staticFlags,
-} from "./quantize-flags.ts";
-import { dryRun, noSimplify, seed, shape, workers } from "./shared-flags.ts";
-import { distillFlags, keepFlags, lossFlag, shrinkFlags, trainDataFlags, trainFlags } from "./train-flags.ts";
+} from "./flags/quantize-flags.ts";
+import { dryRun, noSimplify, seed, shape, workers } from "./flags/shared-flags.ts";
+import { distillFlags, keepFlags, lossFlag, shrinkFlags, trainDataFlags, trainFlags } from "./flags/train-flags.ts";
 
 const inputFlags: readonly Flag[] = [
   {

@@ -1,7 +1,7 @@
 /** @file Progress on stderr, with rate and time left: one line that is rewritten, or, into a pipe, a line every ten seconds. */
-import type { Progress, ProgressUnit, StepContext } from "../step.ts";
+import type { Progress, ProgressUnit, StepContext } from "../recipe/step.ts";
 import type { Io } from "./args.ts";
-import { formatBytes, formatCount, formatDuration, truncateMiddle } from "./render.ts";
+import { formatBytes, formatCount, formatDuration, truncateMiddle } from "./text/render.ts";
 
 /** Where the line goes: process.stderr, or something like it. */
 export interface ProgressStream {

@@ -1,7 +1,7 @@
 /** @file What the functions of the library take from the world around: a runtime, samples, a signal, and who is told how far it is. */
 import type { Samples } from "../data/samples.ts";
+import type { DataSpec, Progress, ProgressUnit, StepContext } from "../recipe/step.ts";
 import type { Runtime } from "../runtime/runtime.ts";
-import type { DataSpec, Progress, ProgressUnit, StepContext } from "../step.ts";
 
 /** How far an activity is. */
 export interface ProgressEvent {

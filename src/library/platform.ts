@@ -1,6 +1,6 @@
 /** @file What the library is run in on a platform: set by the entry point of Node, plain memory elsewhere. */
 import type { Model } from "../ir/model.ts";
-import type { StepContext } from "../step.ts";
+import type { StepContext } from "../recipe/step.ts";
 import type { Env } from "./env.ts";
 import { MemoryContext } from "./memory-context.ts";
 

@@ -5,18 +5,18 @@
 
 import type { Model } from "../ir/model.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
-import type { LeftConstant } from "../quantize/left-float.ts";
-import type { LayerReport } from "../quantize/report.ts";
+import type { LeftConstant } from "../quantize/layers/left-float.ts";
+import type { LayerReport } from "../quantize/layers/report.ts";
 import type { BoundReport } from "../recipe/bound/run-bound.ts";
 import { describeModel, type ModelDescription } from "../recipe/describe-model.ts";
 import type { JudgedReport } from "../recipe/judge/judge.ts";
 import { computed, type ModelLike, modelFrom } from "../recipe/model-like.ts";
 import { parseSteps, type QuantizeStepOptions, type Recipe, type RecipeStep } from "../recipe/recipe.ts";
 import { runSteps, type StepRecord } from "../recipe/run-steps.ts";
+import type { StepReport } from "../recipe/step.ts";
 import { type CompareReport, compareModels } from "../recipe/steps/compare.ts";
 import type { PruneStepReport } from "../recipe/steps/prune-report.ts";
 import type { TrainReport } from "../recipe/steps/train-report.ts";
-import type { StepReport } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
 import type { Env } from "./env.ts";
 import { currentPlatform, inMemory } from "./platform.ts";

@@ -12,7 +12,7 @@ import { pruneChannels } from "../prune/channels/prune-channels.ts";
 import { pruneWeights } from "../prune/weights/prune-weights.ts";
 import { quantizeDynamic } from "../quantize/dynamic/dynamic.ts";
 import { toFloat16 } from "../quantize/float16/float16.ts";
-import { quantize } from "../quantize/quantize.ts";
+import { quantize } from "../quantize/weights/quantize-weights.ts";
 import { hostTensor } from "../tensor/host-tensor.ts";
 import { removeDeadCode } from "./dead-code.ts";
 import { inlineFunctions } from "./inline-functions.ts";

@@ -1,6 +1,7 @@
 /** @file A step of a recipe with its options, and how its result is looked at. */
-import type { Step } from "../step.ts";
+
 import type { BoundSettings } from "./bound/bound.ts";
+import type { Step } from "./step.ts";
 
 /** A step with its options, checked and complete. */
 export interface BoundStep {

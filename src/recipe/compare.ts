@@ -13,11 +13,11 @@ import { PairedDifference } from "../evaluate/paired-difference.ts";
 import type { Model } from "../ir/model.ts";
 import type { Feeds } from "../runtime/io.ts";
 import type { Session } from "../runtime/runtime.ts";
-import type { StepContext } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
 import { own } from "../util/own.ts";
-import { classNotes } from "./class-notes.ts";
-import { nanNotes } from "./nan-note.ts";
+import { classNotes } from "./data/class-notes.ts";
+import { nanNotes } from "./data/nan-note.ts";
+import type { StepContext } from "./step.ts";
 
 /** A metric of both models. */
 export interface MetricChange extends Pick<ChosenMetric, "name" | "unit" | "higherIsBetter" | "output"> {

@@ -9,7 +9,7 @@ import { checkModel } from "../ops/check-model.ts";
 import { constantsOfNode, costOf, modelCost } from "../ops/cost.ts";
 import { infer } from "../ops/infer.ts";
 import type { InputShapes } from "../ops/infer-inputs.ts";
-import { findLayers, nodeName } from "../quantize/sites.ts";
+import { findLayers, nodeName } from "../quantize/layers/sites.ts";
 import type { Tensor } from "../tensor/tensor.ts";
 import { TersorError } from "../util/errors.ts";
 

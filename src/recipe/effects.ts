@@ -3,7 +3,7 @@
  * on the command line, in recipes and in the library, in dry runs too. Options without a row always have one, on some model.
  */
 import { structureOf } from "../prune/options.ts";
-import { isInteger, type WeightDType } from "../quantize/spec.ts";
+import { isInteger, type WeightDType } from "../quantize/grid/spec.ts";
 import { TersorError } from "../util/errors.ts";
 import type { OptionNaming } from "../util/options.ts";
 

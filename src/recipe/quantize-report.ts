@@ -1,5 +1,5 @@
 /** @file What every way of quantizing reports of its result. */
-import type { QuantizeResult } from "../quantize/quantize.ts";
+import type { QuantizeResult } from "../quantize/weights/quantize-weights.ts";
 
 /** What became of the layers; what stayed float, as it is in the written model; what else was rewritten. */
 export function quantizeReport(result: Omit<QuantizeResult, "model">) {

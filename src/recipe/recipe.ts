@@ -1,6 +1,5 @@
 /** @file Recipes: what is to be done to a model, as data. Checked here; a wrong key is an error that names the near ones. */
 import * as z from "zod";
-import type { DataSpec, Step } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
 import { byPath, type OptionNaming, parseOptions, writtenOptions } from "../util/options.ts";
@@ -8,6 +7,7 @@ import { type BoundOptions, type BoundSettings, boundOptions } from "./bound/bou
 import type { BoundStep, JudgeOptions } from "./bound-step.ts";
 import { refuseIdle } from "./effects.ts";
 import { dataOption } from "./run-options.ts";
+import type { DataSpec, Step } from "./step.ts";
 import type { compareStep } from "./steps/compare.ts";
 import type { distillStep } from "./steps/distill.ts";
 import type { dynamicStep } from "./steps/dynamic.ts";

@@ -1,6 +1,5 @@
 /** @file Runs steps one after the other. */
 import type { Model } from "../ir/model.ts";
-import type { StepContext, StepReport, StepResult } from "../step.ts";
 import { TersorError } from "../util/errors.ts";
 import { type BoundReport, runBound } from "./bound/run-bound.ts";
 import type { BoundStep } from "./bound-step.ts";
@@ -8,6 +7,7 @@ import { type JudgedReport, runJudged } from "./judge/judge.ts";
 import { isFailure } from "./judge/verdict.ts";
 import type { Decisions } from "./reapply/decisions.ts";
 import { type EarlierStep, prepareStep, type ReapplyReport } from "./reapply/reapply.ts";
+import type { StepContext, StepReport, StepResult } from "./step.ts";
 
 /** What a manifest says of one step. */
 export interface StepRecord {

@@ -1,6 +1,6 @@
 /** @file The steps of recipes: a new one is a file and a line here. */
 import type { z } from "zod";
-import type { Step } from "../step.ts";
+import type { Step } from "./step.ts";
 import { compareStep } from "./steps/compare.ts";
 import { distillStep } from "./steps/distill.ts";
 import { dynamicStep } from "./steps/dynamic.ts";

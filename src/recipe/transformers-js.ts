@@ -5,11 +5,11 @@ import { removeDeadCode } from "../passes/dead-code.ts";
 import { quantizeDynamic } from "../quantize/dynamic/dynamic.ts";
 import { type DynamicDType, q8Preset } from "../quantize/dynamic/options.ts";
 import { toFloat16 } from "../quantize/float16/float16.ts";
-import { type QuantizeResult, quantize } from "../quantize/quantize.ts";
-import { findLayers, type WeightLayer } from "../quantize/sites.ts";
-import { type QuantSpec, resolveSpec, type SpecOptions, specOptions } from "../quantize/spec.ts";
-import { bnb4Obstacle, matMulBnb4Writer } from "../quantize/write/matmul-bnb4.ts";
-import { nBitsObstacle } from "../quantize/write/matmul-nbits.ts";
+import { bnb4Obstacle, matMulBnb4Writer } from "../quantize/formats/matmul-bnb4.ts";
+import { nBitsObstacle } from "../quantize/formats/matmul-nbits.ts";
+import { type QuantSpec, resolveSpec, type SpecOptions, specOptions } from "../quantize/grid/spec.ts";
+import { findLayers, type WeightLayer } from "../quantize/layers/sites.ts";
+import { type QuantizeResult, quantize } from "../quantize/weights/quantize-weights.ts";
 import { TersorError } from "../util/errors.ts";
 import { nearestNames } from "../util/nearest.ts";
 

@@ -2,8 +2,8 @@
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
 import * as z from "zod";
+import type { Step } from "../../src/recipe/step.ts";
 import { steps } from "../../src/recipe/steps.ts";
-import type { Step } from "../../src/step.ts";
 import { models } from "./models.ts";
 import { optionsOf, otherOptions, otherSteps, type Plan, pairwise, plans, type Row } from "./rows.ts";
 

@@ -3,8 +3,15 @@ import { rangeNames } from "../../src/calibrate/range/index.ts";
 import { criterionNames } from "../../src/prune/criteria/index.ts";
 import { weightCriteria } from "../../src/prune/weights/saliency.ts";
 import { dynamicDTypes } from "../../src/quantize/dynamic/options.ts";
-import { roundingMethodNames } from "../../src/quantize/reconstruct/index.ts";
-import { formats, methodNames, resolveSpec, roundings, specOptions, weightDTypes } from "../../src/quantize/spec.ts";
+import {
+  formats,
+  methodNames,
+  resolveSpec,
+  roundings,
+  specOptions,
+  weightDTypes,
+} from "../../src/quantize/grid/spec.ts";
+import { roundingMethodNames } from "../../src/quantize/learned/reconstruct/index.ts";
 import { activationDTypes, staticMethods } from "../../src/quantize/static/options.ts";
 import { equalizers } from "../../src/recipe/steps/equalize.ts";
 import { targets } from "../../src/targets/targets.ts";

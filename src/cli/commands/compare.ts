@@ -7,13 +7,13 @@ import { outputPaths } from "../../recipe/node/files.ts";
 import { Workspace } from "../../recipe/node/workspace.ts";
 import { compareModels } from "../../recipe/steps/compare.ts";
 import { type CommandInput, flagNaming } from "../args.ts";
-import { compareText } from "../compare-text.ts";
 import { dataOptionsOf } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
-import { palette, printable } from "../render.ts";
-import { skippedText } from "../skipped-text.ts";
 import { stepFrom } from "../step-options.ts";
 import { withTarget } from "../target-file.ts";
+import { compareText } from "../text/compare-text.ts";
+import { palette, printable } from "../text/render.ts";
+import { skippedText } from "../text/skipped-text.ts";
 
 export async function run({ command, args, options, io }: CommandInput): Promise<number> {
   const [a = "", b = ""] = args;

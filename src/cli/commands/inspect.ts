@@ -10,8 +10,8 @@ import { simplifyForStep } from "../../recipe/steps/simplify.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
 import type { CommandInput } from "../args.ts";
-import { inspectText } from "../inspect-text.ts";
-import { palette } from "../render.ts";
+import { inspectText } from "../text/inspect-text.ts";
+import { palette } from "../text/render.ts";
 
 export async function run({ args, options, io }: CommandInput): Promise<number> {
   const [path = ""] = args;

@@ -8,14 +8,14 @@ import { writeText } from "../../node/write-text.ts";
 import { FileGuard } from "../../recipe/node/file-guard.ts";
 import { checkOutput } from "../../recipe/node/files.ts";
 import { runtimeOptions } from "../../recipe/run-options.ts";
+import type { Progress } from "../../recipe/step.ts";
 import { workerRuntime } from "../../runtime/worker-runtime.ts";
-import type { Progress } from "../../step.ts";
 import { targetNamed } from "../../targets/targets.ts";
 import { parseOptions } from "../../util/options.ts";
 import { type CommandInput, flagNaming } from "../args.ts";
-import { probeText } from "../probe-text.ts";
 import { withProgress } from "../progress.ts";
-import { palette } from "../render.ts";
+import { probeText } from "../text/probe-text.ts";
+import { palette } from "../text/render.ts";
 
 const { runtime, threads } = runtimeOptions;
 const probeOptions = z.object({ runtime, threads, output: z.string().min(1).optional() });

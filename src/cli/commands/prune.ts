@@ -12,13 +12,13 @@ import { TersorError } from "../../util/errors.ts";
 import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
-import { headline } from "../quantize-text.ts";
-import { palette } from "../render.ts";
-import { skippedText } from "../skipped-text.ts";
-import { speedText } from "../speed-text.ts";
 import { checkMeasuring, measuring, stepFrom } from "../step-options.ts";
-import { stepText } from "../step-text.ts";
 import { withTarget } from "../target-file.ts";
+import { headline } from "../text/quantize-text.ts";
+import { palette } from "../text/render.ts";
+import { skippedText } from "../text/skipped-text.ts";
+import { speedText } from "../text/speed-text.ts";
+import { stepText } from "../text/step-text.ts";
 
 export async function run({ command, args, options, io }: CommandInput): Promise<number> {
   const [model = ""] = args;

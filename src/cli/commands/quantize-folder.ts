@@ -14,7 +14,7 @@ import {
   palette,
   printable,
   renderTable,
-} from "../render.ts";
+} from "../text/render.ts";
 
 const globals = new Set(["json", "quiet", "verbose"]);
 

@@ -10,13 +10,13 @@ import { type CommandInput, flagNaming, type Options } from "../args.ts";
 import { dataOptionsOf, filesOfOptions } from "../options-file.ts";
 import { withProgress } from "../progress.ts";
 import { equalizeStepFor, quantizeStepFor } from "../quantize-modes.ts";
-import { headline } from "../quantize-text.ts";
-import { palette } from "../render.ts";
-import { skippedText } from "../skipped-text.ts";
-import { speedText } from "../speed-text.ts";
 import { checkMeasuring, measuring, stepFrom } from "../step-options.ts";
-import { stepText } from "../step-text.ts";
 import { withTarget } from "../target-file.ts";
+import { headline } from "../text/quantize-text.ts";
+import { palette } from "../text/render.ts";
+import { skippedText } from "../text/skipped-text.ts";
+import { speedText } from "../text/speed-text.ts";
+import { stepText } from "../text/step-text.ts";
 
 export async function run(input: CommandInput): Promise<number> {
   const { command, args, options, io } = input;

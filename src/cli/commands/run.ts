@@ -11,12 +11,12 @@ import { parseJson } from "../../util/json.ts";
 import { readRegular } from "../../util/regular-file.ts";
 import type { CommandInput } from "../args.ts";
 import { withProgress } from "../progress.ts";
-import { headline } from "../quantize-text.ts";
-import { reappliedText } from "../reapplied-text.ts";
-import { palette } from "../render.ts";
-import { skippedText } from "../skipped-text.ts";
-import { speedText } from "../speed-text.ts";
-import { stepText } from "../step-text.ts";
+import { headline } from "../text/quantize-text.ts";
+import { reappliedText } from "../text/reapplied-text.ts";
+import { palette } from "../text/render.ts";
+import { skippedText } from "../text/skipped-text.ts";
+import { speedText } from "../text/speed-text.ts";
+import { stepText } from "../text/step-text.ts";
 
 export async function run({ args, options, io }: CommandInput): Promise<number> {
   if (options.schema) {

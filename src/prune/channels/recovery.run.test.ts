@@ -5,7 +5,7 @@ import { runModel } from "../../../test/run-model.ts";
 import { encode } from "../../../test/wire.ts";
 import { datasetOf } from "../../data/dataset.ts";
 import { parse } from "../../ir/text/index.ts";
-import { quantize } from "../../quantize/quantize.ts";
+import { quantize } from "../../quantize/weights/quantize-weights.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
 import { float32, fromNumbers } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";

@@ -1,10 +1,10 @@
 /** @file Codes of a weight in the form that an integer operator takes, computed when they are read. */
 import { fromNumbers, Tensor } from "../../tensor/tensor.ts";
 import { ComputedSource, readAll } from "../../util/bytes.ts";
-import { quantizeRtn } from "../methods/rtn.ts";
-import type { WeightLayer } from "../sites.ts";
-import { type Slices, slicesOf } from "../slices.ts";
-import { middle, type QuantSpec } from "../spec.ts";
+import { type Slices, slicesOf } from "../grid/slices.ts";
+import { middle, type QuantSpec } from "../grid/spec.ts";
+import type { WeightLayer } from "../layers/sites.ts";
+import { quantizeRtn } from "../lazy/rtn.ts";
 
 /** How an operator takes its weight. */
 export interface WeightForm {

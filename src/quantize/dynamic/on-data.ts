@@ -4,7 +4,7 @@ import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { activationNoise, type InputStats, layerSquares } from "../equalize/noise.ts";
 import { inputStats, sharedInputs, smoothQuantOnData } from "../equalize/on-data.ts";
-import { observable } from "../method-stats.ts";
+import { observable } from "../weights/method-stats.ts";
 import type { WeightsOnly } from "./plan.ts";
 
 export interface PreparedDynamic {

@@ -3,9 +3,9 @@ import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
-import { layersOption } from "../layers.ts";
-import { MIN_ELEMENTS } from "../left-float.ts";
-import { opKey } from "../sites.ts";
+import { layersOption } from "../layers/layer-rules.ts";
+import { MIN_ELEMENTS } from "../layers/left-float.ts";
+import { opKey } from "../layers/sites.ts";
 
 export const dynamicDTypes = ["int8", "uint8"] as const;
 export type DynamicDType = (typeof dynamicDTypes)[number];

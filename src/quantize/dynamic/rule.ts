@@ -2,8 +2,8 @@
 
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
-import type { WeightLayer } from "../sites.ts";
-import type { OwnSpec, QuantSpec } from "../spec.ts";
+import type { OwnSpec, QuantSpec } from "../grid/spec.ts";
+import type { WeightLayer } from "../layers/sites.ts";
 import type { WeightForm } from "./codes.ts";
 import type { DynamicSettings } from "./options.ts";
 

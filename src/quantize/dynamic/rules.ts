@@ -1,6 +1,7 @@
 /** @file Operators with an integer form that quantizes its input as it comes: one row each. */
+
+import { isTurned } from "../formats/products.ts";
 import { isDepthwise } from "../static/rules.ts";
-import { isTurned } from "../write/products.ts";
 import type { WeightForm } from "./codes.ts";
 import type { DynamicRule, DynamicUnit } from "./rule.ts";
 

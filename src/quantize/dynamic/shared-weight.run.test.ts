@@ -8,7 +8,7 @@ import type { Feeds } from "../../runtime/io.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
-import { constantSizes } from "../constant-sizes.ts";
+import { constantSizes } from "../layers/constant-sizes.ts";
 import { quantizeDynamic } from "./dynamic.ts";
 
 const rng = new Rng(11, "shared");

@@ -4,8 +4,8 @@ import type { ValueType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
 import { type CostedKernel, costedKernels, layerCost } from "../../targets/costs.ts";
 import type { Target } from "../../targets/target.ts";
-import { LEAST_TIME, sizeOf } from "../layer-size.ts";
-import { opKey } from "../sites.ts";
+import { LEAST_TIME, sizeOf } from "../layers/layer-size.ts";
+import { opKey } from "../layers/sites.ts";
 import { isDepthwise } from "../static/rules.ts";
 
 /**

@@ -7,7 +7,7 @@ import type { Value } from "../../ir/value.ts";
 import { fixedTensor } from "../../passes/constants.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { int64, Tensor } from "../../tensor/tensor.ts";
-import { firstUser } from "../write/format.ts";
+import { firstUser } from "../formats/format.ts";
 import type { CodedWeight, WeightForm } from "./codes.ts";
 import type { DynamicUnit, Operand, PlannedLayer, UnitWriter } from "./rule.ts";
 import { WrittenWeight } from "./written-weight.ts";

@@ -5,8 +5,8 @@ import type { Graph } from "../../ir/graph.ts";
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import { fromNumbers, Tensor } from "../../tensor/tensor.ts";
-import { readCodes } from "../write/dequantize.ts";
-import { firstUser } from "../write/format.ts";
+import { readCodes } from "../formats/dequantize.ts";
+import { firstUser } from "../formats/format.ts";
 import { type CodedWeight, codesKey, codeWeight, turned, type WeightForm } from "./codes.ts";
 import type { Operand, PlannedLayer } from "./rule.ts";
 

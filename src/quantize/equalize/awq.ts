@@ -10,9 +10,9 @@ import { kernels } from "../../kernels/index.ts";
 import { largestOf, leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
 import { parseOptions } from "../../util/options.ts";
+import type { QuantSpec } from "../grid/spec.ts";
 import { dequantizeMatrix, hessianOf, matrixParams, nearestCodes, place } from "../methods/matrix.ts";
 import type { LayerStats, WeightMatrix } from "../methods/method.ts";
-import type { QuantSpec } from "../spec.ts";
 
 export const awqScaleOptions = z.strictObject({
   steps: z.int().min(1).max(100).default(20).describe("values of alpha between 0 and 1"),

@@ -11,8 +11,8 @@ import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
 import { quantizeDynamic } from "../dynamic/dynamic.ts";
 import { prepareDynamic } from "../dynamic/on-data.ts";
-import { quantize } from "../quantize.ts";
-import { resolveSpec, specOptions } from "../spec.ts";
+import { resolveSpec, specOptions } from "../grid/spec.ts";
+import { quantize } from "../weights/quantize-weights.ts";
 import { awqOnData, smoothQuantOnData } from "./on-data.ts";
 
 const rng = new Rng(3, "equalize on data");

@@ -6,7 +6,7 @@ import { formalAt, type OpSchema, schemaOf } from "../../ops/schema.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { fromNumbers } from "../../tensor/tensor.ts";
 import { own } from "../../util/own.ts";
-import { opKey } from "../sites.ts";
+import { opKey } from "../layers/sites.ts";
 import { halfConstant } from "./constants.ts";
 
 /** Inputs that kernels read as float32 although the schema allows float16. */

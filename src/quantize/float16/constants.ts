@@ -1,7 +1,7 @@
 /** @file Constants as float16: their range, what has to be cut, and the conversion, which happens when the bytes are read. */
 import { fromNumbers, type Tensor, viewAs } from "../../tensor/tensor.ts";
 import { chunksOf } from "../../util/bytes.ts";
-import { type HalfTensor, halfTensor } from "../write/cast.ts";
+import { type HalfTensor, halfTensor } from "../formats/cast.ts";
 
 /** The largest float16. */
 export const LARGEST = 65504;

@@ -7,7 +7,7 @@ import type { Value } from "../../ir/value.ts";
 import { inferTypes } from "../../passes/infer-shapes.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
-import { opKey } from "../sites.ts";
+import { opKey } from "../layers/sites.ts";
 import { halfBodies, hasTypeAttribute, type NodeTypes, nodeTypes, noHalfKernel } from "./arguments.ts";
 import { type ConstantRange, constantRange, LARGEST, standsForInfinity } from "./constants.ts";
 import { indexArithmetic } from "./index-arithmetic.ts";

@@ -6,7 +6,7 @@ import type { Node } from "../../ir/node.ts";
 import { floatToHalf, halfToFloat } from "../../tensor/half.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { own } from "../../util/own.ts";
-import { opKey } from "../sites.ts";
+import { opKey } from "../layers/sites.ts";
 import type { ConstantRange } from "./constants.ts";
 
 /** Where float16 keeps too little of a constant: what is wrong, and whether what is computed of it is small as well. */

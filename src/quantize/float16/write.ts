@@ -10,7 +10,7 @@ import type { Node } from "../../ir/node.ts";
 import type { ValueType } from "../../ir/types.ts";
 import type { Use, Value } from "../../ir/value.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
-import { opKey } from "../sites.ts";
+import { opKey } from "../layers/sites.ts";
 import { hasTypeAttribute, indifferent, setTypeAttribute } from "./arguments.ts";
 import { halfConstant } from "./constants.ts";
 import type { Float16Settings } from "./options.ts";

@@ -9,8 +9,8 @@
 import * as z from "zod";
 import { kernels, type Pointer } from "../../kernels/index.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
-import { roundToType, type ScaleParams } from "../scales.ts";
-import type { QuantSpec } from "../spec.ts";
+import { roundToType, type ScaleParams } from "../grid/scales.ts";
+import type { QuantSpec } from "../grid/spec.ts";
 import { hessianOf, matrixParams, nearestCodes, place, rangeOf, spread } from "./matrix.ts";
 import type { QuantMethod, WeightMatrix } from "./method.ts";
 

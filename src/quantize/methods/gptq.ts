@@ -14,8 +14,8 @@
 import * as z from "zod";
 import { inverseFactor } from "../../calibrate/inverse-factor.ts";
 import { kernels, type Matrix, type Pointer } from "../../kernels/index.ts";
-import type { ScaleParams } from "../scales.ts";
-import { middle, type QuantSpec } from "../spec.ts";
+import type { ScaleParams } from "../grid/scales.ts";
+import { middle, type QuantSpec } from "../grid/spec.ts";
 import { blockParams, groupCount, hessianOf, matrixParams, place, rangeOf, spread } from "./matrix.ts";
 import type { QuantMethod, WeightMatrix } from "./method.ts";
 

@@ -10,7 +10,7 @@
  */
 import * as z from "zod";
 import { type HqqSpec, kernels, type Pointer } from "../../kernels/index.ts";
-import { roundToType, type ScaleParams } from "../scales.ts";
+import { roundToType, type ScaleParams } from "../grid/scales.ts";
 import { matrixParams, nearestCodes, place, rangeOf } from "./matrix.ts";
 import type { QuantMethod, WeightMatrix } from "./method.ts";
 

@@ -5,9 +5,9 @@
 import { kernels } from "../../kernels/index.ts";
 import type { Tensor } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
-import type { ScaleParams } from "../scales.ts";
-import type { WeightAxes } from "../slices.ts";
-import type { Granularity } from "../spec.ts";
+import type { ScaleParams } from "../grid/scales.ts";
+import type { WeightAxes } from "../grid/slices.ts";
+import type { Granularity } from "../grid/spec.ts";
 import type { LayerStats, QuantizedMatrix, WeightMatrix } from "./method.ts";
 
 export interface MatrixLayout {

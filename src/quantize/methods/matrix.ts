@@ -2,9 +2,9 @@
 import { kernels, type Pointer } from "../../kernels/index.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
 import { TersorError } from "../../util/errors.ts";
-import { residentParams, type ScaleParams } from "../scales.ts";
-import type { Slices } from "../slices.ts";
-import { codeRange, type QuantSpec } from "../spec.ts";
+import { residentParams, type ScaleParams } from "../grid/scales.ts";
+import type { Slices } from "../grid/slices.ts";
+import { codeRange, type QuantSpec } from "../grid/spec.ts";
 import type { LayerStats, QuantizedMatrix, WeightMatrix } from "./method.ts";
 
 export function groupCount({ k, groupSize }: Pick<WeightMatrix, "k" | "groupSize">): number {

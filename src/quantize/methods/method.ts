@@ -2,8 +2,8 @@
 import type * as z from "zod";
 import type { CodeRange } from "../../kernels/index.ts";
 import type { DType } from "../../tensor/dtype.ts";
-import type { ScaleParams } from "../scales.ts";
-import type { MethodName, QuantSpec } from "../spec.ts";
+import type { ScaleParams } from "../grid/scales.ts";
+import type { MethodName, QuantSpec } from "../grid/spec.ts";
 
 /**
  * Weights f32 [k, n], inputs by outputs (y = x W), row-major, whatever the operator stores: what methods do to an input runs

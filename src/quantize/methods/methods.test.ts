@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { Rng } from "../../util/rng.ts";
 import { searchInputScale } from "../equalize/awq.ts";
-import { type QuantSpec, resolveSpec, type SpecOptions, specOptions } from "../spec.ts";
+import { type QuantSpec, resolveSpec, type SpecOptions, specOptions } from "../grid/spec.ts";
 import { awq } from "./awq.ts";
 import { gptq } from "./gptq.ts";
 import { hqq } from "./hqq.ts";

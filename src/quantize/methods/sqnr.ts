@@ -1,5 +1,5 @@
 /** @file Weight SQNR of values that are at hand. */
-import { sqnrOf } from "./rtn.ts";
+import { sqnrOf } from "../lazy/rtn.ts";
 
 /** Signal-to-quantization-noise ratio in dB of weights against what each became. */
 export function sqnrOfValues(weights: Float32Array, valueAt: (index: number) => number): number {

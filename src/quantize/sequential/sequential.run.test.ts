@@ -9,8 +9,8 @@ import { inProcessRuntime } from "../../runtime/in-process.ts";
 import type { Outputs } from "../../runtime/io.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
-import { collectMethodStats } from "../method-stats.ts";
-import { type QuantizeOptions, quantize } from "../quantize.ts";
+import { collectMethodStats } from "../weights/method-stats.ts";
+import { type QuantizeOptions, quantize } from "../weights/quantize-weights.ts";
 import { quantizeSequentially } from "./sequential.ts";
 
 const rng = new Rng(5, "sequential");

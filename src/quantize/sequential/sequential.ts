@@ -10,10 +10,16 @@ import type { Node } from "../../ir/node.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import type { HostTensor } from "../../tensor/host-tensor.ts";
 import { TersorError } from "../../util/errors.ts";
-import { type LayerMoments, type MethodStats, type Observation, observable, observations } from "../method-stats.ts";
-import type { MethodPool } from "../pool/method-pool.ts";
-import type { LazyQuantizeResult } from "../quantize.ts";
-import { findLayers } from "../sites.ts";
+import { findLayers } from "../layers/sites.ts";
+import type { MethodPool } from "../lazy/pool/method-pool.ts";
+import {
+  type LayerMoments,
+  type MethodStats,
+  type Observation,
+  observable,
+  observations,
+} from "../weights/method-stats.ts";
+import type { LazyQuantizeResult } from "../weights/quantize-weights.ts";
 import { join } from "./join.ts";
 import { type JoinedLayer, type Section, START, Stages } from "./stages.ts";
 

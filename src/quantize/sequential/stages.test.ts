@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { parse } from "../../ir/text/index.ts";
 import { float32 } from "../../tensor/tensor.ts";
-import { observable, observations } from "../method-stats.ts";
+import { observable, observations } from "../weights/method-stats.ts";
 import { join } from "./join.ts";
 import { type JoinedLayer, START, Stages } from "./stages.ts";
 

@@ -1,7 +1,7 @@
 /** @file Which values share scale and zero point, and which of them calibration has to see. */
 import type { Range } from "../../calibrate/collector.ts";
 import type { Value } from "../../ir/value.ts";
-import { opKey } from "../sites.ts";
+import { opKey } from "../layers/sites.ts";
 import type { Flow, Unit } from "./flow.ts";
 import { rescaleOf } from "./rules.ts";
 

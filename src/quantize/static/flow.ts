@@ -5,7 +5,7 @@ import type { ValueType } from "../../ir/types.ts";
 import type { Value } from "../../ir/value.ts";
 import { kernelObstacle, type Target } from "../../targets/target.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
-import { isTurn, opKey } from "../sites.ts";
+import { isTurn, opKey } from "../layers/sites.ts";
 import { clampOf, floatReasonOf, type IntegerRule, movingRuleOf, rescaleOf, ruleOf } from "./rules.ts";
 
 /** An operator that computes with integers, with what the runtime fuses into it. */

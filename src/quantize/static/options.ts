@@ -4,7 +4,7 @@ import type { Collector, Range } from "../../calibrate/collector.ts";
 import { rangeMethods, rangeNames } from "../../calibrate/range/index.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
-import { layersOption } from "../layers.ts";
+import { layersOption } from "../layers/layer-rules.ts";
 
 export const activationDTypes = ["uint8", "int8"] as const;
 export type ActivationDType = (typeof activationDTypes)[number];

@@ -6,7 +6,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import type { KernelName } from "../../targets/target.ts";
 import { own } from "../../util/own.ts";
-import { opKey } from "../sites.ts";
+import { opKey } from "../layers/sites.ts";
 
 /** An operator that computes with integers. */
 export interface IntegerRule {

@@ -8,7 +8,7 @@ import type { Graph } from "../../ir/graph.ts";
 import type { Model } from "../../ir/model.ts";
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
-import { opKey } from "../sites.ts";
+import { opKey } from "../layers/sites.ts";
 import { movingRules } from "./rules.ts";
 
 const quantizedByItself = new Set(["Conv", "ConvTranspose", "Gemm"]);

@@ -1,7 +1,7 @@
 /** @file A Gemm whose bias is one number gets one per output channel: ONNX Runtime has integer kernels for those alone. */
 import type { Graph } from "../../ir/graph.ts";
 import { float32 } from "../../tensor/tensor.ts";
-import { opKey } from "../sites.ts";
+import { opKey } from "../layers/sites.ts";
 
 /** Rewrites such biases of a graph, which computes the same. */
 export function spreadBiases(graph: Graph): void {

@@ -1,9 +1,9 @@
 /** @file Layers of a static model whose weights alone are quantized: they are read as floats, and so are their activations. */
 import { attr } from "../../ir/attribute.ts";
 import type { Node } from "../../ir/node.ts";
-import { keepProductsFused } from "../write/decoded-products.ts";
-import { dequantizeWriter } from "../write/dequantize.ts";
-import type { WrittenLayer } from "../write/format.ts";
+import { keepProductsFused } from "../formats/decoded-products.ts";
+import { dequantizeWriter } from "../formats/dequantize.ts";
+import type { WrittenLayer } from "../formats/format.ts";
 import type { PlannedWeight, StaticPlan } from "./plan.ts";
 
 /** Writes the codes of such layers into the plan's model, after everything else was written. */

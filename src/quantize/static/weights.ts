@@ -1,13 +1,13 @@
 /** @file Codes of the weights of integer layers: symmetric, one scale per tensor or output channel, never a scale of 0. */
 import { type CodeRange, kernels } from "../../kernels/index.ts";
 import { float32, fromNumbers, type Tensor } from "../../tensor/tensor.ts";
-import { type MethodRun, quantizeByMethod } from "../methods/by-method.ts";
-import { type QuantizedWeight, quantizeRtn } from "../methods/rtn.ts";
-import { findRanges } from "../scales.ts";
-import type { WeightLayer } from "../sites.ts";
-import { type Slices, slicesOf } from "../slices.ts";
-import type { QuantSpec } from "../spec.ts";
-import { claim, readFloats } from "../workspace.ts";
+import { findRanges } from "../grid/scales.ts";
+import { type Slices, slicesOf } from "../grid/slices.ts";
+import type { QuantSpec } from "../grid/spec.ts";
+import { claim, readFloats } from "../grid/workspace.ts";
+import type { WeightLayer } from "../layers/sites.ts";
+import { type MethodRun, quantizeByMethod } from "../lazy/by-method.ts";
+import { type QuantizedWeight, quantizeRtn } from "../lazy/rtn.ts";
 import type { staticMethods } from "./options.ts";
 
 /** How the weights of one layer are quantized. */

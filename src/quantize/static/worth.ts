@@ -9,7 +9,7 @@ import type { Value } from "../../ir/value.ts";
 import { type CostedKernel, conversionCost, costedKernels, layerCost, type MachineCosts } from "../../targets/costs.ts";
 import type { Target } from "../../targets/target.ts";
 import { Network } from "../../util/min-cut.ts";
-import { elementsOf, LEAST_TIME, sizeOf } from "../layer-size.ts";
+import { elementsOf, LEAST_TIME, sizeOf } from "../layers/layer-size.ts";
 import { activationsOf, type Flow, hasWeight, transparentInput, type Unit } from "./flow.ts";
 
 type Types = ReadonlyMap<Value, ValueType>;

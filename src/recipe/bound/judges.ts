@@ -2,9 +2,9 @@
 import { type Dataset, split, take } from "../../data/dataset.ts";
 import { type ChosenMetric, metricForLabel } from "../../evaluate/choose-metric.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { chooseInputs } from "../compare.ts";
+import type { StepContext } from "../step.ts";
 import type { BoundSettings } from "./bound.ts";
 
 /** With fewer samples, the search and the judgement share all of them. */

@@ -1,7 +1,7 @@
 import { expect, it } from "vitest";
 import { parse } from "../../ir/text/index.ts";
-import { findLayers, type WeightLayer } from "../../quantize/sites.ts";
-import { specOptions } from "../../quantize/spec.ts";
+import { specOptions } from "../../quantize/grid/spec.ts";
+import { findLayers, type WeightLayer } from "../../quantize/layers/sites.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { type RuleLadder, rulesAt, weightRungs } from "./ladders.ts";
 

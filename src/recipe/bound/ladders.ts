@@ -1,8 +1,5 @@
 /** @file How a layer can be treated better, step by step: for weights alone, static, dynamic and float16 quantization. */
 import { type DynamicPlan, isQuantized } from "../../quantize/dynamic/plan.ts";
-import type { LayerRule } from "../../quantize/layers.ts";
-import type { LayerReport } from "../../quantize/report.ts";
-import type { WeightLayer } from "../../quantize/sites.ts";
 import {
   describeSpec,
   isInteger,
@@ -12,12 +9,15 @@ import {
   type SpecSettings,
   type WeightDType,
   withOwn,
-} from "../../quantize/spec.ts";
+} from "../../quantize/grid/spec.ts";
+import type { LayerRule } from "../../quantize/layers/layer-rules.ts";
+import type { LayerReport } from "../../quantize/layers/report.ts";
+import type { WeightLayer } from "../../quantize/layers/sites.ts";
 import type { StaticSettings } from "../../quantize/static/options.ts";
 import type { StaticPlan } from "../../quantize/static/plan.ts";
 import type { WeightChoice } from "../../quantize/static/weights.ts";
-import type { LayerLadder, Rung } from "../../step.ts";
 import { dtypeInfo } from "../../tensor/dtype.ts";
+import type { LayerLadder, Rung } from "../step.ts";
 
 /** A rung that says how it is done: options over those of the layer. */
 export interface RuleRung extends Rung {

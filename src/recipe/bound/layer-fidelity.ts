@@ -3,12 +3,12 @@ import type { Batch } from "../../data/batch.ts";
 import type { Dataset } from "../../data/dataset.ts";
 import { joinModels, measureLayers } from "../../evaluate/layer-fidelity.ts";
 import type { Model } from "../../ir/model.ts";
-import type { LayerReport } from "../../quantize/report.ts";
+import type { LayerReport } from "../../quantize/layers/report.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
-import type { LayerLadder, OpenModelOptions, StepContext } from "../../step.ts";
 import { leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
 import { sampleBatches } from "../compare.ts";
+import type { LayerLadder, OpenModelOptions, StepContext } from "../step.ts";
 
 interface Pair {
   readonly model: Model;

@@ -2,12 +2,12 @@
 import { type Dataset, take } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
-import type { LayerReport } from "../../quantize/report.ts";
+import type { LayerReport } from "../../quantize/layers/report.ts";
 import { throwIfAborted } from "../../runtime/abort.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { OpenModelOptions, Step, StepContext, StepResult, StepVariants } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type Agreement, measureAgreement } from "../compare.ts";
+import type { OpenModelOptions, Step, StepContext, StepResult, StepVariants } from "../step.ts";
 import { type BoundMeasure, type BoundSettings, measureBound } from "./bound.ts";
 import { type Judges, judgesOf } from "./judges.ts";
 import { layerFidelity } from "./layer-fidelity.ts";

@@ -1,6 +1,6 @@
 /** @file The world of steps with other data. */
 import type { Dataset } from "../../data/dataset.ts";
-import type { StepContext } from "../../step.ts";
+import type { StepContext } from "../step.ts";
 
 /** The same world, but for what steps without data of their own see. */
 export function withData(ctx: StepContext, data: Dataset): StepContext {

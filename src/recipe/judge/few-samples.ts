@@ -12,10 +12,10 @@ import {
 import type { Model } from "../../ir/model.ts";
 import { modelCost } from "../../ops/cost.ts";
 import { inferTypes } from "../../passes/infer-shapes.ts";
-import { constantSizes } from "../../quantize/constant-sizes.ts";
+import { constantSizes } from "../../quantize/layers/constant-sizes.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { DataSpec, StepContext } from "../../step.ts";
 import { chooseInputs } from "../compare.ts";
+import type { DataSpec, StepContext } from "../step.ts";
 
 /** Samples at most. */
 const MOST = 16;

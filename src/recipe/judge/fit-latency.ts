@@ -3,9 +3,9 @@ import { measureLatency } from "../../evaluate/latency.ts";
 import type { Model } from "../../ir/model.ts";
 import type { Feeds } from "../../runtime/io.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { Step, StepContext, StepResult, StepVariants } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type RuleLadder, rulesAt } from "../bound/ladders.ts";
+import type { Step, StepContext, StepResult, StepVariants } from "../step.ts";
 import { fewSamples } from "./few-samples.ts";
 import { firstFeeds, oneThread, runsInTurn } from "./speed.ts";
 

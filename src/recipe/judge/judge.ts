@@ -2,15 +2,15 @@
 import type { Model } from "../../ir/model.ts";
 import { randomOps } from "../../passes/constant-regions.ts";
 import { constantToInitializer } from "../../passes/constant-to-initializer.ts";
-import type { LayerReport } from "../../quantize/report.ts";
+import type { LayerReport } from "../../quantize/layers/report.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { OpenModelOptions, Step, StepContext, StepResult } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { type BoundSettings, boundOptions } from "../bound/bound.ts";
 import type { Judges } from "../bound/judges.ts";
 import { type BoundReport, searchBoundOf } from "../bound/run-bound.ts";
 import type { JudgeOptions } from "../bound-step.ts";
 import { measureAgreement } from "../compare.ts";
+import type { OpenModelOptions, Step, StepContext, StepResult } from "../step.ts";
 import { type FewSamples, fewSamples } from "./few-samples.ts";
 import { fitLatency as fitToClock } from "./fit-latency.ts";
 import { type MeasuredOutputs, type Verdict, verdictOf } from "./verdict.ts";

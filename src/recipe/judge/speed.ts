@@ -5,10 +5,10 @@ import { type LatencyRatio, measureLatency } from "../../evaluate/latency.ts";
 import type { Model } from "../../ir/model.ts";
 import type { Feeds } from "../../runtime/io.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { OpenModelOptions, StepContext } from "../../step.ts";
 import type { Target } from "../../targets/target.ts";
 import { TersorError } from "../../util/errors.ts";
 import type { BoundStep } from "../bound-step.ts";
+import type { OpenModelOptions, StepContext } from "../step.ts";
 import { fewSamples } from "./few-samples.ts";
 
 /** What a manifest says of speed. Timed: not the same in the next run. */

@@ -1,8 +1,8 @@
 /** @file Worker threads of Node that quantize weights. */
 import { availableParallelism } from "node:os";
 import { Worker } from "node:worker_threads";
-import type { ComputedWeight, MethodJob, MethodPool } from "../../quantize/pool/method-pool.ts";
-import type { JobReply } from "../../quantize/pool/serve-jobs.ts";
+import type { ComputedWeight, MethodJob, MethodPool } from "../../quantize/lazy/pool/method-pool.ts";
+import type { JobReply } from "../../quantize/lazy/pool/serve-jobs.ts";
 import { abortable, throwIfAborted } from "../../runtime/abort.ts";
 import { workerFile } from "../../runtime/worker-file.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";

@@ -1,6 +1,6 @@
 /** @file The worker thread of {@link methodPool}: carries out its jobs one after the other. */
 import { parentPort } from "node:worker_threads";
-import { serveJobs } from "../../quantize/pool/serve-jobs.ts";
+import { serveJobs } from "../../quantize/lazy/pool/serve-jobs.ts";
 import { invariant } from "../../util/errors.ts";
 
 const port = parentPort;

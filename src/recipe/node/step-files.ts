@@ -3,9 +3,9 @@ import { appendFileSync, closeSync, fsyncSync, openSync, renameSync, rmSync, wri
 import { dirname, join, resolve } from "node:path";
 import { reason } from "../../node/file-source.ts";
 import { removeStale, temporaryName } from "../../node/temporary.ts";
-import type { StepFiles } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { readRegular } from "../../util/regular-file.ts";
+import type { StepFiles } from "../step.ts";
 import { checkReplaceable, type FileGuard } from "./file-guard.ts";
 
 /** @param folder what paths are relative to @param guard is told of inputs; what is written was told it before the first step */

@@ -8,13 +8,13 @@ import type { Model } from "../../ir/model.ts";
 import { loadModel } from "../../node/load.ts";
 import { validateModel } from "../../ops/check-model.ts";
 import { limits } from "../../proto/limits.ts";
-import type { Progress, StepContext } from "../../step.ts";
 import { leastOf } from "../../util/append.ts";
 import { TersorError } from "../../util/errors.ts";
 import { parseOptions } from "../../util/options.ts";
 import { chooseInputs, compareLatency, type InputChoice, measureAgreement } from "../compare.ts";
 import { FLOOR_DB } from "../judge/judge.ts";
 import { verdictOf } from "../judge/verdict.ts";
+import type { Progress, StepContext } from "../step.ts";
 import { simplifyForStep } from "../steps/simplify.ts";
 import {
   type FolderOptions,

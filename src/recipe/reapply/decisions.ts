@@ -1,9 +1,9 @@
 /** @file What a step decided for single layers, as its manifest has it, and the rows that know how a step is told to decide so again. */
 import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
-import type { Step, StepReport } from "../../step.ts";
-import { calibrationOptions } from "../calibration.ts";
+import { calibrationOptions } from "../data/calibration.ts";
 import { inputOptions, runtimeOptions } from "../run-options.ts";
+import type { Step, StepReport } from "../step.ts";
 import type { LayerPlace } from "./layer-graph.ts";
 import type { LayerMatch } from "./match-layers.ts";
 

@@ -2,7 +2,7 @@
 import { type Model, nestedGraphs } from "../../ir/model.ts";
 import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
-import { findLayers, type WeightLayer } from "../../quantize/sites.ts";
+import { findLayers, type WeightLayer } from "../../quantize/layers/sites.ts";
 import { ComputedSource } from "../../util/bytes.ts";
 import { fnv1a64 } from "../../util/hash.ts";
 

@@ -1,7 +1,7 @@
 /** @file Decisions of pruning by layer: the widths of groups of channels, and the share of zeros of weights. */
 import type { WeightReport } from "../../prune/weights/prune-weights.ts";
 import { weightSites } from "../../prune/weights/sites.ts";
-import { findLayers } from "../../quantize/sites.ts";
+import { findLayers } from "../../quantize/layers/sites.ts";
 import { namePattern } from "../../util/name-pattern.ts";
 import type { PruneStepReport } from "../steps/prune-report.ts";
 import type { Carried, Choice, DecisionRow, Reapplied, Setting } from "./decisions.ts";

@@ -1,12 +1,12 @@
 /** @file Decisions of quantization by layer: kept, weights alone, or options of its own. The one place that turns them into options again. */
 import type { Model } from "../../ir/model.ts";
-import { type LayerRule, layerMatcher } from "../../quantize/layers.ts";
-import type { LayerReport } from "../../quantize/report.ts";
-import { findLayers } from "../../quantize/sites.ts";
-import { type OwnSpec, ownSpecOptions } from "../../quantize/spec.ts";
+import { type OwnSpec, ownSpecOptions } from "../../quantize/grid/spec.ts";
+import { type LayerRule, layerMatcher } from "../../quantize/layers/layer-rules.ts";
+import type { LayerReport } from "../../quantize/layers/report.ts";
+import { findLayers } from "../../quantize/layers/sites.ts";
 import { OPERAND } from "../../quantize/static/plan.ts";
-import type { StepReport } from "../../step.ts";
 import { namePattern } from "../../util/name-pattern.ts";
+import type { StepReport } from "../step.ts";
 import type { Carried, Choice, DecisionRow, Setting } from "./decisions.ts";
 import type { LayerPlace } from "./layer-graph.ts";
 

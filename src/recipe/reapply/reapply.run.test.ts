@@ -8,7 +8,7 @@ import * as nn from "../../nn/index.ts";
 import { loadModel } from "../../node/load.ts";
 import { saveModel } from "../../node/save.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
-import type { LayerReport } from "../../quantize/report.ts";
+import type { LayerReport } from "../../quantize/layers/report.ts";
 import { type EarlierRun, readEarlierRun } from "../node/earlier-run.ts";
 import { runRecipe } from "../node/run-recipe.ts";
 import type { Recipe, RecipeStep } from "../recipe.ts";

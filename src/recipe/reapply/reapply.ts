@@ -1,9 +1,9 @@
 /** @file Takes a step as an earlier run took it: finds its layers in the model of now, has the step decide as before, and looks at what it did. */
 import type { Model } from "../../ir/model.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
-import type { StepReport } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import type { BoundStep } from "../bound-step.ts";
+import type { StepReport } from "../step.ts";
 import { type Carried, type Choice, changedOption, type DecisionRow, type Decisions, rowName } from "./decisions.ts";
 import { layerPlaces, placeName } from "./layer-graph.ts";
 import { matchPlaces } from "./match-layers.ts";

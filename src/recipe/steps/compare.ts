@@ -7,13 +7,13 @@ import { diagnose } from "../../evaluate/diagnose/diagnose.ts";
 import type { LatencyReport } from "../../evaluate/latency.ts";
 import { joinModels, type LayerFidelity, measureLayers } from "../../evaluate/layer-fidelity.ts";
 import type { Model } from "../../ir/model.ts";
-import type { ModelSize, Step, StepContext } from "../../step.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
 import { parseOptions } from "../../util/options.ts";
 import { type Agreement, chooseInputs, compareLatency, measureAgreement, sampleBatches } from "../compare.ts";
 import { countParams } from "../describe-model.ts";
 import { inputOptions, runtimeOptions } from "../run-options.ts";
+import type { ModelSize, Step, StepContext } from "../step.ts";
 
 export const compareOptions = z.strictObject({
   ...inputOptions,

@@ -4,11 +4,11 @@ import type { Sample } from "../../data/dataset.ts";
 import { outputTypes } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
 import { plausibleOutput } from "../../ops/plausible-output.ts";
-import type { Step } from "../../step.ts";
 import { type LossName, type LossOptions, lossOptions } from "../../train/loss-rule.ts";
 import { TersorError } from "../../util/errors.ts";
-import { modelNamed } from "../quantized-training.ts";
 import { modelOption } from "../run-options.ts";
+import type { Step } from "../step.ts";
+import { modelNamed } from "../training/quantized-training.ts";
 import { filesOfTraining, finetuneOptions, trainModel } from "./finetune.ts";
 
 /** Losses between values inside. */

@@ -6,13 +6,13 @@ import { quantizeDynamic } from "../../quantize/dynamic/dynamic.ts";
 import { type PreparedDynamic, prepareDynamic } from "../../quantize/dynamic/on-data.ts";
 import { type DynamicSettings, dynamicOptions } from "../../quantize/dynamic/options.ts";
 import { planDynamic } from "../../quantize/dynamic/plan.ts";
-import { shapesOf } from "../../quantize/layer-size.ts";
-import type { LayerRule } from "../../quantize/layers.ts";
-import type { Step, StepContext, StepResult } from "../../step.ts";
+import type { LayerRule } from "../../quantize/layers/layer-rules.ts";
+import { shapesOf } from "../../quantize/layers/layer-size.ts";
 import { ownOptions } from "../../util/options.ts";
 import { dynamicLadders, rulesAt } from "../bound/ladders.ts";
-import { calibrationOptions, openCalibration } from "../calibration.ts";
+import { calibrationOptions, openCalibration } from "../data/calibration.ts";
 import { quantizeReport } from "../quantize-report.ts";
+import type { Step, StepContext, StepResult } from "../step.ts";
 
 export const dynamicStepOptions = dynamicOptions.extend({
   ...calibrationOptions,

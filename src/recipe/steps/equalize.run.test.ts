@@ -5,9 +5,9 @@ import { encode } from "../../../test/wire.ts";
 import { datasetOf } from "../../data/dataset.ts";
 import { parse } from "../../ir/text/index.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
-import type { StepContext } from "../../step.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
+import type { StepContext } from "../step.ts";
 import { equalizeStep, equalizeStepOptions } from "./equalize.ts";
 
 const rng = new Rng(6, "equalize step");

@@ -4,11 +4,11 @@ import type { Model } from "../../ir/model.ts";
 import { equalizeCrossLayer } from "../../quantize/equalize/cross-layer.ts";
 import { awqOnData, smoothQuantOnData } from "../../quantize/equalize/on-data.ts";
 import { type EqualizeResult, smoothQuantOptions } from "../../quantize/equalize/smoothquant.ts";
-import { isInteger, plainSpec, resolveSpec, specOptions, withOwn } from "../../quantize/spec.ts";
-import type { Step, StepContext } from "../../step.ts";
+import { isInteger, plainSpec, resolveSpec, specOptions, withOwn } from "../../quantize/grid/spec.ts";
 import { TersorError } from "../../util/errors.ts";
 import { ownOptions } from "../../util/options.ts";
-import { type CalibrationData, calibrationOptions, openCalibration } from "../calibration.ts";
+import { type CalibrationData, calibrationOptions, openCalibration } from "../data/calibration.ts";
+import type { Step, StepContext } from "../step.ts";
 
 export const equalizers = ["cross-layer", "smoothquant", "awq"] as const;
 export type EqualizerName = (typeof equalizers)[number];

@@ -5,7 +5,6 @@ import { metricForLabel } from "../../evaluate/choose-metric.ts";
 import type { Model } from "../../ir/model.ts";
 import { hashTensor } from "../../ir/text/index.ts";
 import type { SessionOptions } from "../../runtime/runtime.ts";
-import type { Step, StepContext } from "../../step.ts";
 import { decodeCheckpoint, encodeCheckpoint } from "../../train/checkpoint.ts";
 import { splitTarget } from "../../train/emit-losses.ts";
 import { type FitEnvironment, fit } from "../../train/fit.ts";
@@ -13,12 +12,13 @@ import { type LossOptions, type LossSettings, lossOptions } from "../../train/lo
 import { type TrainSettings, trainOptions } from "../../train/options.ts";
 import { TersorError } from "../../util/errors.ts";
 import { ownOptions, parseOptions } from "../../util/options.ts";
-import { classNotes } from "../class-notes.ts";
-import { inputsOf } from "../inputs-of.ts";
-import { openTeacher } from "../open-teacher.ts";
-import { modelNamed, openQuantized } from "../quantized-training.ts";
+import { classNotes } from "../data/class-notes.ts";
+import { inputsOf } from "../data/inputs-of.ts";
 import { dataOption, inputOptions, modelOption, runtimeOptions } from "../run-options.ts";
-import { afterLogits, judgedOn, withOutputs } from "../training-outputs.ts";
+import type { Step, StepContext } from "../step.ts";
+import { openTeacher } from "../training/open-teacher.ts";
+import { modelNamed, openQuantized } from "../training/quantized-training.ts";
+import { afterLogits, judgedOn, withOutputs } from "../training/training-outputs.ts";
 import { compareOptions } from "./compare.ts";
 import { type DataParts, reportOf, type TrainReport } from "./train-report.ts";
 

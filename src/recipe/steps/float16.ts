@@ -4,11 +4,11 @@ import type { Model } from "../../ir/model.ts";
 import { type Float16Result, toFloat16 } from "../../quantize/float16/float16.ts";
 import { magnitudes } from "../../quantize/float16/magnitudes.ts";
 import { float16Options } from "../../quantize/float16/options.ts";
-import { findLayers } from "../../quantize/sites.ts";
-import type { Step, StepContext, StepResult } from "../../step.ts";
+import { findLayers } from "../../quantize/layers/sites.ts";
 import { float16Rungs, laddersOf } from "../bound/ladders.ts";
-import { calibrationOptions, openCalibration } from "../calibration.ts";
+import { calibrationOptions, openCalibration } from "../data/calibration.ts";
 import { quantizeReport } from "../quantize-report.ts";
+import type { Step, StepContext, StepResult } from "../step.ts";
 
 export const float16StepOptions = float16Options.omit({ magnitudes: true }).extend({
   ...calibrationOptions,

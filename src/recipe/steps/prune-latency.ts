@@ -8,9 +8,9 @@ import type { Clock, LatencyTable, TimeModels, Timing } from "../../prune/channe
 import { timingFeeds } from "../../prune/channels/latency/segments.ts";
 import type { RuntimeName } from "../../runtime/names.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { StepContext } from "../../step.ts";
 import { messageOf, TersorError } from "../../util/errors.ts";
 import { parseJson } from "../../util/json.ts";
+import type { StepContext } from "../step.ts";
 
 export interface LatencySettings {
   readonly runtime: RuntimeName;

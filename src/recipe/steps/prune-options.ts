@@ -4,7 +4,7 @@ import { pruneOptions, type Structure } from "../../prune/options.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
 import { TersorError } from "../../util/errors.ts";
-import { calibrationOptions } from "../calibration.ts";
+import { calibrationOptions } from "../data/calibration.ts";
 import { inputOptions, runtimeOptions } from "../run-options.ts";
 import { scheduleOptions } from "./prune-schedule.ts";
 import { vocabularyOptions } from "./prune-vocabulary.ts";

@@ -5,8 +5,8 @@ import type { Model } from "../../ir/model.ts";
 import { parse } from "../../ir/text/index.ts";
 import type { ChannelResult } from "../../prune/channels/prune-channels.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
-import type { StepContext } from "../../step.ts";
 import { boundsMet } from "../run-steps.ts";
+import type { StepContext } from "../step.ts";
 import { pruneStepOptions } from "./prune-options.ts";
 import { prove } from "./prune-proof.ts";
 

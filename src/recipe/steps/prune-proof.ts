@@ -3,8 +3,8 @@ import { FidelityMeter } from "../../evaluate/fidelity.ts";
 import type { Model } from "../../ir/model.ts";
 import type { BlockResult } from "../../prune/blocks/prune-blocks.ts";
 import type { ChannelResult } from "../../prune/channels/prune-channels.ts";
-import type { StepContext } from "../../step.ts";
 import { chooseInputs, sampleBatches } from "../compare.ts";
+import type { StepContext } from "../step.ts";
 import type { PruneStepOptions } from "./prune-options.ts";
 
 export interface ProofReport {

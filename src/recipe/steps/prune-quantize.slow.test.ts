@@ -7,7 +7,7 @@ import { encode } from "../../../test/wire.ts";
 import { encodeNpy } from "../../data/npy.ts";
 import { parse } from "../../ir/text/index.ts";
 import { loadModel } from "../../node/load.ts";
-import { thaw } from "../../quantize/qat/thaw.ts";
+import { thaw } from "../../quantize/learned/qat/thaw.ts";
 import { hostTensor } from "../../tensor/host-tensor.ts";
 import { float32 } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";

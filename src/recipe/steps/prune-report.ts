@@ -7,7 +7,7 @@ import type { ChannelResult, GroupReport, KeptReport } from "../../prune/channel
 import type { Unrecovered } from "../../prune/channels/recover/recovery.ts";
 import type { SensitivityReport } from "../../prune/channels/sensitivity.ts";
 import type { WeightReport } from "../../prune/weights/prune-weights.ts";
-import type { ModelSize, StepReport } from "../../step.ts";
+import type { ModelSize, StepReport } from "../step.ts";
 import type { BeforeAfter } from "./compare.ts";
 import type { ProofReport } from "./prune-proof.ts";
 import type { VocabularyReport } from "./prune-vocabulary.ts";

@@ -3,10 +3,10 @@ import * as z from "zod";
 import type { Sample } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { hasClass } from "../../prune/evidence/gradients/objective.ts";
-import type { StepContext } from "../../step.ts";
 import type { LossOptions } from "../../train/loss-rule.ts";
 import { TersorError } from "../../util/errors.ts";
-import { inputsOf } from "../inputs-of.ts";
+import { inputsOf } from "../data/inputs-of.ts";
+import type { StepContext } from "../step.ts";
 import { finetuneOptions, trainModel } from "./finetune.ts";
 import type { TrainReport } from "./train-report.ts";
 

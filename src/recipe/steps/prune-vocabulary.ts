@@ -8,12 +8,12 @@ import { infer } from "../../ops/infer.ts";
 import { type PrunedTokenizer, pruneTokenizer } from "../../prune/vocabulary/prune-tokenizer.ts";
 import { pruneVocabulary, type VocabularyResult, vocabularyOf } from "../../prune/vocabulary/prune-vocabulary.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { DataSpec, StepContext } from "../../step.ts";
 import { type HostTensor, hostTensor, numbersOf } from "../../tensor/host-tensor.ts";
 import { elementCount, type TypedArray } from "../../tensor/tensor.ts";
 import { TersorError } from "../../util/errors.ts";
 import { sampleBatches } from "../compare.ts";
 import { dataOption, type runtimeOptions } from "../run-options.ts";
+import type { DataSpec, StepContext } from "../step.ts";
 
 export const vocabularyOptions = {
   corpus: dataOption

@@ -9,12 +9,12 @@ import { type KeptReport, pruneChannels } from "../../prune/channels/prune-chann
 import type { ChannelData } from "../../prune/evidence/channel-data.ts";
 import { type PruneSettings, pruneOptions, structureOf } from "../../prune/options.ts";
 import { pruneWeights } from "../../prune/weights/prune-weights.ts";
-import type { Step, StepContext } from "../../step.ts";
 import { targetNamed } from "../../targets/targets.ts";
 import { TersorError } from "../../util/errors.ts";
 import { ownOptions } from "../../util/options.ts";
-import { openCalibration } from "../calibration.ts";
+import { openCalibration } from "../data/calibration.ts";
 import { countParams } from "../describe-model.ts";
+import type { Step, StepContext } from "../step.ts";
 import { filesOfTraining } from "./finetune.ts";
 import { advised } from "./prune-advice.ts";
 import { clockFor } from "./prune-latency.ts";

@@ -3,21 +3,28 @@ import * as z from "zod";
 import type { Dataset } from "../../data/dataset.ts";
 import type { Model } from "../../ir/model.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
-import { askedLayers, type LayerRule } from "../../quantize/layers.ts";
-import { collectMethodStats, plannedMethodStats } from "../../quantize/method-stats.ts";
+import { methodNames, specOptions, withOwn } from "../../quantize/grid/spec.ts";
+import { askedLayers, type LayerRule } from "../../quantize/layers/layer-rules.ts";
+import { findLayers } from "../../quantize/layers/sites.ts";
+import { roundingMethodNames } from "../../quantize/learned/reconstruct/index.ts";
 import { methods } from "../../quantize/methods/index.ts";
-import { type LazyQuantizeResult, type QuantizeSettings, quantize, quantizeOptions } from "../../quantize/quantize.ts";
-import { roundingMethodNames } from "../../quantize/reconstruct/index.ts";
 import { quantizeSequentially } from "../../quantize/sequential/sequential.ts";
-import { findLayers } from "../../quantize/sites.ts";
-import { methodNames, specOptions, withOwn } from "../../quantize/spec.ts";
+import { collectMethodStats, plannedMethodStats } from "../../quantize/weights/method-stats.ts";
+import {
+  type LazyQuantizeResult,
+  type QuantizeSettings,
+  quantize,
+  quantizeOptions,
+} from "../../quantize/weights/quantize-weights.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { Progress, Step, StepContext } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { ownOptions } from "../../util/options.ts";
 import { laddersOf, rulesAt, weightRungs } from "../bound/ladders.ts";
-import { calibrationOptions, openCalibration } from "../calibration.ts";
 import { chooseInputs, measureAgreement, outputError } from "../compare.ts";
+import { calibrationOptions, openCalibration } from "../data/calibration.ts";
+import { quantizeReport } from "../quantize-report.ts";
+import { inputOptions, runtimeOptions } from "../run-options.ts";
+import type { Progress, Step, StepContext } from "../step.ts";
 import {
   firstMethod,
   isRoundingMethod,
@@ -26,9 +33,7 @@ import {
   refuseBound,
   withoutSqnr,
   withTrained,
-} from "../learned-rounding.ts";
-import { quantizeReport } from "../quantize-report.ts";
-import { inputOptions, runtimeOptions } from "../run-options.ts";
+} from "../training/learned-rounding.ts";
 
 export const quantizeStepOptions = quantizeOptions.extend({
   method: z

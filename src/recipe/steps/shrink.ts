@@ -2,11 +2,11 @@
 import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
 import { pruneOptions } from "../../prune/options.ts";
-import type { Step, StepContext, StepReport } from "../../step.ts";
 import { freshWeights } from "../../train/fresh-weights.ts";
 import { TersorError } from "../../util/errors.ts";
 import { parseOptions } from "../../util/options.ts";
 import { countParams } from "../describe-model.ts";
+import type { Step, StepContext, StepReport } from "../step.ts";
 import { runPrune } from "./prune.ts";
 import { pruneStepOptions } from "./prune-options.ts";
 import type { PruneStepReport } from "./prune-report.ts";

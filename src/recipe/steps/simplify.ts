@@ -8,9 +8,9 @@ import type { FoldLevel } from "../../passes/fold-batch-norm/fold-batch-norm.ts"
 import { callsLeft } from "../../passes/inline-functions.ts";
 import { type SimplifyOptions, simplify, simplifyWithin } from "../../passes/simplify.ts";
 import type { Session } from "../../runtime/runtime.ts";
-import type { Step, StepContext } from "../../step.ts";
 import { parseOptions } from "../../util/options.ts";
 import { chooseInputs, MADE_UP_SAMPLES, measureAgreement } from "../compare.ts";
+import type { Step, StepContext } from "../step.ts";
 
 export const simplifyOptions = z.strictObject({
   level: z

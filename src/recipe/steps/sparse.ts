@@ -1,10 +1,10 @@
 /** @file Step: stores constants of mostly zeros sparsely, for targets that load them. The last step: nothing else looks into them. */
 import * as z from "zod";
 import { type SparseConstant, sparseInitializers } from "../../passes/sparse-initializers.ts";
-import type { ModelSize, Step, StepReport } from "../../step.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed, targets } from "../../targets/targets.ts";
 import { TersorError } from "../../util/errors.ts";
+import type { ModelSize, Step, StepReport } from "../step.ts";
 import type { BeforeAfter } from "./compare.ts";
 
 export const sparseOptions = z.strictObject({

@@ -1,17 +1,18 @@
 /** @file Step: quantizes weights and activations for a target, with ranges from calibration data. */
 import * as z from "zod";
 import type { Model } from "../../ir/model.ts";
-import { shapesOf } from "../../quantize/layer-size.ts";
-import type { LayerRule } from "../../quantize/layers.ts";
-import { roundingMethodNames } from "../../quantize/reconstruct/index.ts";
+import type { LayerRule } from "../../quantize/layers/layer-rules.ts";
+import { shapesOf } from "../../quantize/layers/layer-size.ts";
+import { roundingMethodNames } from "../../quantize/learned/reconstruct/index.ts";
 import { type StaticSettings, staticMethods, staticOptions } from "../../quantize/static/options.ts";
 import { planStatic } from "../../quantize/static/plan.ts";
 import { staticVariants } from "../../quantize/static/static.ts";
-import type { Step, StepContext, StepReport, StepResult } from "../../step.ts";
 import { TersorError } from "../../util/errors.ts";
 import { ownOptions } from "../../util/options.ts";
 import { rulesAt, staticLadders } from "../bound/ladders.ts";
-import { calibrationOptions, openCalibration } from "../calibration.ts";
+import { calibrationOptions, openCalibration } from "../data/calibration.ts";
+import { quantizeReport } from "../quantize-report.ts";
+import type { Step, StepContext, StepReport, StepResult } from "../step.ts";
 import {
   firstMethod,
   isRoundingMethod,
@@ -21,8 +22,7 @@ import {
   refuseBound,
   withoutSqnr,
   withTrained,
-} from "../learned-rounding.ts";
-import { quantizeReport } from "../quantize-report.ts";
+} from "../training/learned-rounding.ts";
 
 export const staticStepOptions = staticOptions.extend({
   method: z

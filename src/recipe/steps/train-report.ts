@@ -1,10 +1,10 @@
 /** @file What a training says of itself: the report of the steps that train. */
 import type { Dataset, Sample } from "../../data/dataset.ts";
 import type { ChosenMetric } from "../../evaluate/choose-metric.ts";
-import type { StepReport } from "../../step.ts";
 import type { EpochRecord, fit } from "../../train/fit.ts";
-import { nanNotes } from "../nan-note.ts";
-import type { QuantizedTraining } from "../quantized-training.ts";
+import { nanNotes } from "../data/nan-note.ts";
+import type { StepReport } from "../step.ts";
+import type { QuantizedTraining } from "../training/quantized-training.ts";
 
 export interface TrainReport extends StepReport {
   readonly data: { readonly name: string; readonly samples?: number; readonly classes?: readonly string[] };

@@ -4,7 +4,7 @@ import type { Model } from "../../../src/ir/model.ts";
 import { parse } from "../../../src/ir/text/index.ts";
 import * as nn from "../../../src/nn/index.ts";
 import { toFloat16 } from "../../../src/quantize/float16/float16.ts";
-import { quantize } from "../../../src/quantize/quantize.ts";
+import { quantize } from "../../../src/quantize/weights/quantize-weights.ts";
 import { float32 } from "../../../src/tensor/tensor.ts";
 import { Rng } from "../../../src/util/rng.ts";
 import { encode } from "../../wire.ts";
