@@ -5,6 +5,7 @@ import { methodsPage } from "../scripts/documents/methods.ts";
 import { operatorsPage } from "../scripts/documents/operators.ts";
 import { roomsRules, roomsTable } from "../scripts/documents/rooms.ts";
 import { trainingPage } from "../scripts/documents/training.ts";
+import { wordsTable } from "../scripts/documents/words.ts";
 
 test.each([
   ["methods.md", methodsPage],
@@ -14,13 +15,18 @@ test.each([
   await expect(make()).toMatchFileSnapshot(`../docs/${name}`);
 });
 
-test("the linter's rules and the table of folders are made of one list: `npm run docs` writes them", async () => {
+test("the linter's rules, the table of folders and that of words are made of lists: `npm run docs` writes them", async () => {
   await expect(roomsRules()).toMatchFileSnapshot("../biome.rooms.json");
   const path = new URL("../docs/architecture.md", import.meta.url);
-  const [before, after] = ["<!-- rooms: made by `npm run docs` -->", "<!-- end of rooms -->"];
-  const [head = "", rest = ""] = readFileSync(path, "utf8").split(before);
-  const [, tail = ""] = rest.split(after);
-  await expect([head, before, `\n\n${roomsTable()}\n\n`, after, tail].join("")).toMatchFileSnapshot(
-    "../docs/architecture.md",
-  );
+  let page = readFileSync(path, "utf8");
+  for (const [name, table] of [
+    ["rooms", roomsTable()],
+    ["words", wordsTable()],
+  ]) {
+    const [before, after] = [`<!-- ${name}: made by \`npm run docs\` -->`, `<!-- end of ${name} -->`];
+    const [head = "", rest = ""] = page.split(before);
+    const [, tail = ""] = rest.split(after);
+    page = [head, before, `\n\n${table}\n\n`, after, tail].join("");
+  }
+  await expect(page).toMatchFileSnapshot("../docs/architecture.md");
 });

@@ -29,7 +29,7 @@ describe("arguments", () => {
   });
 
   it("take shapes, several or repeated", async () => {
-    const { options } = await parse("inspect m --shape x=1,3,48,320;y= --shape N=8");
+    const { options } = await parse("inspect m --shapes x=1,3,48,320;y= --shapes N=8");
     expect(options.shapes).toEqual({ x: [1, 3, 48, 320], y: [], N: [8] });
   });
 
@@ -61,7 +61,7 @@ describe("arguments", () => {
     ],
     ["quantize m --json=1", "--json: takes no value. Usage: tersor quantize MODEL [-o FILE] [options]."],
     ["quantize m --bits four", '--bits: expected a number, got "four".'],
-    ["inspect m --shape x:1", '--shape: expected INPUT=SIZES such as x=1,3,224,224, got "x:1".'],
+    ["inspect m --shapes x:1", '--shapes: expected INPUT=SIZES such as x=1,3,224,224, got "x:1".'],
   ])("%s is refused", async (line, message) => {
     await expect(parse(line)).rejects.toMatchObject({ code: "bad-recipe", message });
   });
@@ -154,11 +154,11 @@ describe("help", () => {
       Usage: tersor inspect MODEL [options]
 
       Options:
-        --layers             list every layer: weights, parameters, MACs, bytes, whether it can be
-                             compressed
-        --text               print the model in ONNX' textual format, large tensors as hashes
-        --shape INPUT=SIZES  sizes that the model leaves open, such as x=1,3,224,224; may be repeated
-        --no-simplify        list the layers of the graph as it is (quantize simplifies it first)
+        --layers              list every layer: weights, parameters, MACs, bytes, whether it can be
+                              compressed
+        --text                print the model in ONNX' textual format, large tensors as hashes
+        --shapes INPUT=SIZES  sizes that the model leaves open, such as x=1,3,224,224; may be repeated
+        --no-simplify         list the layers of the graph as it is (quantize simplifies it first)
 
       General:
         --json         print one JSON object on stdout and nothing else
@@ -169,7 +169,7 @@ describe("help", () => {
 
       Examples:
         tersor inspect model.onnx
-        tersor inspect model.onnx --layers --shape x=1,3,224,224"
+        tersor inspect model.onnx --layers --shapes x=1,3,224,224"
     `);
   });
 });

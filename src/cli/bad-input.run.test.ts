@@ -117,7 +117,7 @@ const rows: readonly Row[] = [
     says: /--metric has no effect here: it goes with data/,
   },
   { what: "missing data", options: ["--data", "nowhere"], code: 3, says: /nowhere/ },
-  { what: "a shape that does not fit", options: ["--check", "--shape", "x=1,17"], code: 2, says: /shape of "x"/ },
+  { what: "a shape that does not fit", options: ["--check", "--shapes", "x=1,17"], code: 2, says: /shape of "x"/ },
 ];
 
 it.each(rows)("refuses $what", async ({ file = sound, options = [], code, says }) => {

@@ -136,7 +136,7 @@ describe("quantize", () => {
 
 describe("inspect", () => {
   it("shows what the OCR model is made of", async () => {
-    const { code, stdout } = await runCli(["inspect", ocr, "--shape", "x=1,3,48,320", "--layers"]);
+    const { code, stdout } = await runCli(["inspect", ocr, "--shapes", "x=1,3,48,320", "--layers"]);
     expect(code).toBe(0);
     expect(stdout).toContain("2.69 M parameters");
     expect(stdout).toMatch(/^Conv +38 +1\.65 M +6\.61 MB +61\.4 %/m);
@@ -172,7 +172,7 @@ describe("compare", () => {
     await runCli(["quantize", model, "-o", output]);
     const same = await runCli(["compare", model, model, "--runs", "0", "--no-compressed"]);
     expect(same.stdout).toMatch(/^y +∞ dB +1 +0$/m);
-    const { stdout } = await runCli(["compare", model, output, "--runs", "10", "--shape", "N=4", "--json"]);
+    const { stdout } = await runCli(["compare", model, output, "--runs", "10", "--shapes", "N=4", "--json"]);
     const report = JSON.parse(stdout);
     expect(report.fidelity.y).toMatchObject({ samples: 8, elements: 8 * 4 * 8 });
     expect(report.fidelity.y.sqnr).toBeGreaterThan(30);

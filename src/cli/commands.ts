@@ -113,7 +113,7 @@ export const commands: readonly CommandSpec[] = [
         ],
       },
     ],
-    examples: ["tersor inspect model.onnx", "tersor inspect model.onnx --layers --shape x=1,3,224,224"],
+    examples: ["tersor inspect model.onnx", "tersor inspect model.onnx --layers --shapes x=1,3,224,224"],
     load: () => import("./commands/inspect.ts"),
   },
   {

@@ -55,7 +55,7 @@ function checkBatch({ inputs }: Sample, rows: number, name: string): void {
   if (rows <= dataLimits.batchRows && bytes <= dataLimits.batchBytes) return;
   throw new TersorError(
     "limit-exceeded",
-    `${name}: ${rows} samples at once are too many: expected at most ${dataLimits.batchRows} of ${dataLimits.batchBytes} bytes together, got ${bytes} bytes. Give smaller sizes with --shape, or a smaller batch.`,
+    `${name}: ${rows} samples at once are too many: expected at most ${dataLimits.batchRows} of ${dataLimits.batchBytes} bytes together, got ${bytes} bytes. Give smaller sizes with --shapes, or a smaller batch.`,
   );
 }
 

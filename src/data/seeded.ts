@@ -77,7 +77,7 @@ function checkSizes(inputs: readonly InputInfo[], options: SeededOptions): void 
     if (numbers > dataLimits.madeUpNumbers)
       throw new TersorError(
         "limit-exceeded",
-        `input "${input.name}": [${dims}] is too much to make up: expected at most ${dataLimits.madeUpNumbers} numbers in all inputs, got ${numbers}. Give smaller sizes with --shape where the model leaves them open, or real samples with --data.`,
+        `input "${input.name}": [${dims}] is too much to make up: expected at most ${dataLimits.madeUpNumbers} numbers in all inputs, got ${numbers}. Give smaller sizes with --shapes where the model leaves them open, or real samples with --data.`,
       );
   }
 }

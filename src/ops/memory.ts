@@ -57,7 +57,7 @@ function typesOf(model: Model): ReadonlyMap<Value, ValueType> {
 function tooLarge(subject: string, bytes: number, limit: number): TersorError {
   return new TersorError(
     "limit-exceeded",
-    `${subject}: too large to run: expected at most ${limit} bytes, got ${bytes}. Give smaller sizes where the model leaves them open (--shape); a model that is larger by itself is not run.`,
+    `${subject}: too large to run: expected at most ${limit} bytes, got ${bytes}. Give smaller sizes where the model leaves them open (--shapes); a model that is larger by itself is not run.`,
   );
 }
 

@@ -205,7 +205,7 @@ function adviseData(error: unknown): unknown {
   if (!(error instanceof TersorError) || error.code !== "runtime-failed") return error;
   return new TersorError(
     error.code,
-    `${error.message} The inputs were made up: give real ones with --data, or their sizes with --shape.`,
+    `${error.message} The inputs were made up: give real ones with --data, or their sizes with --shapes.`,
     { cause: error },
   );
 }

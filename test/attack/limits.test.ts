@@ -21,7 +21,7 @@ const head = `<ir_version: 10, opset_import: ["": 21]>`;
 const relu = (dims: string) => encode(parse(`${head} g (float[${dims}] x) => (float[${dims}] y) { y = Relu(x) }`));
 
 describe("huge inputs", () => {
-  it("are not made up, and the message names --shape", () => {
+  it("are not made up, and the message names --shapes", () => {
     for (const dims of [
       [2 ** 31, 4],
       [2 ** 40, 4],
@@ -30,12 +30,12 @@ describe("huge inputs", () => {
       Array.from({ length: 40 }, (_, i) => `N${i}`),
     ]) {
       const inputs = [{ name: "x", dtype: "float32", dims }] as const;
-      expect(() => seededDataset(inputs)).toThrow(/^input "x": .* --shape/);
+      expect(() => seededDataset(inputs)).toThrow(/^input "x": .* --shapes/);
     }
     const several = Array.from({ length: 9 }, (_, i) => ({ name: `x${i}`, dtype: "uint8", dims: [2 ** 24] }) as const);
     expect(() => seededDataset(several)).toThrow("too much to make up");
     expect(() => seededDataset([{ name: "x", dtype: "float32", dims: ["N", 4] }], { dims: { N: 2 ** 40 } })).toThrow(
-      "--shape",
+      "--shapes",
     );
   });
 
@@ -56,7 +56,7 @@ describe("huge inputs", () => {
       ]) {
         const result = await tersor(folder, args, { deadline: 20_000 });
         expect({ args, code: result.code, clear: isClear(result) }).toEqual({ args, code: 3, clear: true });
-        expect(result.stderr).toContain("--shape");
+        expect(result.stderr).toContain("--shapes");
       }
     });
 });
@@ -71,7 +71,7 @@ describe("memory of the runtime", () => {
   const dims = int64([2], [2 ** 20, 2 ** 14]);
 
   it("what it computes from constants has a limit", () => {
-    expect(() => checkMemory(doubling(40))).toThrow(/value "a\d+", with what is computed from constants.*--shape/);
+    expect(() => checkMemory(doubling(40))).toThrow(/value "a\d+", with what is computed from constants.*--shapes/);
     expect(() => checkMemory(doubling(10))).not.toThrow();
     const filled = parse`<ir_version: 10, opset_import: ["": 21]> g (float[1] x) => (float[1] y) <int64[2] n = ${dims}> {
       f = ConstantOfShape(n)  s = ReduceSum<keepdims: int = 0>(f)  y = Add(x, s) }`;

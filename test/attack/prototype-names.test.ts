@@ -115,8 +115,8 @@ const samples = (input: string) => {
 };
 
 const commands = (dim: string): readonly (readonly string[])[] => [
-  ["inspect", "m.onnx", "--layers", "--shape", `${dim}=2`],
-  ["quantize", "m.onnx", "-o", "q.onnx", "--check", "--shape", `${dim}=3`, "--runs", "0"],
+  ["inspect", "m.onnx", "--layers", "--shapes", `${dim}=2`],
+  ["quantize", "m.onnx", "-o", "q.onnx", "--check", "--shapes", `${dim}=3`, "--runs", "0"],
   ["quantize", "m.onnx", "-o", "q.onnx", "--calibrate", "d.npz", "--target", "any", "--data", "d.npz", "--runs", "0"],
   ["quantize", "m.onnx", "-o", "q.onnx", "--dynamic", "--data", "d.jsonl", "--runs", "0"],
   ["quantize", "m.onnx", "-o", "q.onnx", "--float16", "--check", "--runs", "0"],

@@ -208,7 +208,7 @@ export const boundFlags: FlagGroup = {
 };
 
 export const layoutFlags: FlagGroup = {
-  title: "Layout: fill a folder; goes with --seed, --samples, --shape, --runs and --threads only",
+  title: "Layout: fill a folder; goes with --seed, --samples, --shapes, --runs and --threads only",
   flags: [
     {
       name: "layout",

@@ -2,9 +2,8 @@
 import type { Flag } from "../args.ts";
 
 export const shape: Flag = {
-  name: "shape",
+  name: "shapes",
   value: "INPUT=SIZES",
-  option: "shapes",
   type: "shapes",
   summary: "sizes that the model leaves open, such as x=1,3,224,224; may be repeated",
 };

@@ -49,7 +49,7 @@ function summary(file: InspectedFile, model: ModelDescription, colors: Palette):
   const versions = Object.entries(opsets).map(([domain, version]) => `${printable(domain)} ${version}`);
   const dtypes = Object.entries(model.bytesByDtype).sort((a, b) => b[1] - a[1]);
   const open =
-    macs.openSizes.length > 0 ? ` with ${macs.openSizes.map(printable).join(", ")} = 1 (--shape sets them)` : "";
+    macs.openSizes.length > 0 ? ` with ${macs.openSizes.map(printable).join(", ")} = 1 (--shapes sets them)` : "";
   const unknown = macs.unknownNodes > 0 ? `, not counting ${plural(macs.unknownNodes, "node")} of unknown shape` : "";
   const about = [
     `opset ${versions.join(", ")}, IR version ${irVersion}`,

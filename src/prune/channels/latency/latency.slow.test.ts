@@ -107,7 +107,7 @@ describe("tersor prune --by latency", () => {
   it("keeps what it timed in the manifest, and gives the same bytes from that", { timeout: 60_000 }, async () => {
     const cwd = temporaryFolder();
     writeFileSync(join(cwd, "m.onnx"), encode(model));
-    const args = ["prune", "m.onnx", "--by", "latency", "--ratio", "0.2", "--no-compressed", "--shape", "x=1,3,8,8"];
+    const args = ["prune", "m.onnx", "--by", "latency", "--ratio", "0.2", "--no-compressed", "--shapes", "x=1,3,8,8"];
     const first = await runCli([...args, "-o", "a.onnx"], { cwd });
     expect(first.stderr).toBe("");
     expect([0, 1]).toContain(first.code);
