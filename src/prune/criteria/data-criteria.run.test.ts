@@ -244,4 +244,23 @@ describe("single weights", () => {
       [3, undefined],
     ]);
   });
+
+  it("that only branches hold have none: one error names the node", async () => {
+    const inside = parse`(float[N,2] x) => (y) {
+      total = ReduceSum <keepdims = 0> (x)  limit = Constant <value_float = 0.0> ()  up = Greater(total, limit)
+      [choice] y = If (up) <
+        then_branch = t () => (t1) <float[2,2] w = ${normal(2, 2)}> { [one] t1 = MatMul(x, w) },
+        else_branch = e () => (e1) <float[2,2] v = ${normal(2, 2)}> { [two] e1 = MatMul(x, v) }>
+    }`;
+    const rows = images.map(({ id }, i) => ({
+      id,
+      inputs: { x: { dtype: "float32" as const, dims: [1, 2], data: Float32Array.of(1, i - 3) } },
+    }));
+    const calibration = { ...contextOf(false).data, data: datasetOf("rows", rows) };
+    const options = { structure: "weights", ratio: 0.5, criterion: "fisher" } as const;
+    await expect(pruneWeights(inside, options, calibration)).rejects.toMatchObject({
+      code: "unsupported-op",
+      message: expect.stringMatching(/gradients can't be had of this model: .*choice.*l1, wanda/),
+    });
+  });
 });

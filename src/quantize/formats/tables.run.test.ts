@@ -5,10 +5,12 @@ import type { Model } from "../../ir/model.ts";
 import { parse } from "../../ir/text/index.ts";
 import { float32, type Tensor } from "../../tensor/tensor.ts";
 import { Rng } from "../../util/rng.ts";
+import { quantizeDynamic } from "../dynamic/dynamic.ts";
 import { resolveSpec, type SpecOptions, specOptions } from "../grid/spec.ts";
 import { findLayers } from "../layers/sites.ts";
 import { quantizeCodebook } from "../methods/codebook.ts";
 import { dequantizeNf4, quantizeNf4 } from "../methods/nf4.ts";
+import { quantize } from "../weights/quantize-weights.ts";
 import { codebookWriter } from "./codebook.ts";
 import type { FormatWriter, LayerPlan, WrittenLayer } from "./format.ts";
 import { bnb4Obstacle, matMulBnb4Writer } from "./matmul-bnb4.ts";
@@ -84,5 +86,21 @@ describe("nf4", () => {
     const { layer, spec } = planOf(models.Conv, {});
     expect(bnb4Obstacle(layer, spec)).toMatch(/MatMul with a constant right operand/);
     expect(bnb4Obstacle(planOf(models.MatMul, {}).layer, spec)).toBeUndefined();
+  });
+});
+
+describe("bytes of a table whose rows are looked up are those of the file", () => {
+  const table = parse`<ir_version: 10, opset_import: ["": 21]> g (int64[N] ids) => (float[N,8] y) <float[64,8] w = ${normal(64, 8)}> {
+    y = Gather(w, ids) }`;
+  const ways = {
+    weights: () => quantize(table, { dtype: "int8", minElements: 1 }),
+    dynamic: () => quantizeDynamic(table, { target: "node-x64-vnni", minElements: 1, fitCosts: false }),
+  };
+  test.each(Object.entries(ways))("%s", (_, way) => {
+    const { model, layers } = way();
+    const [layer] = typeof layers === "function" ? layers() : layers;
+    const stored = model.graph.initializers.filter(({ name }) => name.startsWith("w"));
+    expect(stored.length).toBeGreaterThan(1);
+    expect(layer?.bytesAfter).toBe(stored.reduce((sum, { tensor }) => sum + (tensor?.byteLength ?? 0), 0));
   });
 });

@@ -73,3 +73,27 @@ test("without data gptq is refused, and roundings other than nearest are", () =>
     /rounding stochastic with method hqq/,
   );
 });
+
+test("inputs whose width the types do not tell are seen: the weight tells it", async () => {
+  const hidden = parse`(float[N,32] x, int64[2] flat, int64[3] map) => (y, z)
+    <float[32,8] w = ${float32([32, 8], normal(256))}, float[8,4,3] c = ${float32([8, 4, 3], normal(96))}> {
+      rows = Reshape(x, flat) [product] y = MatMul(rows, w)
+      maps = Reshape(x, map) [conv] z = Conv(maps, c)
+    }`;
+  const samples = Array.from({ length: 40 }, (_, i) => ({
+    id: String(i),
+    inputs: {
+      x: { dtype: "float32", dims: [1, 32], data: normal(32) } as const,
+      flat: { dtype: "int64", dims: [2], data: BigInt64Array.of(1n, 32n) } as const,
+      map: { dtype: "int64", dims: [3], data: BigInt64Array.of(1n, 4n, 8n) } as const,
+    },
+  }));
+  const stats = await collectMethodStats(hidden, datasetOf("seen", samples), {
+    open: (probed) => inProcessRuntime("ort-node").create(encode(probed), { threads: 1 }),
+  });
+  const square = samples.reduce((sum, { inputs: { x } }) => sum + (x.data[0] as number) ** 2, 0);
+  expect(stats.get("w")?.sums[0]).toBeCloseTo(square, 2);
+  expect([stats.get("w")?.k, stats.get("c")?.k]).toEqual([32, 12]);
+  const { layers } = quantize(hidden, { dtype: "int4", minElements: 0, method: "gptq" }, stats);
+  expect(layers().map(({ reason }) => reason)).toEqual([undefined, undefined]);
+});

@@ -93,6 +93,9 @@ test("skips what nothing in the model fits, and says what can't be made", async 
     "nan q4 failed",
     "nan bnb4 failed",
   ]);
+  // Written files are judged, and inputs that were made up end no command.
+  for (const { status, verdict } of files)
+    expect(verdict).toEqual(status === "written" ? expect.stringMatching(/^(kept|low)$/) : undefined);
   expect(files[1]?.settings).toMatchObject({ op_types: ["Conv"], weight_type: "QUInt8" });
   expect(files[2]?.reason).toBe("nothing fits: no MatMul has constant weights");
   expect(files[6]?.reason).toMatch(/NaN/);

@@ -152,11 +152,15 @@ async function load(
     if (output && !output.isOutput) graph.addOutput(output);
     return output?.name;
   });
-  if (outputs.every((name) => name === undefined))
+  if (outputs.every((name) => name === undefined)) {
+    const inner = forward.graph.nodes.filter((node) => node.subgraphs().length > 0);
+    const names = inner.map(({ opType, name, outputs: [first] }) => `"${name || first?.name}" (${opType})`);
+    const where = names.length > 0 ? ` outside of the branches and loops of ${names.join(", ")}` : "";
     throw new TersorError(
       "unsupported-op",
-      "prune: gradients can't be had of this model: none reaches a weight outside of branches and loops. Take a criterion without gradients: l1, wanda.",
+      `prune: gradients can't be had of this model: none reaches a weight${where}. Take a criterion without gradients: l1, wanda.`,
     );
+  }
   const session = await data.open(removeDeadCode(found.model).model);
   const [oldest] = loaded;
   if (oldest && loaded.size >= SESSION_LIMIT) {

@@ -140,3 +140,18 @@ test("what several nodes multiply with, and what is fine already, is in no unit 
   const none = reconstruct(convolutions, fine, datasetOf("empty", []), { kind: "layer", iterations: 1, seed: 0 }, env);
   await expect(none).rejects.toThrow(/empty: holds no samples/);
 });
+
+test("a state whose batch is not its first axis is not joined along it: samples are run one by one", async () => {
+  const recurrent = parse`<ir_version: 10, opset_import: ["": 21]> net (float[N,32] x, float[2,N,32] state) => (float[N,32] y)
+    <float[32,32] w = ${normal(12, 0.2, 32, 32)}, int64[1] first = {0}> {
+    sum = ReduceSum <keepdims = 0> (state, first) a = Add(x, sum) m = MatMul(a, w) y = Tanh(m) }`;
+  const given = samples([32], 12, 1).map(({ id, inputs }, i) => ({
+    id,
+    inputs: { ...inputs, state: hostTensor("float32", [2, 1, 32], normal(200 + i, 0.3, 2, 1, 32).toFloat32()) },
+  }));
+  const quantized = quantize(recurrent, { dtype: "int4", minElements: 1 }).model;
+  const options = { kind: "layer", iterations: 30, seed: 1 } as const;
+  const { units } = await reconstruct(recurrent, quantized, datasetOf("states", given), options, env);
+  expect(units).toHaveLength(1);
+  expect(units.every(({ before, after }) => after >= before)).toBe(true);
+});
