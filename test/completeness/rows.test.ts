@@ -2,10 +2,12 @@
 import { existsSync } from "node:fs";
 import { expect, test } from "vitest";
 import * as z from "zod";
+import { bindStep } from "../../src/recipe/recipe.ts";
 import type { Step } from "../../src/recipe/step.ts";
 import { steps } from "../../src/recipe/steps.ts";
 import { models } from "./models.ts";
-import { optionsOf, otherOptions, otherSteps, type Plan, pairwise, plans, type Row } from "./rows.ts";
+import { needsData, optionsOf, otherOptions, otherSteps, type Plan, pairwise, plans, type Row } from "./rows.ts";
+import { withEffect } from "./run-row.ts";
 
 const inPlans = new Set([...plans.map(({ step }) => step), "equalize"]);
 
@@ -87,4 +89,18 @@ test("each method, criterion and structure has a row that is written", () => {
         ).toBe(true);
       for (const row of rows) expect(Object.keys(optionsOf(plan, row)).length).toBeGreaterThan(0);
     }
+});
+
+test.each(plans.map((plan) => [plan.name, plan] as const))("no row of %s is refused for what it asks", (_, plan) => {
+  const { data, step } = plan;
+  for (const row of pairwise({ model: [undefined], ...plan.factors }, plan.fits)) {
+    const looks = data !== undefined && (step !== "prune" || needsData(row));
+    const own = { ...optionsOf(plan, row), ...(looks && { [data]: "d.mjs" }) };
+    const before = Object.entries(plan.before?.(row) ?? {}).map(([name, options]) => {
+      const needs = name === "equalize" ? { calibrate: "d.mjs" } : {};
+      return [name, { ...(options as object), ...needs }] as const;
+    });
+    for (const [name, options] of [...before, [step, own] as const])
+      bindStep(withEffect({ [name]: options }) as Record<string, unknown>, "row", {});
+  }
 });

@@ -100,7 +100,7 @@ function isMoved(_: Plan, { method }: Row): boolean {
 }
 
 /** Without what has no effect beside the other options of the row: that is refused. */
-function withEffect(step: object): object {
+export function withEffect(step: object): object {
   const [[name, options] = ["", {}]] = Object.entries(step) as [string, Record<string, unknown>][];
   const { step: found, given } = stepOf(name, options, "row");
   const { success, data } = found.options.safeParse(given);
