@@ -104,3 +104,16 @@ it("gives the same bytes with a runtime that is handed in", async () => {
   const here = await quantize(onnx, { mode: "static", calibrate: samples }, { runtime: own });
   expect(toBytes(here.model)).toEqual(toBytes(inWorker.model));
 });
+
+it("sets options of a method, and refuses those that it does not have", async () => {
+  const options = { dtype: "int4", calibrate: samples, asAsked: true } as const;
+  const { toBytes } = await import("tersor");
+  const bytes = async (method: object | "gptq") =>
+    toBytes((await quantize(onnx, { ...options, method } as Parameters<typeof quantize>[1])).model);
+  const plain = await bytes("gptq");
+  expect(await bytes({ name: "gptq" })).toEqual(plain);
+  expect(await bytes({ name: "gptq", damping: 0.5 })).not.toEqual(plain);
+  await expect(bytes({ name: "gptq", actOrdr: true })).rejects.toThrow(
+    'method gptq: unknown option "actOrdr" (did you mean actOrder?)',
+  );
+});

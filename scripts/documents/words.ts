@@ -15,6 +15,7 @@ export const words: Readonly<Record<string, string>> = {
   layers: "layers by name, glob, operator or number, each with options of its own",
   measure: "whether every weight's SQNR is measured",
   method: "how codes are found: `rtn`, `gptq`, …",
+  methodOptions: "options of the method, such as `{ actOrder: true }` for gptq",
   metric: "what a model is judged by, with labels",
   minElements: "weights with fewer elements stay float",
   optimization: "what the runtime may do to the graph when it loads a model",

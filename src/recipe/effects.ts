@@ -98,6 +98,11 @@ export const effects: Readonly<Record<string, readonly Row[]>> = {
   quantize: [
     row("symmetric granularity scale rounding method format", hasIntegers, "integer dtypes"),
     row("symmetric granularity scale", not(isCodebook), "codes on a grid, not with a codebook"),
+    row(
+      "methodOptions",
+      (options) => asked("method", options).some((name) => ["gptq", "awq", "hqq"].includes(String(name))),
+      "the methods gptq, awq and hqq",
+    ),
     row("accuracyLevel", packs, "MatMulNBits: weights of 4 or 2 bits, or format matmul-nbits"),
     row("seed", isStochastic, "rounding stochastic"),
     row("samples shapes runtime optimization", (options) => Number(options.seeds) > 1, "seeds above 1"),
@@ -105,6 +110,7 @@ export const effects: Readonly<Record<string, readonly Row[]>> = {
     samplesToo,
   ],
   "quantize static": [
+    row("methodOptions", isOne("method", "gptq"), "the method gptq"),
     row("percentile", isOne("ranges", "percentile"), "ranges percentile"),
     row(
       "calibrationSamples",

@@ -24,10 +24,15 @@ import { steps } from "./steps.ts";
 
 type OptionsOf<S extends { readonly options: z.ZodType }> = z.input<S["options"]>;
 
+/** A method by name, or with options of its own: `{ name: "gptq", actOrder: true }`. */
+type WithMethod<Options extends { readonly method?: unknown }> = Omit<Options, "method"> & {
+  readonly method?: Options["method"] | { readonly name: Options["method"]; readonly [option: string]: unknown };
+};
+
 /** Of the step `quantize`: what else there is follows from the mode. */
 export type QuantizeStepOptions =
-  | ({ readonly mode?: "weights" } & OptionsOf<typeof quantizeStep>)
-  | ({ readonly mode: "static" } & OptionsOf<typeof staticStep>)
+  | ({ readonly mode?: "weights" } & WithMethod<OptionsOf<typeof quantizeStep>>)
+  | ({ readonly mode: "static" } & WithMethod<OptionsOf<typeof staticStep>>)
   | ({ readonly mode: "dynamic" } & OptionsOf<typeof dynamicStep>)
   | ({ readonly mode: "float16" } & OptionsOf<typeof float16Step>);
 
@@ -164,7 +169,8 @@ export function bindStep(
       `${subject}: expected one of ${names.join(", ")} as the only key, got ${got}${near.length > 0 ? ` (did you mean ${near[0]}?)` : ""}.`,
     );
   }
-  const { step, given } = stepOf(name, entry[name], within(subject, name));
+  const { step, given: asked } = stepOf(name, entry[name], within(subject, name));
+  const given = withMethod(asked);
   const seeded = "seed" in step.options.shape && isRecord(given) ? { seed, ...given } : given;
   const title = titleOf(step);
   const options = parseOptions(step.options, seeded, within(subject, title), { naming });
@@ -172,6 +178,17 @@ export function bindStep(
   refuseIdle({ title, given: named, options }, { hasData: data !== undefined }, within(subject, title), naming);
   const written = writtenOptions(step.options, seeded);
   return { step, options, written: step.mode === undefined ? written : { mode: step.mode, ...written } };
+}
+
+/** A method with options of its own, `{ name: "gptq", actOrder: true }`, as the two options that it stands for. */
+function withMethod(given: unknown): unknown {
+  if (!isRecord(given) || !isRecord(given.method)) return given;
+  const { name, ...methodOptions } = given.method;
+  return {
+    ...given,
+    method: name,
+    methodOptions: { ...methodOptions, ...(given.methodOptions as object | undefined) },
+  };
 }
 
 /** A step by itself is its own subject. */

@@ -27,6 +27,12 @@ export const quantizeFlags: FlagGroup = {
         "rtn (default): round to nearest; hqq: robust to outliers; gptq or awq: least error on --calibrate; adaround or brecq: rounding is learned there, by layers or blocks",
     },
     {
+      name: "method-options",
+      value: "JSON",
+      type: "json",
+      summary: 'options of the method, such as {"actOrder":true} for gptq (docs/methods.md)',
+    },
+    {
       name: "format",
       value: "NAME",
       summary:

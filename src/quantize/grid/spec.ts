@@ -68,6 +68,12 @@ export function scaleOf(text: string): ScaleChoice {
   throw new TersorError("bad-recipe", `scale "${text}": expected a percentile above 50, up to 100.`);
 }
 
+/** Of every way of quantizing that has methods. */
+export const methodOptions = z
+  .record(z.string(), z.unknown())
+  .optional()
+  .describe("options of the method, such as { actOrder: true } for gptq; docs/methods.md has them");
+
 /** Options of one layer; what is left out is taken from the options of the whole model. */
 export const specOptions = z.strictObject({
   dtype: z.enum(weightDTypes).default("int8").describe("stored type; float16 and bfloat16 are computed in float32"),
@@ -84,6 +90,7 @@ export const specOptions = z.strictObject({
     .describe(
       "rtn: each weight to the nearest code; hqq: robust to outliers; gptq, awq: least error on calibration data",
     ),
+  methodOptions,
   format: z
     .enum(formats)
     .default("auto")
@@ -106,6 +113,7 @@ export const ownSpecOptions = z
     scale,
     rounding: z.enum(roundings),
     method: z.enum(methodNames),
+    methodOptions: z.record(z.string(), z.unknown()),
     format: z.enum(formats),
   } satisfies Record<keyof SpecOptions, z.ZodType>)
   .partial();
@@ -132,6 +140,8 @@ export interface QuantSpec {
   readonly scale: ScaleChoice;
   readonly rounding: RoundingName;
   readonly method: MethodName;
+  /** Of the method; checked by its own schema. */
+  readonly methodOptions?: Readonly<Record<string, unknown>> | undefined;
   readonly format: Format;
 }
 

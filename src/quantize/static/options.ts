@@ -4,6 +4,7 @@ import type { Collector, Range } from "../../calibrate/collector.ts";
 import { rangeMethods, rangeNames } from "../../calibrate/range/index.ts";
 import { targetSchema } from "../../targets/target.ts";
 import { targetNamed } from "../../targets/targets.ts";
+import { methodOptions } from "../grid/spec.ts";
 import { layersOption } from "../layers/layer-rules.ts";
 
 export const activationDTypes = ["uint8", "int8"] as const;
@@ -31,6 +32,7 @@ export const staticOptions = z.strictObject({
     .enum(staticMethods)
     .default("rtn")
     .describe("rtn: each weight to the nearest code; gptq: least error of the outputs on the calibration data"),
+  methodOptions,
   scale: z
     .enum(["absmax", "mse"])
     .optional()

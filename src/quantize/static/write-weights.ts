@@ -80,7 +80,10 @@ export class WeightWriter {
       const inputScale = this.#inputs.scales.get(unit) as number;
       return bias ? [{ unit, bias, values: perChannelBias(bias.value, layer), inputScale }] : [];
     });
-    const run = choice.method === "rtn" ? undefined : methodRun(layer, choice.method, this.#stats.moments);
+    const run =
+      choice.method === "rtn"
+        ? undefined
+        : methodRun(layer, choice.method, this.#stats.moments, this.#plan.settings.methodOptions);
     if (typeof run === "string") this.notes.push(`"${layer.name}": ${run}`);
     const found = typeof run === "string" ? undefined : run;
     const weight = quantizeStaticWeight(layer, choice, this.#plan.settings.measure, biases, found);

@@ -8,6 +8,7 @@ import type { Value } from "../../ir/value.ts";
 import { convertOpset } from "../../passes/convert-opset/convert-opset.ts";
 import { exposeWeights } from "../../passes/expose-weights.ts";
 import { inferShapes } from "../../passes/infer-shapes.ts";
+import { parseOptions } from "../../util/options.ts";
 import { own } from "../../util/own.ts";
 import type { MethodName } from "../grid/spec.ts";
 import { findLayers, opKey, type WeightLayer } from "../layers/sites.ts";
@@ -99,8 +100,13 @@ export async function collectMethodStats(model: Model, data: Dataset, running: C
   return new Map([...seen].map(([weight, observation]) => [weight, momentsOf(observation)]));
 }
 
-/** A method bound to a layer, or the reason why the layer is rounded plainly instead. */
-export function methodRun(layer: WeightLayer, name: MethodName, stats: MethodStats | undefined): MethodRun | string {
+/** A method bound to a layer, or the reason why the layer is rounded plainly instead. @throws bad-recipe for options that it does not have */
+export function methodRun(
+  layer: WeightLayer,
+  name: MethodName,
+  stats: MethodStats | undefined,
+  given: Readonly<Record<string, unknown>> = {},
+): MethodRun | string {
   const method = methods[name];
   const moments = stats?.get(layer.value.name);
   if (method.needs !== "nothing" && !moments) return `${name} sees no inputs of this layer: rtn instead`;
@@ -108,7 +114,7 @@ export function methodRun(layer: WeightLayer, name: MethodName, stats: MethodSta
   const finished = moments?.sequential && (() => moments.sequential?.finished());
   return {
     method: method as MethodRun["method"],
-    options: method.options.parse({}),
+    options: parseOptions<unknown>(method.options, given, `method ${name}`),
     stats: (part) => (moments ? statsOf(moments, part) : {}),
     axes: layer.axes,
     groups: moments ? groupsOf(layer) : 1,

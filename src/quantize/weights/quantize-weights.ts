@@ -190,7 +190,7 @@ function makePlans(
     const run =
       choice.writer === gatherBlockQuantizedWriter
         ? "lookups are rounded to nearest"
-        : methodRun(layer, spec.method, stats);
+        : methodRun(layer, spec.method, stats, spec.methodOptions);
     if (typeof run !== "string") return { layer, plan: { ...plan, run }, own: options, ...choice };
     return {
       layer,
