@@ -122,7 +122,7 @@ describe("tersor prune --by latency", () => {
   it.each([
     [["--latency-table", "none.json"], 3, "there is no such file"],
     [["--latency-table", "m.json"], 3, "holds no table"],
-    [["--structure", "weights"], 2, "by latency is for channels"],
+    [["--structure", "weights"], 2, "--by has no effect here: it goes with channels"],
     [["--dry-run"], 2, "nothing is measured in a dry run"],
   ])("%j is refused", async (more, code, message) => {
     const cwd = temporaryFolder();
