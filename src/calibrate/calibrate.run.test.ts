@@ -133,6 +133,10 @@ describe("gram", () => {
     ["strides, pads, dilations", "strides = [2,1], pads = [1,0,2,1], dilations = [2,1]"],
     ["groups", "group = 2, pads = [1,1,1,1]"],
     ["same", `auto_pad = "SAME_UPPER"`],
+    ["same, the odd one first", `auto_pad = "SAME_LOWER"`],
+    ["same with strides: padding by the size", `auto_pad = "SAME_UPPER", strides = [2,2]`],
+    ["same with strides, the odd one first", `auto_pad = "SAME_LOWER", strides = [2,3]`],
+    ["same with strides beyond the kernel", `auto_pad = "SAME_UPPER", strides = [5,4]`],
   ])("of patches: w G w is the sum of squares of what a Conv gives, %s", async (_, attributes) => {
     const groups = attributes.includes("group") ? 2 : 1;
     const inner = (4 / groups) * 6;

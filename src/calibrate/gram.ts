@@ -136,18 +136,15 @@ export interface Window {
   readonly kernel: readonly number[];
   readonly strides: readonly number[];
   readonly dilations: readonly number[];
-  /** Begins, then ends; below zero, what is left out there. */
-  readonly pads: readonly number[];
+  /** Begins, then ends; below zero, what is left out there. Or as much as gives ceil(size / stride) places, an odd one at the begin or the end. */
+  readonly pads: readonly number[] | "SAME_UPPER" | "SAME_LOWER";
   /** Of the value, as the weight has them; absent where the value's type tells. */
   readonly channels?: number;
   /** The last place of the kernel comes first. */
   readonly isTurned?: boolean;
 }
 
-/**
- * The patches that a Conv reads, [channels / groups · kernel] numbers each, in the order of its weight.
- * @throws unsupported-op where the padding depends on sizes that are not known
- */
+/** The patches that a Conv reads, [channels / groups · kernel] numbers each, in the order of its weight. */
 export function patches(conv: Node): Unfolding {
   const window = windowOf(conv);
   return {
@@ -177,11 +174,12 @@ function windowOf(conv: Node): Window {
   const shared = { groups, kernel, strides, dilations, ...channels };
   if (auto === "NOTSET") return { ...shared, pads: conv.ints("pads") ?? [...kernel, ...kernel].map(() => 0) };
   if (auto === "VALID") return { ...shared, pads: [...kernel, ...kernel].map(() => 0) };
-  if (strides.some((stride) => stride !== 1))
+  if (auto !== "SAME_UPPER" && auto !== "SAME_LOWER")
     throw new TersorError(
-      "unsupported-op",
-      `${conv}: auto_pad ${auto} with strides [${strides}]: its padding depends on the size. Give pads.`,
+      "bad-model",
+      `${conv}: auto_pad: expected NOTSET, VALID, SAME_UPPER or SAME_LOWER, got "${auto}".`,
     );
+  if (strides.some((stride) => stride !== 1)) return { ...shared, pads: auto };
   const total = kernel.map((size, axis) => (size - 1) * (dilations[axis] as number));
   const less = total.map((pad) => Math.floor(pad / 2));
   const more = total.map((pad, axis) => pad - (less[axis] as number));
@@ -192,12 +190,9 @@ function windowOf(conv: Node): Window {
 function unfold(context: ProbeContext, window: Window, value: Value): Value {
   const { groups, kernel, strides, dilations, pads, isTurned = false } = window;
   const build = builder(context, "patches");
-  const spatial = kernel.length;
   const axes = kernel.map((_, axis) => axis + 2);
-  const begins = [0, 0, ...pads.slice(0, spatial)];
-  const padded = pads.some((pad) => pad !== 0)
-    ? build("Pad", [value, build.ints([...begins, 0, 0, ...pads.slice(spatial)])])
-    : value;
+  const padding = typeof pads === "string" ? samePadding(context, window, pads, value) : fixedPadding(context, pads);
+  const padded = padding ? build("Pad", [value, padding]) : value;
   const last = kernel.map((size, axis) => (size - 1) * (dilations[axis] as number));
   const places = placesOf(kernel);
   const slices = (isTurned ? places.toReversed() : places).map((place) => {
@@ -211,6 +206,30 @@ function unfold(context: ProbeContext, window: Window, value: Value): Value {
   const channels = window.channels ?? channelsOf(context.value);
   const k = (channels / groups) * slices.length;
   return build("Reshape", [stacked, build.ints([0, groups, k, -1])]);
+}
+
+/** What Pad takes for all axes; undefined where nothing is added. */
+function fixedPadding(context: ProbeContext, pads: readonly number[]): Value | undefined {
+  const spatial = pads.length / 2;
+  const all = [0, 0, ...pads.slice(0, spatial), 0, 0, ...pads.slice(spatial)];
+  return all.some((pad) => pad !== 0) ? builder(context, "pads").ints(all) : undefined;
+}
+
+/** The same of the sizes that the value has when it is there. */
+function samePadding(context: ProbeContext, window: Window, pads: "SAME_UPPER" | "SAME_LOWER", value: Value): Value {
+  const { kernel, strides, dilations } = window;
+  const build = builder(context, "pads");
+  const shape = build("Shape", [value]);
+  const sizes = build("Slice", [shape, build.ints([2]), build.ints([Number.MAX_SAFE_INTEGER])]);
+  const steps = build.ints(strides);
+  const reach = build.ints(kernel.map((size, axis) => (size - 1) * (dilations[axis] as number) + 1));
+  const lastPlace = build("Mul", [build("Div", [build("Sub", [sizes, build.ints([1])]), steps]), steps]);
+  const total = build("Max", [build("Sub", [build("Add", [lastPlace, reach]), sizes]), build.ints([0])]);
+  const less = build("Div", [total, build.ints([2])]);
+  const more = build("Sub", [total, less]);
+  const none = build.ints([0, 0]);
+  const [begin, end] = pads === "SAME_UPPER" ? [less, more] : [more, less];
+  return build("Concat", [none, begin, none, end], { axis: attr.int(0) });
 }
 
 export function channelsOf(value: Value): number {

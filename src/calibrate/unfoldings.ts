@@ -46,11 +46,13 @@ export function transposedPatches(node: Node): Unfolding {
     ...reach.map((far, axis) => far - (given[axis] as number)),
     ...reach.map((far, axis) => far - (given[spatial + axis] as number) + (more[axis] as number)),
   ];
-  const window: Window = { groups: node.int("group", 1), kernel, strides: ones, dilations, pads, isTurned: true };
+  const shared = { groups: node.int("group", 1), kernel, strides: ones, dilations, pads, isTurned: true };
+  const [channels] = dims;
+  const window: Window = typeof channels === "number" ? { ...shared, channels } : shared;
   return {
     key: `transposed patches ${JSON.stringify({ ...window, upsampled: strides })}`,
     product(context, a, b) {
-      const spread = (value: Value) => withZerosBetween(context, value, strides);
+      const spread = (value: Value) => withZerosBetween(context, value, strides, window.channels);
       const left = spread(a);
       return productOfPatches(context, window, left, a === b ? left : spread(b));
     },
@@ -58,10 +60,10 @@ export function transposedPatches(node: Node): Unfolding {
 }
 
 /** A convolution transposed with a kernel of one 1 for each channel leaves zeros between the elements. */
-function withZerosBetween(context: ProbeContext, value: Value, strides: readonly number[]): Value {
+function withZerosBetween(context: ProbeContext, value: Value, strides: readonly number[], known?: number): Value {
   if (strides.every((stride) => stride === 1)) return value;
   const build = builder(context, "spread");
-  const channels = channelsOf(context.value);
+  const channels = known ?? channelsOf(context.value);
   const dims = [channels, 1, ...strides.map(() => 1)];
   const one = context.graph.addInitializer(
     `${context.value.name}_one`,

@@ -125,12 +125,17 @@ export async function reconstruct(
  * a recurrent state, has its samples along another axis than the first: they can't be joined.
  */
 function rowsAtOnce({ graph }: Model, asked: number): number {
-  const firsts = graph.inputs.flatMap(({ isConstant, type }) =>
-    !isConstant && type?.kind === "tensor" && type.shape?.length !== 0 ? [type.shape?.[0]] : [],
+  const shapes = graph.inputs.flatMap(({ isConstant, type }) =>
+    !isConstant && type?.kind === "tensor" && type.shape?.length !== 0 ? [type.shape ?? []] : [],
   );
+  const firsts = new Set(shapes.map(([first]) => first));
   const [first] = firsts;
-  if (firsts.every((rows) => typeof rows !== "number")) return asked;
-  return typeof first === "number" && firsts.every((rows) => rows === first) ? first : 1;
+  if (typeof first === "number" && firsts.size === 1) return first;
+  // The name that leads one input stands inside of another that something else leads.
+  const isInside = shapes.some(([lead, ...inner]) =>
+    inner.some((dim) => typeof dim === "string" && dim !== lead && firsts.has(dim)),
+  );
+  return isInside || [...firsts].some((lead) => typeof lead === "number") ? 1 : asked;
 }
 
 /** What a unit reads and is to give, in one batch. */
