@@ -35,7 +35,7 @@ export function methodsPage(): string {
     notice,
     "What Tersor quantizes and prunes with, from its tables. [Quantization](quantization.md) and [pruning](pruning.md) say which way suits what.",
     "## Codes of weights",
-    "`--method`, or `method` of the step `quantize`. What a method needs is gathered on `--calibrate` data; its own options are set as `--method-options JSON`, or `method: { name: "gptq", actOrder: true }`.",
+    "`--method`, or `method` of the step `quantize`. What a method needs is gathered on `--calibrate` data; its own options are set as `--method-options JSON`, or `method: { name: 'gptq', actOrder: true }`.",
     table(
       ["method", "what it does", "needs", "paper"],
       all.map((each) => [`\`${each.name}\``, each.summary, needs[each.needs], paperLink(each.paper)]),
