@@ -126,7 +126,8 @@ function worst(
     product += x * y;
   }
   // A step for the whole model may be larger than all weights of a layer: each is zero then.
-  if (noise <= grain && was.every((x, i) => Math.abs(x) <= (steps[i] as number))) return undefined;
+  const isZeroed = (x: number, i: number) => values[i] === 0 && Math.abs(x) <= (steps[i] as number);
+  if (was.every(isZeroed)) return undefined;
   // Methods that look at data may round either way, and further where it does not matter.
   if (by === "Codebook" ? noise <= signal / 20 : noise <= 4 * grain && product > 0) return undefined;
   return `the error is ${(Math.sqrt(noise / signal) * 100).toFixed(1)} % of the weight`;

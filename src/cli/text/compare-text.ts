@@ -72,7 +72,7 @@ function layersTable({ layers, causes = [] }: CompareReport, width: number, colo
   const named = rows.some((row) => row.at(-1) !== "");
   const columns: Column[] = [
     { title: "layer", shrink: true },
-    { title: "operator" },
+    { title: "operator", optional: true },
     { title: "by itself", align: "right" },
     { title: "with all before it", align: "right" },
     ...(named ? [{ title: "likely cause" }] : []),

@@ -161,7 +161,7 @@ function layerTable({ layers = [] }: PruneStepReport, width: number, colors: Pal
   const columns: Column[] = [
     { title: "#", align: "right" },
     { title: "layer", shrink: true },
-    { title: "operator" },
+    { title: "operator", optional: true },
     { title: "weight", shrink: true },
     { title: "zero", align: "right" },
     { title: "" },

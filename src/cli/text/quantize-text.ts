@@ -68,8 +68,8 @@ function worstLayers(layers: readonly LayerReport[], width: number, colors: Pale
   const columns: Column[] = [
     { title: "#", align: "right" },
     { title: "layer", shrink: true },
-    { title: "operator" },
-    { title: "weight", shrink: true },
+    { title: "operator", optional: true },
+    { title: "weight", shrink: true, optional: true },
     { title: "written as" },
     { title: "SQNR", align: "right" },
     { title: "bytes", align: "right" },

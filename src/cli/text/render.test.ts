@@ -109,6 +109,19 @@ describe("tables", () => {
     expect(Math.max(...text.split("\n").map(widthOf))).toBe(30);
     expect(text).toContain("encoder.l…on.query");
   });
+
+  it("leave out what is optional where the others do not fit, the last of them first", () => {
+    const some = [
+      { title: "name" },
+      { title: "kind", optional: true },
+      { title: "size", optional: true },
+      { title: "db" },
+    ];
+    const row = ["conv", "Conv2d", "3×3×3", "40.0"];
+    expect(renderTable(some, [row], { width: 40 }).split("\n")[1]).toBe("conv  Conv2d  3×3×3  40.0");
+    expect(renderTable(some, [row], { width: 20 }).split("\n")[1]).toBe("conv  Conv2d  40.0");
+    expect(renderTable(some, [row], { width: 12 }).split("\n")[1]).toBe("conv  40.0");
+  });
 });
 
 describe("colours", () => {

@@ -129,6 +129,8 @@ export interface Column {
   /** May be truncated in the middle when the table is too wide, down to `min` cells (12 when absent). */
   readonly shrink?: boolean;
   readonly min?: number;
+  /** Left out where the table is too wide even when all that may shrink has. */
+  readonly optional?: boolean;
 }
 
 const GAP = "  ";
@@ -144,7 +146,11 @@ export function renderTable(
   { width = Number.POSITIVE_INFINITY, colors = uncoloured }: { width?: number; colors?: Palette } = {},
 ): string {
   const widths = columns.map(({ title }, at) => Math.max(widthOf(title), ...rows.map((row) => widthOf(row[at] ?? ""))));
-  shrink(columns, widths, width);
+  const left = shrink(columns, widths, width) > 0 ? columns.findLastIndex(({ optional }) => optional) : -1;
+  if (left >= 0) {
+    const without = <T>(cells: readonly T[]) => cells.filter((_, at) => at !== left);
+    return renderTable(without(columns), rows.map(without), { width, colors });
+  }
   const line = (cells: readonly string[]) =>
     cells
       .map((cell, at) => {
@@ -160,8 +166,8 @@ export function renderTable(
   return [head, ...rows.map((row) => line(columns.map((_, at) => row[at] ?? "")))].join("\n");
 }
 
-/** Takes cells from the widest column that may shrink, until the table fits or none can give more. */
-function shrink(columns: readonly Column[], widths: number[], width: number): void {
+/** Takes cells from the widest column that may shrink, until the table fits or none can give more. Gives the cells that are too many still. */
+function shrink(columns: readonly Column[], widths: number[], width: number): number {
   let excess = widths.reduce((sum, each) => sum + each, GAP.length * (widths.length - 1)) - width;
   while (excess > 0) {
     let widest = -1;
@@ -169,8 +175,9 @@ function shrink(columns: readonly Column[], widths: number[], width: number): vo
       const room = widths[at] as number;
       if (column.shrink && room > (column.min ?? 12) && room > (widths[widest] ?? 0)) widest = at;
     });
-    if (widest < 0) return;
+    if (widest < 0) return excess;
     widths[widest] = (widths[widest] as number) - 1;
     excess--;
   }
+  return 0;
 }
