@@ -53,6 +53,7 @@ export function constantRegions(
     fixedTensor(value) !== undefined ||
     (value.producer !== undefined && foldable.has(value.producer));
   const functions = new Set(model.functions.map((fn) => `${fn.domain} ${fn.name}`));
+  const moves = (node: Node) => movements.has(node.opType) || takesApart(node, types, isKnown, maxBytes);
   const isFoldable = (node: Node) =>
     node.domain === "" &&
     !functions.has(` ${node.opType}`) &&
@@ -62,7 +63,7 @@ export function constantRegions(
     node.inputs.every(isKnown) &&
     !trains(node) &&
     !widensStorage(node, types) &&
-    growth(node, types, isKnown) <= (isMovement(node, types) ? REGION_LIMIT : maxBytes);
+    growth(node, types, isKnown) <= (moves(node) ? REGION_LIMIT : maxBytes);
   for (const graph of model.graphs()) for (const node of graph.nodes) if (isFoldable(node)) foldable.add(node);
   return connected(foldable).flatMap((nodes) => {
     const frontier = [...nodes].flatMap((node) =>
@@ -75,11 +76,24 @@ export function constantRegions(
   });
 }
 
-/** A Gather of single places, such as one expert out of a stack of them, takes part of what there is. */
-function isMovement(node: Node, types: ReadonlyMap<Value, ValueType>): boolean {
-  if (movements.has(node.opType)) return true;
-  const [from, to] = [node.inputs[0], node.outputs[0]].map((value) => value && bytesOf(types.get(value) ?? value.type));
-  return node.opType === "Gather" && (to ?? Number.POSITIVE_INFINITY) <= (from ?? 0);
+/**
+ * Whether a table is only looked up at constant places, and all that is found is no more than the table: experts out of a stack of them.
+ * Other lookups are no part of a region: what is rejected with them would have been folded alone.
+ */
+function takesApart(
+  node: Node,
+  types: ReadonlyMap<Value, ValueType>,
+  isKnown: (value: Value | undefined) => boolean,
+  maxBytes: number,
+): boolean {
+  const table = node.inputs[0];
+  if (node.opType !== "Gather" || !table || table.isOutput) return false;
+  const lookups = table.users();
+  const isLookup = (user: Node) =>
+    user.opType === "Gather" && user.domain === "" && user.inputs[1] !== table && isKnown(user.inputs[1]);
+  if (!lookups.every(isLookup)) return false;
+  const found = lookups.reduce((sum, each) => sum + bytesOf(types.get(each.output()) ?? each.output().type), 0);
+  return found <= bytesOf(types.get(table) ?? table.type) + maxBytes;
 }
 
 /** Groups of nodes that share a value, constants included. */

@@ -45,6 +45,31 @@ describe("fold-constants", () => {
     expect(Array.from(folded.graph.find("t")?.tensor?.toNumbers() ?? [])).toEqual([4, -1]);
   });
 
+  it("folds what shares no more than axes with lookups that stay", async () => {
+    const model = parse`(float[N,64] x, int64[1] k) => (y, z, q) <float[3,64,128] w = ${float32([3, 64, 128], new Float32Array(24576))}, int64[1] a = {0}, int64[1] axes = {0}, float[1,64] s = ${float32([1, 64], new Float32Array(64))}> {
+      wa = Gather(w, a) sa = Squeeze(wa, axes) y = MatMul(x, sa) z = Gather(w, k) e = Exp(s) f = Squeeze(e, axes) q = Add(x, f) }`;
+    expect((await fold(model)).ops).toBe("Gather Squeeze MatMul Gather Add");
+  });
+
+  describe("lookups at constant places", () => {
+    const experts = (
+      more: string,
+    ) => parse`(float[N,64] x, int64[1] k) => (y, z) <float[3,64,64] w = ${float32([3, 64, 64], new Float32Array(3 * 64 * 64))},
+      int64[1] a = {0}, int64[1] b = {1}, int64[1] c = {2}, int64[1] axes = {0}> {
+      wa = Gather(w, a)  sa = Squeeze(wa, axes)  ya = MatMul(x, sa)
+      wb = Gather(w, b)  sb = Squeeze(wb, axes)  yb = MatMul(ya, sb)
+      wc = Gather(w, c)  sc = Squeeze(wc, axes)  y = MatMul(yb, sc)
+      ${more} }`;
+    it("stay where the table is needed at run time too, or another operator reads it", async () => {
+      for (const more of ["z = Gather(w, k)", "z = Neg(w)"])
+        expect((await fold(experts(more), 0)).ops).toContain("Gather Squeeze MatMul");
+    });
+    it("stay where they are more than the table", async () => {
+      const many = experts("i = Constant <value_ints = [0, 1, 2, 0, 1, 2]> ()  z = Gather(w, i)");
+      expect((await fold(many, 0)).ops).toContain("Gather Squeeze MatMul");
+    });
+  });
+
   it("gives no name twice where both branches use one", async () => {
     const names: string[] = [];
     const model = parse`(bool b, float[2] x) => (y) <float[2] a = {1, 2}> {

@@ -8,6 +8,7 @@ import { macsOfNode } from "../../ops/cost.ts";
 import type { InputShapes } from "../../ops/infer-inputs.ts";
 import type { LayerSize } from "../../targets/costs.ts";
 import { elementCount } from "../../tensor/tensor.ts";
+import { dimsAt } from "./sites.ts";
 
 type Types = ReadonlyMap<Value, ValueType>;
 
@@ -20,7 +21,7 @@ export function sizeOf(node: Node, types: Types): LayerSize | undefined {
   const macs = macsOfNode(node, types);
   if (outputs === undefined || macs === undefined) return undefined;
   // A place of the kernel is met at every place of the result: channels are counted in the multiply-accumulates.
-  const weight = node.inputs[1]?.tensor?.dims;
+  const weight = dimsAt(node, 1);
   const channels = weight?.[0] ?? 1;
   const taps = node.opType === "Conv" && weight ? (outputs / channels) * elementCount(weight.slice(2)) : 0;
   return { outputs, macs, weights: weight ? elementCount(weight) : 0, taps };

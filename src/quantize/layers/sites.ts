@@ -89,6 +89,13 @@ function constantAt(node: Node, input: number, rule: WeightRule) {
   return source?.tensor ? { input, value: source, weight: source.tensor, turn } : undefined;
 }
 
+/** Dims of a constant operand as its node reads it, perhaps through a Transpose. */
+export function dimsAt(node: Node, input: number): readonly number[] | undefined {
+  const value = node.inputs[input];
+  const turn = value?.producer;
+  return turn && isTurn(turn) ? turn.inputs[0]?.tensor?.dims.toReversed() : value?.tensor?.dims;
+}
+
 /** Whether a node exchanges the two axes of a matrix. */
 export function isTurn(node: Node): boolean {
   const perm = node.ints("perm") ?? [1, 0];

@@ -6,7 +6,7 @@ import type { Node } from "../../ir/node.ts";
 import type { Value } from "../../ir/value.ts";
 import type { KernelName } from "../../targets/target.ts";
 import { own } from "../../util/own.ts";
-import { opKey } from "../layers/sites.ts";
+import { dimsAt, opKey } from "../layers/sites.ts";
 
 /** An operator that computes with integers. */
 export interface IntegerRule {
@@ -51,7 +51,7 @@ export function isDepthwise(node: Node): boolean {
 
 /** Whether the bias of a Gemm is one number per output channel: [n] or [1, n]. */
 function isPerChannel(node: Node, dims: readonly number[]): boolean {
-  const weight = node.inputs[1]?.tensor?.dims;
+  const weight = dimsAt(node, 1);
   return (
     dims.length > 0 &&
     dims.at(-1) === weight?.[node.int("transB", 0) === 1 ? 0 : 1] &&

@@ -146,7 +146,7 @@ function report(
   const words = choice && [
     choice.dtype,
     ...(choice.bits === 7 ? ["(no saturation)"] : []),
-    choice.perChannel ? "channel" : "tensor",
+    (written[0] ? written[0].slices.axis !== undefined : choice.perChannel) ? "channel" : "tensor",
     ...(choice.scale === "mse" ? ["mse"] : []),
     ...(written[0]?.method ? [written[0].method] : []),
   ];

@@ -10,7 +10,7 @@ import { type CostedKernel, conversionCost, costedKernels, layerCost, type Machi
 import type { Target } from "../../targets/target.ts";
 import { Network } from "../../util/min-cut.ts";
 import { elementsOf, LEAST_TIME, sizeOf } from "../layers/layer-size.ts";
-import { activationsOf, type Flow, hasWeight, transparentInput, type Unit } from "./flow.ts";
+import { activationsOf, type Flow, hasWeight, transparentInput, type Unit, weightOf } from "./flow.ts";
 
 type Types = ReadonlyMap<Value, ValueType>;
 
@@ -89,7 +89,7 @@ const NO_SLOWER = 0.97;
 
 function worthDecoding(unit: Unit, known: readonly Known[]): number {
   const time = known.reduce((sum, { prices, total }) => sum + (prices.get(unit)?.float ?? 0) / total, 0);
-  return (unit.node.inputs[1]?.tensor?.byteLength ?? 0) / Math.max(time, 1e-9);
+  return (weightOf(unit)?.tensor?.byteLength ?? 0) / Math.max(time, 1e-9);
 }
 
 /** One machine's view of a flow. */

@@ -9,9 +9,11 @@ import { fromNumbers, type Tensor } from "../../tensor/tensor.ts";
 import { analyticCorrection } from "../equalize/bias-correction.ts";
 import { type CodedTable, readCodes } from "../formats/dequantize.ts";
 import { nodeName, opKey, type WeightLayer, type WeightSite } from "../layers/sites.ts";
-import { type MethodStats, methodRun } from "../weights/method-stats.ts";
+import type { MethodRun } from "../lazy/by-method.ts";
+import { type MethodStats, methodRun, type Observation } from "../weights/method-stats.ts";
 import { isFixed, type Unit, weightOf } from "./flow.ts";
 import type { PlannedWeight, StaticPlan } from "./plan.ts";
+import { copiesOf, type Reader, type WeightCopy } from "./weight-copies.ts";
 import { dequantized, quantizeBias, quantizeStaticWeight, type StaticWeight, type WeightChoice } from "./weights.ts";
 
 /** What calibration found, by name of the value. */
@@ -43,12 +45,14 @@ export class WeightWriter {
   readonly #graph: Graph;
   readonly #stats: StaticStats;
   readonly #inputs: UnitInputs;
+  readonly #observed: ReadonlyMap<string, Observation>;
 
   constructor(plan: StaticPlan, stats: StaticStats, inputs: UnitInputs) {
     this.#plan = plan;
     this.#graph = plan.model.graph;
     this.#stats = stats;
     this.#inputs = inputs;
+    this.#observed = plan.observations();
   }
 
   /** Codes of a weight for each axis along which units count its channels; whoever else reads it decodes the first. */
@@ -56,37 +60,23 @@ export class WeightWriter {
     const { layer, choice } = planned;
     if (!choice) return;
     const units = this.#plan.flow.units.filter((unit) => weightOf(unit) === layer.value);
-    const byAxis = new Map<number, { site: WeightSite; unit: Unit }[]>();
-    for (const site of layer.sites) {
+    const readers = layer.sites.flatMap((site): Reader[] => {
       const unit = units.find(({ node, rule }) => node === site.node && rule.weight === site.input);
-      const axis = choice.perChannel ? site.axes.channel : 0;
-      if (unit) byAxis.set(axis, [...(byAxis.get(axis) ?? []), { site, unit }]);
-    }
-    const tables = [...byAxis.values()].map((readers) => this.#addCodesOf(planned, choice, readers));
+      return unit ? [{ site, unit }] : [];
+    });
+    const tables = copiesOf(layer, choice, readers, this.notes).map((copy) => this.#addCodesOf(planned, copy));
     const [first] = tables;
     if (first && layer.value.uses.size > 0) readCodes({ value: layer.value, sites: [] }, first);
     dropUnused(layer.value);
   }
 
-  #addCodesOf(
-    planned: PlannedWeight,
-    choice: WeightChoice,
-    readers: readonly { site: WeightSite; unit: Unit }[],
-  ): CodedTable {
-    const axes = (readers[0] as { site: WeightSite }).site.axes;
-    const layer = { ...planned.layer, axes };
+  #addCodesOf(planned: PlannedWeight, { layer, choice, readers }: WeightCopy): CodedTable {
     const biases = readers.flatMap(({ unit }) => {
       const bias = this.#biasOf(unit, layer);
       const inputScale = this.#inputs.scales.get(unit) as number;
       return bias ? [{ unit, bias, values: perChannelBias(bias.value, layer), inputScale }] : [];
     });
-    const run =
-      choice.method === "rtn"
-        ? undefined
-        : methodRun(layer, choice.method, this.#stats.moments, this.#plan.settings.methodOptions);
-    if (typeof run === "string") this.notes.push(`"${layer.name}": ${run}`);
-    const found = typeof run === "string" ? undefined : run;
-    const weight = quantizeStaticWeight(layer, choice, this.#plan.settings.measure, biases, found);
+    const weight = quantizeStaticWeight(layer, choice, this.#plan.settings.measure, biases, this.#run(layer, choice));
     this.weights.set(planned, [...(this.weights.get(planned) ?? []), weight]);
     this.#correct(layer, weight, biases);
     const table = this.#store(layer, choice, weight);
@@ -98,6 +88,18 @@ export class WeightWriter {
     for (const { bias, values, inputScale } of biases)
       this.#addBias(bias, quantizeBias(values, inputScale, weight.scales));
     return table;
+  }
+
+  #run(layer: WeightLayer, { method }: WeightChoice): MethodRun | undefined {
+    if (method === "rtn") return undefined;
+    const observed = this.#observed.get(layer.value.name)?.node;
+    // What was seen of a reader along the other axis are other inputs.
+    const fits = layer.sites.some(({ node, axes }) => node === observed && axes.channel === layer.axes.channel);
+    const moments = fits ? this.#stats.moments : undefined;
+    const run = methodRun(layer, method, moments, this.#plan.settings.methodOptions);
+    if (typeof run !== "string") return run;
+    this.notes.push(`"${layer.name}": ${run}`);
+    return undefined;
   }
 
   #store(
@@ -115,7 +117,7 @@ export class WeightWriter {
       fromNumbers(isPacked ? "int8" : choice.dtype, scaleDims, zeros),
     );
     const codes = graph.addInitializer(`${name}_quantized`, weight.codes);
-    const read = { float: dtype, zeroIsMiddle: choice.dtype !== "uint8", byRow: !isPacked, dims };
+    const read = { float: dtype, zeroIsMiddle: choice.dtype !== "uint8", byRow: true, dims };
     return { codes: this.#widened(name, codes, isPacked), scale, zeroPoint, axis, ...read };
   }
 
