@@ -11,7 +11,7 @@ import { type Cause, LEAST, type Severity, severityOf } from "./cause.ts";
 import { causes } from "./causes.ts";
 import { type Evidence, examine } from "./evidence.ts";
 import { inputStatistics } from "./inputs.ts";
-import { type Fault, finiteWatch } from "./non-finite.ts";
+import { type Fault, finiteWatch, type OriginalRun } from "./non-finite.ts";
 
 export interface DiagnoseOptions {
   /** Loads a model into a runtime; sessions are released at the end. */
@@ -66,16 +66,14 @@ export async function diagnose(
   );
   const isBroken = options.broken || layers.some(({ own, accumulated }) => !(own > -1e3) || !(accumulated > -1e3));
   const faults: Fault[] = [];
-  for (const [which, model] of isBroken
-    ? ([
-        ["original", original],
-        ["changed", changed],
-      ] as const)
-    : []) {
-    const watch = finiteWatch(model, which);
-    const fault = await run(watch.model, (session) => watch.find(session, batchesFor(session, judged)));
+  if (isBroken) {
+    const find = (model: Model, which: Fault["model"], before?: OriginalRun) => {
+      const watch = finiteWatch(model, which);
+      return run(watch.model, (session) => watch.find(session, batchesFor(session, judged), before));
+    };
+    const before = await find(original, "original");
+    const fault = before.fault ?? (await find(changed, "changed", before)).fault;
     if (fault) faults.push(fault);
-    if (fault) break;
   }
   return causesOf({
     ...measured,

@@ -239,8 +239,10 @@ const LEAST_NORMAL = 2 ** -14;
 
 function placeHalves(graph: ProbeGraph, { halves }: Sites) {
   const probes = halves.flatMap((name) => {
-    const value = graph.find(name);
-    if (!value) return [];
+    const found = graph.find(name);
+    if (!found) return [];
+    // float16 has infinity too, as in masks.
+    const value = graph.finite(found);
     const inside = graph.node("Abs", [value]);
     const isTiny = graph.node("And", [
       graph.node("Less", [inside, graph.number(LEAST_NORMAL)]),

@@ -411,6 +411,16 @@ describe("healthy models have no severe cause", () => {
     });
     expect(noneSevere(list)).toEqual([]);
   });
+
+  test("a mask of -inf in float16", async () => {
+    const mask = Array.from({ length: 16 }, (_, i) => (i % 4 > Math.floor(i / 4) ? Number.NEGATIVE_INFINITY : 0));
+    const normal = random("masked");
+    const masked = parse`(float[N,4,8] x) => (y) <float[8,8] w = ${normal([8, 8])}, float[4,4] mask = ${float32([4, 4], mask)}> {
+      q = MatMul(x, w)  t = Transpose<perm = [0, 2, 1]>(x)  s = MatMul(q, t)  m = Add(s, mask)  p = Softmax(m)  y = MatMul(p, x) }`;
+    const inputs = { x: { dtype: "float32" as const, dims: [1, 4, 8], data: normal([1, 4, 8]).toFloat32() } };
+    const data = datasetOf("masked", [{ id: "0", inputs }]);
+    expect(await causesOf(masked, toFloat16(masked).model, { data })).toEqual([]);
+  });
 });
 
 const shared = new URL("../../../../shared/data/", import.meta.url);

@@ -17,12 +17,19 @@ export interface Fault {
   readonly model: "original" | "changed";
 }
 
-/** A probed copy of a model; `find` runs it until a value is not finite. */
+/** What the original model gives: infinity is no fault where it had it and its outputs are numbers, as in masks and the logarithm of 0. */
+export interface OriginalRun {
+  /** Its values, and those of them that were not finite. */
+  readonly values: ReadonlySet<string>;
+  readonly notFinite: ReadonlySet<string>;
+}
+
+/** A probed copy of a model; `find` runs it until a value is not finite that should be. */
 export function finiteWatch(model: Model, which: Fault["model"]) {
   const probed = model.clone();
   const { graph } = probed;
   const types = inferTypes(probed);
-  const watched: { output: string; node: string; value: string }[] = [];
+  const watched: { output: string; node: string; value: string; isOutput: boolean }[] = [];
   for (const node of [...graph.nodes])
     for (const value of node.outputs) {
       const type = value && (types.get(value) ?? value.type);
@@ -33,19 +40,33 @@ export function finiteWatch(model: Model, which: Fault["model"]) {
       const output = probeBuilder(graph, wide, probed.opset)(finiteProbe);
       output.type = tensorType("float32", []);
       graph.addOutput(output);
-      watched.push({ output: output.name, node: `${node}`, value: value.name });
+      watched.push({ output: output.name, node: `${node}`, value: value.name, isOutput: value.isOutput });
     }
   const fetches = watched.map(({ output }) => output);
   return {
     model: probed,
-    async find(session: Session, batches: AsyncIterable<Batch>): Promise<Fault | undefined> {
+    /** @param original what was found in the original model; absent where this is it */
+    async find(
+      session: Session,
+      batches: AsyncIterable<Batch>,
+      original?: OriginalRun,
+    ): Promise<OriginalRun & { readonly fault?: Fault }> {
+      const values = new Set(watched.map(({ value }) => value));
+      const notFinite = new Set<string>();
       for await (const { inputs, samples } of batches) {
         const outputs = await session.run(inputs, fetches);
         // In graph order: what a node reads was looked at before.
-        const first = watched.find(({ output }) => outputs[output]?.data[0] !== 0);
-        if (first) return { node: first.node, value: first.value, samples: samples.map(({ id }) => id), model: which };
+        const found = watched.filter(({ output }) => outputs[output]?.data[0] !== 0);
+        for (const { value } of found) notFinite.add(value);
+        const isKnown = ({ value }: { value: string }) => original?.notFinite.has(value) ?? false;
+        const isLost = found.some((each) => each.isOutput && !isKnown(each));
+        const first = found.find((each) => !isKnown(each) && (isLost || original?.values.has(each.value)));
+        if (first) {
+          const fault = { node: first.node, value: first.value, samples: samples.map(({ id }) => id), model: which };
+          return { values, notFinite, fault };
+        }
       }
-      return undefined;
+      return { values, notFinite };
     },
   };
 }

@@ -128,6 +128,12 @@ export class ProbeGraph {
     return this.#constant(`number_${x}`, () => float32([], [x]));
   }
 
+  /** The value with 0 in the place of infinity; as it is before opset 10, which can't ask. */
+  finite(value: Value): Value {
+    if (this.model.opset < 10) return value;
+    return this.node("Where", [this.node("IsInf", [value]), this.number(0), value]);
+  }
+
   difference(a: Value, b: Value): Value {
     return this.node("Sub", [a, b]);
   }
