@@ -211,6 +211,6 @@ describe("data files", () => {
     const read = async () => {
       for await (const _ of data);
     };
-    await expect(read()).rejects.toThrow(`${join(folder, "d.mjs")}: the module threw: text.`);
+    await expect(read()).rejects.toThrow(`${join(folder, "d.mjs")}: it threw: text.`);
   });
 });
