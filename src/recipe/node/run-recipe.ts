@@ -1,6 +1,5 @@
 /** @file Runs a recipe on files: reads the model, takes the steps, writes output and manifest whole or not at all. */
 import { basename, dirname, isAbsolute, join, relative } from "node:path";
-import { isSamples } from "../../data/samples.ts";
 import type { Model } from "../../ir/model.ts";
 import { dataFileName, encodeModel } from "../../ir/serde/encode-model.ts";
 import { loadModel } from "../../node/load.ts";
@@ -11,7 +10,6 @@ import { targetNamed } from "../../targets/targets.ts";
 import { TersorError } from "../../util/errors.ts";
 import type { BoundStep } from "../bound-step.ts";
 import { measureSpeed, type SpeedReport } from "../judge/speed.ts";
-import { isModel } from "../model-like.ts";
 import type { EarlierStep } from "../reapply/reapply.ts";
 import { parseRecipe, type Recipe } from "../recipe.ts";
 import { runSteps, type StepRecord } from "../run-steps.ts";
@@ -227,6 +225,12 @@ function within(folder: string, path: string): string {
   return isAbsolute(path) ? path : join(folder, path);
 }
 
+/** A plain object: tensors, models and datasets in memory name no files. */
+function isRecordOfData(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
 /** Options whose files a step writes, and may read again. */
 const written: ReadonlySet<string> = new Set(["checkpoint", "log", "cache", "vocabularyFiles"]);
 
@@ -235,7 +239,8 @@ function* textsIn(value: unknown): Iterable<string> {
   if (typeof value === "string") {
     if (value.trimStart().startsWith("{")) yield* textsIn(jsonOf(value));
     else if (value !== "" && value.length < LONGEST_PATH && !value.includes("\0")) yield value;
-  } else if (typeof value === "object" && value !== null && !isSamples(value) && !isModel(value))
+  } else if (Array.isArray(value)) for (const inner of value) yield* textsIn(inner);
+  else if (typeof value === "object" && value !== null && isRecordOfData(value))
     for (const [key, inner] of Object.entries(value)) if (!written.has(key)) yield* textsIn(inner);
 }
 
