@@ -94,7 +94,7 @@ describe("training that is interrupted", () => {
 
 describe("a command that is interrupted", () => {
   const commands: Readonly<Record<string, readonly string[]>> = {
-    quantize: ["quantize", "k.onnx", "-o", "o.onnx", "--runs", "0"],
+    quantize: ["quantize", "k.onnx", "-o", "o.onnx"],
     "quantize to a data file": ["quantize", "k.onnx", "-o", "o.onnx", "--dtype", "float16", "--external-data"],
     "quantize --calibrate": [
       "quantize",

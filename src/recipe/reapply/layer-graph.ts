@@ -91,7 +91,7 @@ function inOrder(model: Model): readonly Node[] {
 }
 
 function joined(origins: readonly Origin[]): Origin {
-  const depth = Math.max(-1, ...origins.map((each) => each.depth));
+  const depth = origins.reduce((most, each) => Math.max(most, each.depth), -1);
   const from = origins.flatMap((each) => (each.depth === depth ? each.from : []));
   return { depth, from: [...new Set(from)].sort((a, b) => a - b) };
 }
